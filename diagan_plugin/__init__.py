@@ -1,0 +1,52 @@
+"""diagan_plugin: finds the training samples a GAN fails to learn, and makes it learn them.
+
+Public names resolve lazily, so that importing the package (and `--help`) stays free of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diagan_plugin.auxiliary import AuxiliaryDiscriminator as AuxiliaryDiscriminator
+    from diagan_plugin.diagnosis import Diagnosis as Diagnosis
+    from diagan_plugin.facade import Dia as Dia
+    from diagan_plugin.rejection import RejectionSampler as RejectionSampler
+    from diagan_plugin.sampler import DiaBatchSampler as DiaBatchSampler
+    from diagan_plugin.sampler import DiaSampler as DiaSampler
+    from diagan_plugin.score import discrepancy_score as discrepancy_score
+    from diagan_plugin.score import sampling_probabilities as sampling_probabilities
+    from diagan_plugin.tracker import LDRTracker as LDRTracker
+    from diagan_plugin.weights import WeightSummary as WeightSummary
+    from diagan_plugin.weights import summarize_weights as summarize_weights
+    from diagan_plugin.weights import weight_warnings as weight_warnings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AuxiliaryDiscriminator": "diagan_plugin.auxiliary",
+    "Dia": "diagan_plugin.facade",
+    "DiaBatchSampler": "diagan_plugin.sampler",
+    "DiaSampler": "diagan_plugin.sampler",
+    "Diagnosis": "diagan_plugin.diagnosis",
+    "LDRTracker": "diagan_plugin.tracker",
+    "RejectionSampler": "diagan_plugin.rejection",
+    "WeightSummary": "diagan_plugin.weights",
+    "discrepancy_score": "diagan_plugin.score",
+    "sampling_probabilities": "diagan_plugin.score",
+    "summarize_weights": "diagan_plugin.weights",
+    "weight_warnings": "diagan_plugin.weights",
+}
+
+__all__ = [*sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

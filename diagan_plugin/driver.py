@@ -1,0 +1,323 @@
+"""Carries out Dia-GAN in one run: records, scores, sets weights, trains the auxiliary D.
+
+The hook class in :mod:`diagan_plugin.plugin` only says when; the statistics, the sampler and the
+auxiliary discriminator are modules of their own. This one connects them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagan_plugin.auxiliary import AuxiliaryDiscriminator
+from diagan_plugin.diagnosis import Diagnosis, group_table
+from diagan_plugin.logit_modes import resolve_logit_mode
+from diagan_plugin.options import NAME, DiaOptions
+from diagan_plugin.recording import fetch, sweep, to_device
+from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule, thin_history
+from diagan_plugin.score import discrepancy_score, sampling_probabilities
+from diagan_plugin.tracker import LDRTracker
+from diagan_plugin.weights import WeightSummary, summarize_weights, weight_warnings
+
+if TYPE_CHECKING:
+    from gan_registry.records import MicroBatch, Real
+    from gan_registry.training.run import Run
+
+AUXILIARY = f"{NAME}.auxiliary"
+"""The name under which the run keeps the auxiliary discriminator."""
+
+_AUXILIARY_OPTIMIZER = f"{NAME}.auxiliary_optimizer"
+_STATE_VERSION = 1
+_LOG = logging.getLogger(__name__)
+
+
+class DiaDriver:
+    """Dia-GAN in one run.
+
+    Args:
+        run: The run, with dataset and networks.
+        options: The plugin's options.
+        weighted: Whether the run draws by score in phase 2; otherwise it only diagnoses.
+    """
+
+    def __init__(self, run: Run, options: DiaOptions, weighted: bool) -> None:
+        self.options = options
+        self.schedule = Schedule(options, run.total_steps, weighted)
+        self.logit_mode = resolve_logit_mode(options.logits, run.discriminator)
+        self.tracker = LDRTracker(len(run.dataset), options.window, device=run.device)
+        self.phase = 1
+        self.score: NDArray[np.float64] | None = None
+        self.probabilities: NDArray[np.float64] | None = None
+        self.auxiliary: AuxiliaryDiscriminator | None = None
+        self.weight_summary: WeightSummary | None = None
+        self.warnings: list[str] = []
+        self.record_steps: list[int] = []
+        self.history: list[Tensor] = []
+        self.history_steps: list[int] = []
+        self.history_indices = _subset(len(run.dataset), run.seed)
+        self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
+
+    def start(self, run: Run) -> None:
+        """Makes the record of step 0 for the heat map."""
+        if run.step == 0:
+            self._record_history(run)
+
+    def observe(self, run: Run, real: Real, logits: Tensor) -> None:
+        """Records the logits of a training batch, when streaming."""
+        if self.options.record == "stream" and self.schedule.observes_at(run.step):
+            self.tracker.record(real.indices.to(self.tracker.device, non_blocking=True), logits)
+
+    def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+        """Counts the draws of phase 2, and trains the auxiliary discriminator."""
+        if self.phase != 2:
+            return
+        for batch in batches:
+            np.add.at(self.draws, batch.real.indices.numpy(), 1)
+        if self.auxiliary is None:
+            return
+        fakes = [(batch.fake.x, batch.fake.y) for batch in batches]
+        if self.auxiliary.mode == "importance":
+            losses = self.auxiliary.step([batch.real for batch in batches], fakes)
+        else:
+
+            def provide(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+                x, y = fetch(run.dataset, indices)
+                return to_device(x, run.device), None if y is None else to_device(y, run.device)
+
+            losses = self.auxiliary.step(provide, fakes)
+        if losses is not None:
+            run.log({"loss/auxiliary discriminator": losses.real + losses.fake})
+
+    def step_end(self, run: Run) -> None:
+        """Does what the schedule asks for after this step."""
+        step, schedule = run.step, self.schedule
+        if self.options.record == "sweep" and schedule.records_at(step):
+            self.tracker.record_all(self._sweep(run))
+            self.record_steps = [*self.record_steps, step][-self.options.window :]
+        if schedule.history_at(step):
+            self._record_history(run)
+        if schedule.scores_at(step):
+            self._score(run)
+            if self.phase == 1:
+                self._start_phase2(run)
+            self._set_weights(run)
+        elif schedule.ramps_at(step):
+            self._set_weights(run)
+
+    def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
+        return sweep(
+            run.logits,
+            run.dataset,
+            discriminator=run.discriminator,
+            mode=self.logit_mode,
+            batch_size=run.batch_size,
+            seed=run.seed,
+            step=run.step,
+            device=run.device,
+            indices=indices,
+        )
+
+    def _record_history(self, run: Run) -> None:
+        self.history.append(self._sweep(run, self.history_indices))
+        self.history_steps.append(run.step)
+
+    def _score(self, run: Run) -> None:
+        options = self.options
+        mean, variance = (moment.cpu().numpy() for moment in self.tracker.statistics())
+        self.score = discrepancy_score(mean, variance, options.k)
+        self.probabilities = sampling_probabilities(
+            self.score, options.min_clip, options.max_ratio, options.clip
+        )
+        self.weight_summary = summarize_weights(
+            self.probabilities, self.score, options.min_clip, options.max_ratio
+        )
+        self.warnings = weight_warnings(self.weight_summary)
+        if self.tracker.non_finite_count:
+            first = ", ".join(map(str, self.tracker.non_finite_indices))
+            self.warnings.append(
+                f"{self.tracker.non_finite_count} logits were NaN or infinite and were not "
+                f"recorded; the first belong to the samples {first}."
+            )
+        for warning in self.warnings:
+            _LOG.warning("step %d: %s", run.step, warning)
+        run.log(
+            {
+                "weights/ess_share": self.weight_summary.ess_share,
+                "weights/share_at_floor": self.weight_summary.share_at_floor,
+                "weights/share_at_cap": self.weight_summary.share_at_cap,
+                "weights/max_over_mean": self.weight_summary.max_over_mean,
+            }
+        )
+
+    def _start_phase2(self, run: Run) -> None:
+        self.phase = 2
+        # The beginning of phase 2 stays where it is, also when the run is continued for longer.
+        self.schedule = dataclasses.replace(
+            self.schedule, fixed_phase1_end=self.schedule.phase1_end
+        )
+        self._add_auxiliary(run)
+
+    def _add_auxiliary(self, run: Run) -> None:
+        if self.options.aux == "off":
+            return
+        self.auxiliary = AuxiliaryDiscriminator(
+            run.discriminator,
+            run.optimizers["discriminator"],
+            run.loss,
+            len(run.dataset),
+            seed=run.seed,
+            every=self.options.aux_every,
+            mode=self.options.aux,
+            rank=run.rank,
+            world_size=run.world_size,
+            forward=lambda network, x, y: network(x, y),
+            average_gradients=run.group.average_gradients,
+        )
+        run.add(AUXILIARY, self.auxiliary.discriminator)
+        run.add(_AUXILIARY_OPTIMIZER, self.auxiliary.optimizer)
+
+    def _set_weights(self, run: Run) -> None:
+        assert self.probabilities is not None
+        strength = self.schedule.strength(run.step)
+        weights = strength * self.probabilities + (1 - strength) / len(self.probabilities)
+        run.set_weights(weights)
+        if self.auxiliary is not None and self.auxiliary.mode == "importance":
+            self.auxiliary.set_probabilities(weights / weights.sum())
+
+    def diagnosis(self, run: Run) -> Diagnosis | None:
+        """Returns the statistics of every sample as they stand; None before any record."""
+        count = self.tracker.count.cpu().numpy()
+        if not count.any():
+            return None
+        mean, variance = (moment.cpu().numpy() for moment in self.tracker.statistics())
+        score, probabilities = self.score, self.probabilities
+        if score is None or probabilities is None:  # a run that only diagnoses
+            options = self.options
+            score = discrepancy_score(mean, variance, options.k)
+            probabilities = np.full(len(score), np.nan)
+            if np.isfinite(score).any():
+                probabilities = sampling_probabilities(
+                    score, options.min_clip, options.max_ratio, options.clip
+                )
+        history = (
+            torch.stack([row.float().cpu() for row in self.history]).numpy()
+            if self.history
+            else np.zeros((0, len(self.history_indices)), np.float32)
+        )
+        dataset = run.dataset
+        metadata = {
+            "fingerprint": dataset.fingerprint(),
+            "k": self.options.k,
+            "phase": self.phase,
+            "window": self.options.window,
+            "records": int(count.max()),
+            "record": self.options.record,
+            "logits": self.logit_mode,
+            "is_density_ratio": run.loss.is_density_ratio,
+        }
+        if self.record_steps:
+            metadata |= {"first_step": self.record_steps[0], "last_step": self.record_steps[-1]}
+        if self.phase == 2:
+            metadata["phase_boundary"] = self.schedule.phase1_end + 1
+        return Diagnosis(
+            ldrm=mean,
+            ldrv=variance,
+            score=score,
+            probability=probabilities,
+            count=count,
+            group=np.full(len(score), -1) if dataset.groups is None else dataset.groups,
+            history=history,
+            history_steps=np.asarray(self.history_steps, np.int64),
+            history_indices=self.history_indices,
+            metadata={name: str(value) for name, value in metadata.items()},
+        )
+
+    def result(self, run: Run) -> dict[str, Any]:
+        """Returns this plugin's entries for `result.json`."""
+        diagnosis = self.diagnosis(run)
+        result: dict[str, Any] = {}
+        if diagnosis is not None and run.dataset.groups is not None:
+            rows = group_table(
+                diagnosis.group,
+                ldrm=diagnosis.ldrm,
+                ldrv=diagnosis.ldrv,
+                score=diagnosis.score,
+                names=run.dataset.group_names,
+                drawn=self.draws if self.draws.any() else None,
+            )
+            result["groups"] = {
+                row.name: {
+                    name: row.to_result()[name] for name in ("share_drawn", "ldrm", "ldrv", "score")
+                }
+                for row in rows
+                if row.group >= 0
+            }
+        if self.weight_summary is not None:
+            result["weights"] = {
+                **dataclasses.asdict(self.weight_summary),
+                "warnings": self.warnings,
+            }
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Returns the plugin's part of a checkpoint."""
+        return {
+            "version": _STATE_VERSION,
+            "phase": self.phase,
+            "phase1_end": self.schedule.phase1_end,
+            "tracker": self.tracker.state_dict(),
+            "record_steps": self.record_steps,
+            "history": torch.stack(self.history).cpu() if self.history else None,
+            "history_steps": self.history_steps,
+            "score": None if self.score is None else torch.from_numpy(self.score),
+            "probabilities": (
+                None if self.probabilities is None else torch.from_numpy(self.probabilities)
+            ),
+            "draws": torch.from_numpy(self.draws),
+            "warnings": self.warnings,
+            "auxiliary_calls": None if self.auxiliary is None else self.auxiliary.calls,
+        }
+
+    def load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
+        options = self.options
+        self.phase = state["phase"]
+        if self.phase == 2:
+            self.schedule = dataclasses.replace(
+                self.schedule, fixed_phase1_end=state["phase1_end"]
+            )
+        self.tracker.load_state_dict(state["tracker"])
+        self.record_steps = list(state["record_steps"])
+        kept = thin_history(list(state["history_steps"]), self.schedule.history_every)
+        self.history_steps = [state["history_steps"][position] for position in kept]
+        self.history = [state["history"][position].to(run.device) for position in kept]
+        self.score = None if state["score"] is None else state["score"].numpy()
+        if state["probabilities"] is not None and self.score is not None:
+            self.probabilities = state["probabilities"].numpy()
+            self.weight_summary = summarize_weights(
+                self.probabilities, self.score, options.min_clip, options.max_ratio
+            )
+        self.draws = state["draws"].numpy().copy()
+        self.warnings = list(state["warnings"])
+        if state["auxiliary_calls"] is not None:
+            self._add_auxiliary(run)
+            assert self.auxiliary is not None
+            self.auxiliary.calls = state["auxiliary_calls"]
+            if self.auxiliary.mode == "importance" and self.probabilities is not None:
+                weights = self.probabilities  # a ramp that is under way sets its own next
+                self.auxiliary.set_probabilities(weights)
+
+
+def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:
+    """Chooses the samples of the heat map: all of a small dataset, else a fixed random subset."""
+    if num_samples <= HISTORY_SAMPLES:
+        return np.arange(num_samples)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, HISTORY_SAMPLES])))
+    return np.sort(rng.choice(num_samples, HISTORY_SAMPLES, replace=False))

@@ -1,0 +1,139 @@
+"""The options of Dia-GAN: one table for the flags, the config file and the Python façade."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+NAME = "dia"
+"""The plugin's name: its section under `PLUGINS`, and the sampler it brings."""
+
+
+@dataclass(frozen=True)
+class DiaOptions:
+    """What can be chosen about diagnosis and weighted sampling.
+
+    Attributes:
+        k: Weight of √LDRV in the score (paper, eq. 7).
+        phase1: Share of the steps that train and diagnose under uniform sampling (paper, §4.4).
+        window: Records that count, |T| in the paper.
+        record_every: Steps between two records.
+        min_clip: Scores below are raised to it (paper, §4.1).
+        max_ratio: Largest ratio of two sampling probabilities (paper, §4.1).
+        record: "sweep" passes D over the whole dataset; "stream" uses the training batches.
+        logits: Which logits a sweep records; see :mod:`diagan_plugin.logit_modes`.
+        refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps.
+        ramp: Steps over which the weights go from uniform to their full strength.
+        clip: The rule that turns scores into weights; see :data:`diagan_plugin.score.CLIP_RULES`.
+        aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
+            the paper, §4.3) or "importance" (the weighted batches, reweighted); "off": none.
+        aux_every: D updates between two of the auxiliary discriminator.
+        diagnose: Record with any sampler, never altering training.
+    """
+
+    k: float = 1.0
+    phase1: float = 0.8
+    window: int = 50
+    record_every: int = 100
+    min_clip: float = 0.01
+    max_ratio: float = 50.0
+    record: str = "sweep"
+    logits: str = "auto"
+    refresh: int = 0
+    ramp: int = 0
+    clip: str = "paper"
+    aux: str = "uniform"
+    aux_every: int = 1
+    diagnose: bool = False
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> DiaOptions:
+        """Takes the host's resolved options of this plugin."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags, with the defaults of :class:`DiaOptions`."""
+    group = parser.add_argument_group(
+        "Dia-GAN", "find under-represented training samples (--diagnose) and emphasise them "
+        "(--sampler dia)",
+    )  # fmt: skip
+    defaults = DiaOptions()
+
+    def add(name: str, kind: Any = None, flag: str = "", **settings: Any) -> None:
+        group.add_argument(
+            flag or f"--dia-{name.replace('_', '-')}",
+            dest=f"{NAME}.{name}",
+            default=getattr(defaults, name),
+            **({} if kind is None else {"type": kind}),
+            **settings,
+        )
+
+    add("k", _at_least(float, 0.0), metavar="K", help="weight of √LDRV in the score")
+    add("phase1", _share, metavar="SHARE", help="share of the steps under uniform sampling")
+    add("window", _at_least(int, 2), metavar="N", help="records that count")
+    add("record_every", _at_least(int, 1), metavar="STEPS", help="steps between two records")
+    add("min_clip", _positive, metavar="S", help="scores below are raised to it")
+    add("max_ratio", _at_least(float, 1.0), metavar="R", help="largest ratio of probabilities")
+    add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
+    add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
+    add("refresh", _refresh, metavar="once|STEPS", help="score once, or again every STEPS")
+    add("ramp", _at_least(int, 0), metavar="STEPS", help="steps to the weights' full strength")
+    add("clip", choices=("paper", "robust"), help="rule that turns scores into weights")
+    add("aux", choices=("uniform", "importance", "off"), help="auxiliary discriminator for DRS")
+    add("aux_every", _at_least(int, 1), metavar="M", help="D updates between two of its own")
+    add(
+        "diagnose", flag="--diagnose", action="store_true",
+        help="record and report with any sampler, without altering the training",
+    )  # fmt: skip
+
+
+def _at_least(kind: Any, bound: float) -> Any:
+    def convert(text: str) -> Any:
+        value = _number(kind, text)
+        if not value >= bound:
+            raise argparse.ArgumentTypeError(f"{_words(kind)} of at least {bound:g}, not {text}")
+        return value
+
+    return convert
+
+
+def _positive(text: str) -> float:
+    value: float = _number(float, text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"a number above 0, not {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value: float = _number(float, text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"a share above 0 and at most 1, not {text}")
+    return value
+
+
+def _refresh(text: str) -> int:
+    if text in ("once", "0"):
+        return 0
+    try:
+        return int(_at_least(int, 1)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"'once' or a whole number of steps, not {text}"
+        ) from None
+
+
+def _number(kind: Any, text: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{_words(kind)}, not {text}") from None
+    if value in (float("inf"), float("-inf")):
+        raise argparse.ArgumentTypeError(f"a finite number, not {text}")
+    return value
+
+
+def _words(kind: Any) -> str:
+    return "a whole number" if kind is int else "a number"

@@ -1,0 +1,310 @@
+"""Charts of the diagnosis, as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from gan_registry.report.figures import (
+    INK,
+    LINE,
+    PALETTE,
+    SOFT,
+    group_colors,
+    legend_above,
+    render,
+)
+
+MAX_GROUPS = 40
+"""Beyond this many groups, rows of single groups are no longer readable."""
+
+_GREY = "#c3ccd5"
+_ROW = 0.24
+
+
+def shorten(name: str, length: int = 22) -> str:
+    """Cuts a long name so that it does not push the chart aside."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def score_histogram(
+    score: NDArray[Any], group: NDArray[Any], names: Sequence[str], highlight: Sequence[int] = ()
+) -> str:
+    """Draws how scores are distributed, each group as shares of its own samples.
+
+    Scaled to the group, since a rare group would be invisible among the others.
+
+    Args:
+        score: Score [N]; non-finite ones are left out.
+        group: Group numbers [N], -1 unknown.
+        names: Names of groups 0, 1, ….
+        highlight: Groups to tell apart where there are too many for all (more than 6).
+    """
+    kept = np.isfinite(score)
+    score, group = score[kept], group[kept]
+    present = [int(g) for g in np.unique(group) if g >= 0]
+    series: list[tuple[str, NDArray[Any], str]]
+    if len(present) < 2:
+        series = [("all samples", score, PALETTE[0])]
+    elif len(present) <= 6:
+        colors = group_colors([names[g] if g < len(names) else str(g) for g in present])
+        series = [
+            (shorten(_name(g, names)), score[group == g], color)
+            for g, color in zip(present, colors, strict=True)
+        ]
+    else:
+        chosen = [g for g in highlight if g in present][:4]
+        rest = score[~np.isin(group, chosen)]
+        series = [("all other groups" if chosen else "all groups", rest, "#8894a0")]
+        series += [
+            (shorten(_name(g, names)), score[group == g], PALETTE[(number * 2 + 1) % len(PALETTE)])
+            for number, g in enumerate(chosen)
+        ]
+    series = [entry for entry in series if entry[1].size]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        if series:
+            low, high = np.quantile(score, [0.001, 0.999])
+            high = high if high > low else low + 1.0
+            edges = np.linspace(low, high, 41)
+            for label, values, color in series:
+                weights = np.full(values.size, 100.0 / values.size)
+                axes.hist(
+                    np.clip(values, low, high),
+                    bins=edges.tolist(),
+                    weights=weights,
+                    histtype="stepfilled",
+                    facecolor=(color, 0.25),
+                    edgecolor=color,
+                    linewidth=1.4,
+                    label=f"{label} ({values.size:,})",
+                )
+            legend_above(axes, len(series), columns=2)
+        axes.set_xlabel("Discrepancy score  (right: more under-represented)")
+        axes.set_ylabel("% of the group's samples" if len(series) > 1 else "% of samples")
+
+    return render(paint, 5.4, 3.5)
+
+
+def group_dots(
+    ldrm: NDArray[Any],
+    ldrv: NDArray[Any],
+    group: NDArray[Any],
+    names: Sequence[str],
+    order: Sequence[int],
+    highlight: Sequence[int] = (),
+) -> str:
+    """Draws LDRM and LDRV of each group: the mean as a dot, the middle half as a bar.
+
+    Args:
+        ldrm: LDRM [N].
+        ldrv: LDRV [N].
+        group: Group numbers [N].
+        names: Names of groups 0, 1, ….
+        order: The groups to show, from top to bottom.
+        highlight: Those to set off.
+    """
+    colors = [PALETTE[5] if g in highlight else PALETTE[0] for g in order]
+
+    def paint(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, values, title in (
+            (left, ldrm, "Mean (LDRM)"),
+            (right, ldrv, "Variance (LDRV)"),
+        ):
+            for row, (g, color) in enumerate(zip(order, colors, strict=True)):
+                members = values[(group == g) & np.isfinite(values)]
+                if members.size:
+                    axes.plot(
+                        np.quantile(members, [0.25, 0.75]),
+                        [row, row],
+                        color=color,
+                        alpha=0.35,
+                        linewidth=5,
+                        solid_capstyle="butt",
+                    )
+                    axes.plot(members.mean(), row, "o", color=color, markersize=6)
+            axes.set_title(title)
+            axes.grid(axis="y", visible=False)
+            axes.margins(x=0.08)
+        left.set_yticks(range(len(order)), [shorten(_name(g, names)) for g in order])
+        left.set_ylim(len(order) - 0.4, -0.6)
+        if left.get_xlim()[0] < 0 < left.get_xlim()[1]:
+            left.axvline(0, color=SOFT, linewidth=0.9, linestyle="--", zorder=0.5)
+
+    return render(paint, 5.4, max(1.9, 0.9 + _ROW * len(order)))
+
+
+def heat_map(
+    rows: NDArray[Any], labels: Sequence[str], steps: NDArray[Any], boundary: int | None = None
+) -> str:
+    """Draws log-density ratios over training, one row a group or bin.
+
+    Args:
+        rows: Means [G, R]; NaN where nothing is known.
+        labels: Names of the rows, from top to bottom; an empty one leaves the row unmarked.
+        steps: Steps of the records [R], increasing.
+        boundary: Where phase 2 begins, marked by a line.
+    """
+    edges = _edges(np.asarray(steps, dtype=float))
+    norm, cmap = _scale(rows)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        mesh = axes.pcolormesh(
+            edges, np.arange(len(labels) + 1), rows, cmap=cmap, norm=norm, rasterized=True
+        )
+        axes.grid(visible=False)
+        marked = [row for row, label in enumerate(labels) if label]
+        axes.set_yticks([row + 0.5 for row in marked], [shorten(labels[row]) for row in marked])
+        axes.set_ylim(len(labels), 0)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("Training step")
+        if boundary is not None and edges[0] < boundary < edges[-1]:
+            axes.axvline(boundary, color=INK, linewidth=1.3, linestyle="--")
+            axes.annotate(
+                "phase 2",
+                (boundary, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=9,
+            )
+            axes.annotate(
+                "phase 1",
+                (boundary, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, 3),
+                textcoords="offset points",
+                fontsize=9,
+                horizontalalignment="right",
+            )
+        bar = figure.colorbar(mesh, ax=axes, pad=0.02, fraction=0.05, aspect=30)
+        bar.set_label("Mean log-density ratio")
+        bar.outline.set_visible(False)
+
+    return render(paint, 8.4, max(2.2, 1.0 + min(_ROW, 8.0 / len(labels)) * len(labels)))
+
+
+def share_bars(shares: Mapping[str, Sequence[float | None]], names: Sequence[str]) -> str:
+    """Draws the share of each group in the data, among the draws and in what is generated.
+
+    Few groups get bars; many get a row each, with a tick for the data and dots for the others.
+
+    Args:
+        shares: Kind ("data" first) -> share of each group, None where it is not known.
+        names: Names of the groups, from top to bottom.
+    """
+    kinds = list(shares)
+    colors = ["#5b6875", PALETTE[1], PALETTE[0], PALETTE[2], PALETTE[3], PALETTE[4]]
+    values = {
+        kind: np.array([np.nan if v is None else 100.0 * v for v in row], dtype=float)
+        for kind, row in shares.items()
+    }
+    labels = [shorten(name) for name in names]
+
+    def bars(axes: Axes) -> None:
+        thickness = 0.8 / len(kinds)
+        for number, kind in enumerate(kinds):
+            place = np.arange(len(labels)) - 0.4 + (number + 0.5) * thickness
+            color = colors[number % len(colors)]
+            drawn = axes.barh(
+                place, np.nan_to_num(values[kind]), thickness * 0.86, color=color, label=kind
+            )
+            text = ["" if np.isnan(v) else f"{v:.1f}" for v in values[kind]]
+            axes.bar_label(drawn, text, padding=3, fontsize=8.5)
+        axes.margins(x=0.1)
+
+    def dots(axes: Axes) -> None:
+        place = np.arange(len(labels))
+        for number, kind in enumerate(kinds):
+            color = colors[number % len(colors)]
+            if number == 0:
+                axes.scatter(
+                    values[kind], place, marker="|", s=130, linewidths=2.4, color=color, label=kind
+                )
+            else:
+                marker = ("o", "D", "s", "^", "v")[(number - 1) % 5]
+                axes.scatter(values[kind], place, marker=marker, s=24, color=color, label=kind)
+        axes.hlines(place, 0, np.nanmax(np.vstack(list(values.values()))), color=LINE, zorder=0.5)
+
+    few = len(labels) <= 8
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        (bars if few else dots)(axes)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("Share in %")
+        axes.grid(axis="y", visible=False)
+        legend_above(axes, len(kinds), columns=2)
+
+    rows = len(labels) * (max(0.5, 0.2 * len(kinds)) if few else _ROW)
+    return render(paint, 5.4, 1.2 + 0.2 * ((len(kinds) + 1) // 2) + rows)
+
+
+def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 20_000) -> str:
+    """Draws 2-D training points [N, 2], coloured by their score [N]."""
+    shown = np.isfinite(points).all(axis=1) & np.isfinite(score)
+    points, score = points[shown], score[shown]
+    if len(points) > max_points:
+        # Both ends of the score are what the chart is for; of the middle a part is enough.
+        order = np.argsort(score, kind="stable")
+        middle = np.linspace(1000, len(order) - 1001, max_points - 2000).round().astype(int)
+        order = np.concatenate([order[:1000], order[middle], order[-1000:]])
+        points, score = points[order], score[order]
+    # The highest scores are drawn last, on top.
+    order = np.argsort(score, kind="stable")
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        norm, _ = _scale(score[None, :])
+        low, high = norm.vmin, norm.vmax
+        dots = axes.scatter(
+            points[order, 0],
+            points[order, 1],
+            c=score[order],
+            s=5,
+            linewidths=0,
+            cmap="viridis_r",
+            norm=Normalize(low, high),
+            rasterized=len(order) > 500,
+        )
+        axes.set_aspect("equal")
+        figure.colorbar(dots, ax=axes, pad=0.02, label="Discrepancy score").outline.set_visible(
+            False
+        )
+
+    return render(paint, 5.4, 4.6)
+
+
+def _scale(values: NDArray[Any]) -> tuple[Normalize, Any]:
+    """A scale that ignores single extremes: two colours around 0, one where the sign is the same."""
+    finite = values[np.isfinite(values)]
+    low, high = np.quantile(finite, [0.01, 0.99]).tolist() if finite.size else (0.0, 1.0)
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    if low < 0.0 < high:
+        return TwoSlopeNorm(0.0, low, high), mpl.colormaps["RdBu_r"]
+    return Normalize(low, high), mpl.colormaps["viridis_r"]
+
+
+def _edges(steps: NDArray[Any]) -> NDArray[Any]:
+    if steps.size == 1:
+        return np.array([steps[0] - 0.5, steps[0] + 0.5])
+    middle = (steps[1:] + steps[:-1]) / 2
+    return np.concatenate([[2 * steps[0] - middle[0]], middle, [2 * steps[-1] - middle[-1]]])
+
+
+def _name(group: int, names: Sequence[str]) -> str:
+    return str(names[group]) if 0 <= group < len(names) else f"group {group}"

@@ -1,0 +1,177 @@
+"""Catalogs: everything a run can choose by name, from the host and from plugins alike."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gan_registry.errors import PluginError, UserError, unknown_name
+
+Factory = Callable[..., Any]
+HOST = "gan_registry"
+
+
+class Catalog:
+    """Maps names to factories of one kind of component.
+
+    Args:
+        kind: What the names stand for, in the singular, e.g. "backbone".
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, Factory | str] = {}
+        self._owners: dict[str, str] = {}
+
+    def register(self, name: str, factory: Factory | str, *, plugin: str | None = None) -> None:
+        """Adds a component.
+
+        Args:
+            name: The name to choose it by.
+            factory: A callable, or `module:attribute`, which is imported on first use.
+            plugin: The name of the plugin that adds it; the host fills it in during
+                `gan_register`.
+
+        Raises:
+            PluginError: The name is taken, or the factory is neither callable nor a path.
+        """
+        owner = plugin or self._current_owner
+        if name in self._factories:
+            raise PluginError(
+                f"Plugin {owner!r} registers the {self.kind} {name!r}, which {self._owners[name]!r}"
+                " has registered already; one of the two must take another name."
+            )
+        is_path = isinstance(factory, str) and factory.count(":") == 1
+        if not (is_path or callable(factory)):
+            raise PluginError(
+                f"Plugin {owner!r} registers the {self.kind} {name!r} with {factory!r}, which is "
+                "neither callable nor of the form 'module:attribute'."
+            )
+        self._factories[name] = factory
+        self._owners[name] = owner
+
+    _current_owner = HOST
+
+    def __getitem__(self, name: str) -> Factory:
+        """Returns the factory of that name.
+
+        Raises:
+            UserError: Nothing has that name; the message lists the known ones.
+            PluginError: The factory's module cannot be imported.
+        """
+        if name not in self._factories:
+            raise unknown_name(self.kind, name, self._factories)
+        factory = self._factories[name]
+        if isinstance(factory, str):
+            module, _, attribute = factory.partition(":")
+            try:
+                factory = getattr(importlib.import_module(module), attribute)
+            except (ImportError, AttributeError) as error:
+                raise PluginError(
+                    f"The {self.kind} {name!r} of {self._owners[name]!r} cannot be imported from "
+                    f"{module}: {error}"
+                ) from error
+            if not callable(factory):
+                raise PluginError(f"The {self.kind} {name!r}, {module}:{attribute}, is no factory.")
+            self._factories[name] = factory
+        return factory
+
+    def owner(self, name: str) -> str:
+        """Returns the name of the plugin that registered `name`."""
+        return self._owners[name]
+
+    def drop(self, plugin: str) -> None:
+        """Forgets everything that a plugin registered."""
+        for name in [name for name, owner in self._owners.items() if owner == plugin]:
+            del self._factories[name], self._owners[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factories
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._factories))
+
+    def __len__(self) -> int:
+        return len(self._factories)
+
+
+KINDS: Mapping[str, str] = {
+    "backbones": "backbone",
+    "losses": "loss",
+    "objectives": "objective",
+    "datasets": "dataset",
+    "samplers": "sampler",
+    "postprocessors": "post-processor",
+    "features": "feature extractor",
+    "metrics": "metric",
+}
+
+_BUILTIN_MODULES = {
+    "backbones": "gan_registry.backbones",
+    "losses": "gan_registry.losses",
+    "datasets": "gan_registry.datasets",
+    "samplers": "gan_registry.training",
+    "postprocessors": "gan_registry.evaluation",
+}
+
+
+class Catalogs:
+    """All catalogs, one attribute each; filled with the host's own components when made.
+
+    Attributes:
+        claims: Host config keys that plugins understand: `SECTION.key` → `plugin.option`.
+    """
+
+    backbones: Catalog
+    losses: Catalog
+    objectives: Catalog
+    datasets: Catalog
+    samplers: Catalog
+    postprocessors: Catalog
+    features: Catalog
+    metrics: Catalog
+
+    def __init__(self) -> None:
+        self.claims: dict[str, str] = {}
+        for plural, kind in KINDS.items():
+            catalog = Catalog(kind)
+            setattr(self, plural, catalog)
+            if plural in _BUILTIN_MODULES:
+                for name, path in importlib.import_module(_BUILTIN_MODULES[plural]).BUILTIN.items():
+                    catalog.register(name, path, plugin=HOST)
+
+    def __iter__(self) -> Iterator[tuple[str, Catalog]]:
+        return ((plural, getattr(self, plural)) for plural in KINDS)
+
+    def claim(self, key: str, option: str) -> None:
+        """Declares that a host config key is understood by a plugin.
+
+        Args:
+            key: `SECTION.key`, e.g. "LOSS.apply_topk".
+            option: `plugin.option` that takes the value.
+
+        Raises:
+            UserError: Another option claims the key.
+        """
+        if self.claims.get(key, option) != option:
+            raise UserError(
+                f"The config key {key} is claimed by both {self.claims[key]!r} and {option!r}; "
+                "disable one of the plugins with GAN_REGISTRY_DISABLE=name."
+            )
+        self.claims[key] = option
+
+    def set_owner(self, plugin: str) -> None:
+        """Names the plugin on whose behalf components are registered from now on."""
+        for _, catalog in self:
+            catalog._current_owner = plugin
+
+    def drop(self, plugin: str) -> None:
+        """Forgets everything that a plugin registered or claimed."""
+        for _, catalog in self:
+            catalog.drop(plugin)
+        self.claims = {
+            key: option
+            for key, option in self.claims.items()
+            if option.partition(".")[0] != plugin
+        }

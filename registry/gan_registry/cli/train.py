@@ -1,0 +1,108 @@
+"""`gan-registry train`: trains, evaluates, writes the report, and says where it lies."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+
+_FLAGS = {
+    "data": "DATA.path",
+    "sampler": "RUN.sampler",
+    "samples": "RUN.samples",
+    "seed": "RUN.seed",
+    "steps": "OPTIMIZATION.total_steps",
+    "device": "RUN.device",
+    "num_eval": "RUN.num_eval",
+}
+"""Flags that stand for keys of the configuration."""
+
+
+def add_command(commands: Any, plugins: PluginManager) -> None:
+    """Adds the subcommand."""
+    parser = commands.add_parser(
+        "train",
+        parents=[plugins.parser],
+        allow_abbrev=False,
+        help="train a GAN, evaluate it, and write a report",
+        description="Train a GAN, evaluate it, and write a report. The same command continues a "
+        "run that was interrupted.",
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="NAME|FILE",
+        help="a packaged configuration ('gan-registry list configs') or a YAML file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="the run folder (default: runs/CONFIG-SAMPLER-seedN)"
+    )
+    parser.add_argument("--data", metavar="DIR", help="folder that holds the data")
+    parser.add_argument("--sampler", help="how training samples are drawn (default: uniform)")
+    parser.add_argument(
+        "--samples", help="post-processor to evaluate beside plain samples"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
+    parser.add_argument("--steps", type=int, metavar="N", help="generator steps in all")
+    parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
+    parser.add_argument("--num-eval", type=int, metavar="N", help="samples to evaluate with")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.key=value", dest="settings",
+        help="change any key of the configuration; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true",
+        help="print the resolved configuration, the plan and an estimate of the cost, and stop",
+    )  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
+    """Carries out the subcommand."""
+    from gan_registry.config.load import apply_settings, read_config, validate_config
+
+    name, where, content = read_config(arguments.config)
+    content = apply_settings(content, arguments.settings)
+    for flag, key in _FLAGS.items():
+        value = getattr(arguments, flag)
+        if value is not None:
+            section, _, entry = key.partition(".")
+            content[section] = {**(content.get(section) or {}), entry: value}
+    config = validate_config(content, where, plugins.catalogs.claims)
+    options = plugins.options.resolve(config.PLUGINS, vars(arguments), where)
+    folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
+
+    if arguments.dry_run:
+        from gan_registry.training.plan import describe_plan
+
+        print(describe_plan(config, plugins, options, name, folder))
+        return 0
+
+    from gan_registry.evaluation.evaluate import evaluate
+    from gan_registry.evaluation.results import RESULT_FILE, read_result
+    from gan_registry.evaluation.tables import result_table
+    from gan_registry.report.write import write_report
+    from gan_registry.training.trainer import train
+
+    live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
+    if live.rank != 0:
+        return 0
+    evaluate(live)
+    report = write_report(live)
+    result = read_result(folder)
+    print(result_table(result))
+    print(f"\nresult  {folder / RESULT_FILE}\nreport  {report}")
+    return 0
+
+
+def require_folder(path: Path) -> Path:
+    """Checks that a run folder exists.
+
+    Raises:
+        UserError: It does not.
+    """
+    if not path.is_dir():
+        raise UserError(f"There is no folder {path}; --run takes the folder of a trained run.")
+    return path

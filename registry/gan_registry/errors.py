@@ -1,0 +1,44 @@
+"""Errors that reach a person: one clear line, and exit code 2 on the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that its user can mend; the message names the thing and the remedy.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """
+
+
+class PluginError(UserError):
+    """A plugin broke the contract of a hook, or failed inside one; names plugin and hook."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Returns the known name closest to `name`, or None if none is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str], where: str = "") -> UserError:
+    """Builds the error for a name that nothing answers to.
+
+    Args:
+        kind: What the name should have named, e.g. "backbone".
+        name: The name as the user gave it.
+        known: The names that exist.
+        where: Where the name was found, e.g. a file; empty when there is nothing to add.
+
+    Returns:
+        An error that lists the known names and suggests the nearest.
+    """
+    known = sorted(known)
+    match = nearest(str(name), known)
+    hint = f" Did you mean {match!r}?" if match else ""
+    place = f" in {where}" if where else ""
+    return UserError(
+        f"Unknown {kind} {str(name)!r}{place}.{hint} Known: {', '.join(known) or '(none)'}."
+    )

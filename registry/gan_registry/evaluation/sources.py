@@ -1,0 +1,93 @@
+"""Sources of samples: the generator itself, or a post-processor that corrects it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gan_registry.training.seeding import generator_for
+
+if TYPE_CHECKING:
+    from gan_registry.training.run import Run
+
+BATCH = 500
+"""Samples generated at once: large enough to be fast, small enough for any memory."""
+
+
+class SampleSource(Protocol):
+    """What the catalog `postprocessors` builds: a stream of samples."""
+
+    def batches(self, n: int) -> Iterator[Tensor]:
+        """Yields exactly n samples in all, as batches [b, ...] on the device."""
+        ...
+
+    def statistics(self) -> dict[str, float]:
+        """Returns what is worth reporting, e.g. `acceptance_rate`; called after sampling."""
+        ...
+
+
+@torch.no_grad()
+def generate_batches(generator: nn.Module, z: Tensor, batch: int = BATCH) -> Tensor:
+    """Generates from given latents in eval mode; the network's mode is as before afterwards.
+
+    Args:
+        generator: The network.
+        z: Latents [n, z_dim].
+        batch: How many at once.
+
+    Returns:
+        Samples [n, ...] on the device of `z`.
+    """
+    was_training = generator.training
+    generator.eval()
+    try:
+        return torch.cat([generator(piece) for piece in z.split(batch)])
+    finally:
+        generator.train(was_training)
+
+
+class Proposals:
+    """Endless plain samples of a run's generator, a pure function of (run seed, seed).
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+    """
+
+    def __init__(self, run: Run, seed: int = 0) -> None:
+        self._run = run
+        self._rng = generator_for(run.seed, "samples", seed, device=run.device)
+
+    def __call__(self, n: int) -> Tensor:
+        """Returns the next n samples [n, ...]."""
+        z = self._run.backbone.latent(n, self._rng, self._run.device)
+        return generate_batches(self._run.sampling_generator, z)
+
+
+class PlainSource:
+    """Samples of the generator as they come (post-processor `plain`).
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+    """
+
+    def __init__(self, run: Run, seed: int = 0) -> None:
+        self._proposals = Proposals(run, seed)
+
+    def batches(self, n: int) -> Iterator[Tensor]:
+        """Yields n samples in batches."""
+        for start in range(0, n, BATCH):
+            yield self._proposals(min(BATCH, n - start))
+
+    def statistics(self) -> dict[str, float]:
+        """Returns nothing: every sample is taken."""
+        return {}
+
+
+def collect(source: SampleSource, n: int) -> Tensor:
+    """Gathers n samples [n, ...] on the CPU."""
+    return torch.cat([batch.cpu() for batch in source.batches(n)])

@@ -1,0 +1,44 @@
+"""Writes samples to an .npz file or to a folder of PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gan_registry.datasets.base import Dataset
+from gan_registry.errors import UserError
+from gan_registry.evaluation.sources import SampleSource, collect
+from gan_registry.files import atomic_write
+
+
+def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -> None:
+    """Draws samples and writes them.
+
+    Args:
+        source: Where they come from.
+        num: How many.
+        out: A file ending in .npz, which gets the array `x` float32 [num, ...] in the dataset's
+            value range; or a folder, which gets `000000.png` and so on.
+        dataset: Says whether samples are images, and their value range.
+
+    Raises:
+        UserError: Points were to be written as PNG files, or the folder is a file.
+    """
+    if out.suffix == ".npz":
+        x = collect(source, num).numpy()
+        with atomic_write(out) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, x=x)
+        return
+    if dataset.kind != "image":
+        raise UserError(f"--out {out} is no .npz file; samples that are no images need one.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder, or a name ending in .npz.")
+    from gan_registry.report.images import to_pngs
+
+    number = 0
+    for batch in source.batches(num):
+        for png in to_pngs(batch.cpu(), dataset.value_range):
+            with atomic_write(out / f"{number:06d}.png") as temporary:
+                temporary.write_bytes(png)
+            number += 1

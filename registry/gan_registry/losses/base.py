@@ -1,0 +1,53 @@
+"""What an adversarial loss is: three per-sample terms and a reading of the density ratio."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Loss(ABC):
+    """An adversarial loss in per-sample terms; the host alone weights and averages them.
+
+    D minimises `mean(w_real * real_terms) + mean(w_fake * fake_terms)` and G minimises
+    `mean(w * generator_terms)`. Every method takes D's raw output `out` and the labels `y` (int64
+    [B] or None) and returns [B], computed in float32 at least, whatever the precision of `out`.
+
+    Args:
+        realness: Reads one realness logit per sample, [B], from D's raw output; usually
+            `Backbone.realness`.
+
+    Attributes:
+        is_density_ratio: Whether `log_density_ratio` estimates log(p_data / p_g) where D is
+            optimal. If not, it is a surrogate of which only the order and the spread mean anything.
+    """
+
+    is_density_ratio: ClassVar[bool]
+
+    def __init__(self, realness: Callable[[Any], Tensor]) -> None:
+        self._realness = realness
+
+    @abstractmethod
+    def real_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns D's loss for each real sample, [B]."""
+
+    @abstractmethod
+    def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns D's loss for each generated sample, [B]."""
+
+    @abstractmethod
+    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns G's loss for each generated sample, [B]."""
+
+    @abstractmethod
+    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns log(p_data(x) / p_g(x)) for each sample as D sees it, or its surrogate, [B]."""
+
+    def logits(self, out: Any) -> Tensor:
+        """Returns the realness logits [B], in float32 if they came in half precision."""
+        logits = self._realness(out)
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

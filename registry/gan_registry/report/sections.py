@@ -1,0 +1,288 @@
+"""The host's own sections: what was run, what came out beside the real data, metrics, losses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
+from gan_registry.report.figures import line_chart, scatter_panels
+from gan_registry.report.formatting import duration, is_number, percent
+from gan_registry.report.images import TINY, grid_png
+
+ORDER_RUN = 20
+ORDER_SAMPLES = 30
+ORDER_SHARES = 40
+ORDER_METRICS = 70
+ORDER_LOSSES = 80
+ORDER_CONFIG = 900
+
+MEANINGS = {
+    "modes_covered": "clusters hit by at least 10 of 10,000 generated samples",
+    "high_quality": "share within 4 standard deviations of a cluster's centre",
+    "other": "share that belongs to no known group",
+    "acceptance_rate": "share of the generated samples that the correction kept",
+}
+"""What well-known metrics say, in plain words."""
+
+_SHARES = {"modes_covered": False, "high_quality": True, "other": True, "acceptance_rate": True}
+
+
+def run_sections(report: Report, run: Any, result: Mapping[str, Any]) -> None:
+    """Adds the host's sections to the report of a finished run.
+
+    Args:
+        report: The document.
+        run: Anything with `folder`, `config`, `dataset`, `seed` and `total_steps`. Generated
+            samples are read from `samples/final.npz` in the folder (`x`, and `x_<name>` for each
+            post-processor), losses from `metrics.jsonl`.
+        result: What `result.json` holds; missing keys leave their part out.
+    """
+    folder = Path(run.folder)
+    generated = load_generated(folder / "samples" / "final.npz")
+    _what_was_run(report, run, result)
+    _samples(report, run, generated)
+    _shares(report, result)
+    _metrics(report, result)
+    _losses(report, folder / "metrics.jsonl")
+    _configuration(report, run)
+
+
+def load_generated(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads generated samples: "" -> plain ones, a post-processor's name -> its own.
+
+    A file that is missing or broken counts as empty: the rest of the report is worth having.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name[1:].lstrip("_"): archive[name] for name in archive if name[:1] == "x"}
+    except (OSError, ValueError, EOFError, KeyError):
+        return {}
+    return {name: array for name, array in sorted(found.items()) if len(array)}
+
+
+def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Reads `metrics.jsonl`: name -> (steps, values).
+
+    A line cut off by a crash is skipped. Of a step that a resumed run logged again, the last line
+    counts.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    series: dict[str, dict[float, float]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if not isinstance(entry, dict) or not is_number(entry.get("step")):
+            continue
+        for name, value in entry.items():
+            if name != "step" and is_number(value):
+                series.setdefault(name, {})[float(entry["step"])] = float(value)
+    return {
+        name: ([step for step, _ in sorted(v.items())], [value for _, value in sorted(v.items())])
+        for name, v in series.items()
+    }
+
+
+def _what_was_run(report: Report, run: Any, result: Mapping[str, Any]) -> None:
+    config = _dump(run.config)
+    data, model = config.get("DATA", {}), config.get("MODEL", {})
+    facts: list[tuple[str, Any]] = [
+        ("Config", result.get("config", data.get("name"))),
+        ("Sampler", result.get("sampler")),
+        ("Training samples", len(run.dataset)),
+        ("Backbone", model.get("backbone")),
+        ("Loss", config.get("LOSS", {}).get("adv_loss")),
+        ("Steps", result.get("steps", run.total_steps)),
+        ("Batch size", config.get("OPTIMIZATION", {}).get("batch_size")),
+        ("Seed", result.get("seed", run.seed)),
+    ]
+    if is_number(result.get("seconds")):
+        facts.append(("Time", duration(result["seconds"])))
+    device = result.get("device", getattr(run, "device", None))
+    facts.append(("Device", None if device is None else str(device)))
+    facts.extend((f"{name} version", version) for name, version in _versions(run, result).items())
+    shown = tuple((label, _plain(value)) for label, value in facts if value is not None)
+    report.add_section("What was run", Facts(shown), order=ORDER_RUN, anchor="run")
+
+
+def _samples(report: Report, run: Any, generated: Mapping[str, NDArray[Any]]) -> None:
+    dataset = run.dataset
+    if not generated:
+        report.add_section(
+            "Generated beside real samples",
+            Text("This run stored no generated samples (samples/final.npz).", "note"),
+            order=ORDER_SAMPLES,
+            anchor="samples",
+        )
+        return
+    blocks: list[Block] = []
+    if dataset.kind == "image":
+        side = int(dataset.sample_shape[-1])
+        count = 64 if side <= 32 else 36
+        real = _draw_real(run, count)
+        pictures = {"Real training samples": real}
+        pictures.update({_made(name): x[:count] for name, x in generated.items()})
+        for title, x in pictures.items():
+            caption = f"{title}: {len(x)} drawn at random."
+            blocks.append(
+                Figure(
+                    grid_png(x, value_range=dataset.value_range),
+                    caption,
+                    alt=caption,
+                    pixelated=side <= TINY,
+                    width="half",
+                )
+            )
+    elif tuple(dataset.sample_shape) == (2,):
+        real = _draw_real(run, 5000)
+        panels = {"Real": real} | {_made(name): x for name, x in generated.items()}
+        blocks.append(
+            Figure(
+                scatter_panels(panels),
+                "Each dot is one sample. Where the real data has a cluster and the generator has "
+                "none, a part of the data is missing; where the generated dots are thinner, it is "
+                "made too rarely.",
+                alt="Scatter plots of real and of generated samples.",
+                min_width=300 * len(panels),
+            )
+        )
+    else:
+        blocks.append(Text("Samples of this shape cannot be drawn.", "note"))
+    report.add_section(
+        "Generated beside real samples", *blocks, order=ORDER_SAMPLES, anchor="samples"
+    )
+
+
+def _shares(report: Report, result: Mapping[str, Any]) -> None:
+    groups = result.get("groups")
+    if not isinstance(groups, Mapping) or not groups:
+        return
+    prefix = "share_generated"
+    found = {key for entry in groups.values() for key in entry if key.startswith(prefix)}
+    kinds = sorted(key for key in found if any(e.get(key) is not None for e in groups.values()))
+    columns = [Column("Group"), Column("In the data", "percent", "right")]
+    columns += [Column(_made(key[len(prefix) + 1 :]), "percent", "right") for key in kinds]
+    rows = [
+        [name, entry.get("share_data"), *(entry.get(key) for key in kinds)]
+        for name, entry in groups.items()
+    ]
+    table = Table(columns, rows, "The share of each group, in the data and in what is generated.")
+    report.add_section("Shares of the groups", table, order=ORDER_SHARES, anchor="shares")
+
+
+def _metrics(report: Report, result: Mapping[str, Any]) -> None:
+    kinds = {
+        key[len("metrics") :].lstrip("_"): value
+        for key, value in result.items()
+        if (key == "metrics" or key.startswith("metrics_")) and isinstance(value, Mapping)
+    }
+    names = dict.fromkeys(name for metrics in kinds.values() for name in metrics)
+    rows = [
+        [
+            name,
+            *(_metric(name, metrics.get(name)) for metrics in kinds.values()),
+            MEANINGS.get(name),
+        ]
+        for name in names
+        if any(is_number(metrics.get(name)) for metrics in kinds.values())
+    ]
+    if not rows:
+        return
+    explained = any(row[-1] for row in rows)
+    columns = [Column("Metric"), *(Column(_made(kind), align="right") for kind in kinds)]
+    if explained:
+        columns.append(Column("What it says"))
+        rows = [[*row[:-1], row[-1] or ""] for row in rows]
+    else:
+        rows = [row[:-1] for row in rows]
+    report.add_section("Metrics", Table(columns, rows), order=ORDER_METRICS, anchor="metrics")
+
+
+def _losses(report: Report, path: Path) -> None:
+    series = {
+        name.removeprefix("loss/"): values
+        for name, values in read_metrics(path).items()
+        if name.startswith("loss/")
+    }
+    if not series:
+        return
+    chart = line_chart(
+        {name: steps for name, (steps, _) in series.items()},
+        {name: values for name, (_, values) in series.items()},
+        "Training step",
+        "Loss",
+        width=7.0,
+    )
+    broken = sorted(n for n, (_, values) in series.items() if not all(map(math.isfinite, values)))
+    blocks: list[Block] = [
+        Figure(
+            chart,
+            "The losses of the two networks, which train against each other. Levels that hold are "
+            "a good sign; a discriminator's loss that falls to zero means that the generator no "
+            "longer learns.",
+            alt=f"Line chart of {', '.join(series)} over the training steps.",
+        )
+    ]
+    if broken:
+        blocks.insert(
+            0, Text(f"The loss of {', '.join(broken)} was not a number at some steps.", "warning")
+        )
+    report.add_section("Losses over time", *blocks, order=ORDER_LOSSES, anchor="losses")
+
+
+def _configuration(report: Report, run: Any) -> None:
+    try:
+        text = (Path(run.folder) / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = json.dumps(_dump(run.config), indent=2, default=str, ensure_ascii=False)
+    block = Details("Show every setting of this run", text)
+    report.add_section("Configuration", block, order=ORDER_CONFIG, anchor="config")
+
+
+def _draw_real(run: Any, count: int) -> NDArray[Any]:
+    """Real samples drawn without replacement; the same for the same seed."""
+    size = len(run.dataset)
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(run.seed), 64])))
+    indices = generator.choice(size, size=min(count, size), replace=False)
+    x, _ = run.dataset.__getitems__(indices)
+    return np.asarray(x)
+
+
+def _made(postprocessor: str) -> str:
+    return f"Generated, corrected by {postprocessor}" if postprocessor else "Generated"
+
+
+def _versions(run: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+    found = result.get("versions")
+    if not isinstance(found, Mapping):
+        try:
+            text = (Path(run.folder) / "config.yaml").read_text(encoding="utf-8")
+            found = yaml.safe_load(text).get("VERSIONS")
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+            found = None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _metric(name: str, value: Any) -> Any:
+    return percent(value) if _SHARES.get(name) and is_number(value) else value
+
+
+def _dump(config: Any) -> dict[str, Any]:
+    return dict(config.model_dump() if hasattr(config, "model_dump") else config)
+
+
+def _plain(value: Any) -> Any:
+    # A seed is a name rather than a quantity, but separators only help from 10,000 on anyway.
+    return str(value) if isinstance(value, int) and abs(value) < 10_000 else value

@@ -1,0 +1,6 @@
+"""The training loop and what it stands on: batches, seeds, checkpoints, logs."""
+
+from __future__ import annotations
+
+BUILTIN = {"uniform": "gan_registry.training.sampling:build_uniform"}
+"""The host's samplers: a factory takes the run and returns an `IndexSampler`."""

@@ -1,0 +1,86 @@
+"""Builds the parts of a run from its configuration, by the names in the catalogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gan_registry.config.schema import Config
+from gan_registry.errors import UserError
+from gan_registry.training.ema import MovingAverage
+from gan_registry.training.run import Run
+from gan_registry.training.seeding import derive_seed
+from gan_registry.training.stream import BatchStream
+
+
+def build_data(run: Run) -> None:
+    """Builds the dataset, the sampler and the stream of batches.
+
+    Raises:
+        UserError: The data does not fit the configuration.
+    """
+    config = run.config
+    catalogs = run.plugins.catalogs
+    for name in {config.RUN.samples, *run.postprocessors}:
+        _ = catalogs.postprocessors[name]
+    _ = catalogs.backbones[config.MODEL.backbone], catalogs.losses[config.LOSS.adv_loss]
+    try:
+        sampler_factory = catalogs.samplers[config.RUN.sampler]
+    except UserError as error:
+        raise UserError(f"{error}{run.plugins.skipped_hint()}") from None
+    data_dir = Path(config.DATA.path) if config.DATA.path else None
+    run.dataset = catalogs.datasets[config.DATA.name](config, data_dir)
+    size, batch_size = len(run.dataset), config.OPTIMIZATION.batch_size
+    if size < batch_size:
+        raise UserError(
+            f"The dataset {config.DATA.name!r} has {size} samples, fewer than a batch of "
+            f"{batch_size}; lower OPTIMIZATION.batch_size or use more data."
+        )
+    if batch_size % run.world_size:
+        raise UserError(
+            f"OPTIMIZATION.batch_size = {batch_size} counts the samples of all processes and must "
+            f"be a multiple of their number, {run.world_size}."
+        )
+    run.sampler = sampler_factory(run)
+    run.stream = BatchStream(
+        run.dataset, run.sampler, batch_size, run.device, run.rank, run.world_size,
+        config.RUN.num_workers,
+    )  # fmt: skip
+
+
+def build_networks(run: Run) -> None:
+    """Builds the backbone and the loss, and lets plugins change them."""
+    config, catalogs = run.config, run.plugins.catalogs
+    dataset = run.dataset
+    run.backbone = catalogs.backbones[config.MODEL.backbone](
+        config, dataset.sample_shape, dataset.num_classes, derive_seed(run.seed, "networks")
+    )
+    run.loss = catalogs.losses[config.LOSS.adv_loss](run.backbone.realness)
+    run.generator.to(run.device)
+    run.discriminator.to(run.device)
+    run.hooks.models_ready(run)
+    if config.MODEL.apply_g_ema:
+        run.average = MovingAverage(
+            run.generator, config.MODEL.g_ema_decay, config.MODEL.g_ema_start
+        )
+
+
+def build_optimizers(run: Run) -> None:
+    """Builds the optimisers of G and D."""
+    settings = run.config.OPTIMIZATION
+    run.optimizers = {
+        "generator": adam(run.generator, settings.g_lr, settings.g_weight_decay, run.config),
+        "discriminator": adam(
+            run.discriminator, settings.d_lr, settings.d_weight_decay, run.config
+        ),
+    }
+
+
+def adam(network: nn.Module, lr: float, weight_decay: float, config: Config) -> torch.optim.Adam:
+    """Builds Adam with the configuration's betas, fused where torch has it."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    betas = (config.OPTIMIZATION.beta1, config.OPTIMIZATION.beta2)
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)

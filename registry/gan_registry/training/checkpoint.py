@@ -1,0 +1,147 @@
+"""Checkpoints: everything from which a run continues, bit for bit.
+
+A checkpoint is a `torch.save` file of tensors and plain values, written to a temporary name and
+renamed, and read with `weights_only=True`, so that it can carry no code.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_registry.errors import PluginError, UserError
+from gan_registry.files import atomic_write
+from gan_registry.training.run import Run
+
+FORMAT = 1
+_FOLDER = "checkpoints"
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """Returns the steps of the checkpoints in a run folder, ascending."""
+    return sorted(
+        int(path.stem.removeprefix("step-"))
+        for path in (folder / _FOLDER).glob("step-*.pt")
+        if path.stem.removeprefix("step-").isdigit()
+    )
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Returns where the checkpoint of a step lies."""
+    return folder / _FOLDER / f"step-{step:08d}.pt"
+
+
+def save_checkpoint(run: Run, keep: int) -> None:
+    """Writes a checkpoint of the present step, and removes all but the newest `keep`.
+
+    With several processes every rank must call this: rank 0 alone writes.
+    """
+    plugins = run.hooks.state(run)  # may communicate, so on every rank
+    for plugin, part in plugins.items():
+        _check_plain(part, f"the state of plugin {plugin!r}")
+    if run.folder is None or run.rank != 0:
+        return
+    state = {
+        "format": FORMAT,
+        "step": run.step,
+        "total_steps": run.total_steps,
+        "seconds": run.seconds,
+        "fingerprint": run.dataset.fingerprint(),
+        "position": run.position,
+        "sampler": run.sampler.state_dict(),
+        "generator": run.generator.state_dict(),
+        "discriminator": run.discriminator.state_dict(),
+        "average": None if run.average is None else run.average.average.state_dict(),
+        "optimizers": {name: o.state_dict() for name, o in run.optimizers.items()},
+        "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
+        "plugins": plugins,
+    }
+    with atomic_write(checkpoint_path(run.folder, run.step)) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise OSError(str(error).splitlines()[0]) from error
+    for step in checkpoint_steps(run.folder)[:-keep]:
+        checkpoint_path(run.folder, step).unlink(missing_ok=True)
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Refuses what could not be read back without running code from the file."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_plain(item, f"{where}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            _check_plain(item, f"{where}[{number}]")
+    elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
+        raise PluginError(
+            f"{where} is a {type(value).__name__}; a checkpoint takes tensors, numbers, text, "
+            "lists and mappings only."
+        )
+
+
+def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
+    """Reads the checkpoint of a step.
+
+    Raises:
+        UserError: It is missing, damaged or of another format.
+    """
+    path = checkpoint_path(folder, step)
+    if not path.is_file():
+        steps = ", ".join(map(str, checkpoint_steps(folder))) or "none"
+        raise UserError(f"There is no checkpoint of step {step} in {folder}; there are: {steps}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["format"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to continue "
+            "from the one before."
+        ) from error
+    if found != FORMAT:
+        raise UserError(f"The checkpoint {path} has format {found}; this version reads {FORMAT}.")
+    return state  # type: ignore[no-any-return]
+
+
+def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
+    """Restores a run from a checkpoint.
+
+    Plugins come first: one that had added networks adds them again, then the host fills them.
+
+    Raises:
+        UserError: The dataset is not the one the checkpoint was made with, or parts do not fit.
+    """
+    fingerprint = run.dataset.fingerprint()
+    if state["fingerprint"] != fingerprint:
+        raise UserError(
+            f"The dataset {run.config.DATA.name!r} has changed since the checkpoint of step "
+            f"{state['step']} (fingerprint {fingerprint[:12]}, was {state['fingerprint'][:12]}); "
+            "restore the data, or start anew in another folder with --out."
+        )
+    run.step = state["step"]
+    run.seconds = state["seconds"]
+    run.hooks.load_state(run, state["plugins"])
+    try:
+        run.generator.load_state_dict(state["generator"])
+        run.discriminator.load_state_dict(state["discriminator"])
+        if run.average is not None:
+            run.average.average.load_state_dict(state["average"])
+        for name, optimizer in run.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, addition in run.additions.items():
+            addition.load_state_dict(state["additions"][name])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"The checkpoint of step {state['step']} does not fit the networks of this "
+            f"configuration: {str(error).splitlines()[0]}."
+        ) from error
+    for name in sorted(set(state["additions"]) - set(run.additions)):
+        raise UserError(
+            f"The checkpoint holds {name!r}, which no loaded plugin claims; enable its plugin."
+        )
+    run.sampler.load_state_dict(state["sampler"])
+    run.stream.seek(state["position"])

@@ -1,0 +1,126 @@
+"""A run's folder: its configuration is written at the start and guards against mixing runs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gan_registry.config.load import validate_config
+from gan_registry.config.schema import Config
+from gan_registry.errors import UserError
+from gan_registry.files import atomic_write
+from gan_registry.plugins import PluginManager
+
+CONFIG_FILE = "config.yaml"
+
+# May differ when a run is continued: they change how it is carried out, not what comes out.
+_FREE_KEYS = {
+    "OPTIMIZATION.total_steps",
+    "DATA.path",
+    "RUN.device",
+    "RUN.num_workers",
+    "RUN.print_freq",
+    "RUN.sample_freq",
+    "RUN.save_freq",
+    "RUN.keep_checkpoints",
+    "RUN.num_eval",
+    "RUN.samples",
+}
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("diagan-plugin", "torch", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_config(
+    folder: Path, name: str, config: Config, options: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Writes the resolved configuration, with every plugin option and the versions."""
+    content = config.model_dump()
+    content["PLUGINS"] = {plugin: dict(values) for plugin, values in options.items()}
+    text = yaml.safe_dump(
+        {"NAME": name, "VERSIONS": versions(), **content}, sort_keys=False, allow_unicode=True
+    )
+    with atomic_write(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_folder(
+    folder: Path, plugins: PluginManager
+) -> tuple[str, Config, dict[str, dict[str, Any]]]:
+    """Reads what a run folder says of its run.
+
+    Args:
+        folder: The run folder.
+        plugins: The plugins loaded now; options of absent plugins are left out.
+
+    Returns:
+        The configuration's name, the configuration, and the plugins' options.
+
+    Raises:
+        UserError: It is no run folder, or its configuration cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is no run folder (it has no {CONFIG_FILE}); 'gan-registry train --out "
+            f"{folder}' would make it one."
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        name = str(content.pop("NAME", folder.name))
+        content.pop("VERSIONS", None)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise UserError(f"{path} is damaged; restore it or start in another folder.") from error
+    table = plugins.options
+    recorded = content.get("PLUGINS") or {}
+    known = {name: values for name, values in recorded.items() if name in table.plugins()}
+    content["PLUGINS"] = known
+    config = validate_config(content, str(path))
+    return name, config, table.resolve(known, where=str(path))
+
+
+def check_same_run(
+    folder: Path, config: Config, options: Mapping[str, Mapping[str, Any]], plugins: PluginManager
+) -> None:
+    """Makes sure that a folder which holds a run holds this one.
+
+    Raises:
+        UserError: It holds another; says what differs.
+    """
+    _, there, there_options = read_folder(folder, plugins)
+    old = _flatten({**there.model_dump(), "PLUGINS": there_options})
+    new = _flatten({**config.model_dump(), "PLUGINS": options})
+    differences = [
+        f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
+        for key in sorted(old.keys() | new.keys())
+        if key not in _FREE_KEYS and old.get(key) != new.get(key)
+    ]
+    if differences:
+        shown = "; ".join(differences[:8])
+        more = f"; and {len(differences) - 8} more" if len(differences) > 8 else ""
+        raise UserError(
+            f"{folder} holds a different run: {shown}{more}. Choose another folder with --out."
+        )
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,164 @@
+"""What a run tells while it trains: JSON lines, TensorBoard, and the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from gan_registry.errors import UserError
+from gan_registry.files import atomic_write, unwritable
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class JsonLines:
+    """Appends one JSON object a log step to `metrics.jsonl`.
+
+    Args:
+        folder: The run folder.
+        step: Lines of later steps are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / METRICS_FILE
+        kept = [line for line in read_metrics(folder) if line["step"] <= step]
+        with atomic_write(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Appends a line."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Returns the log lines of a run; a last line cut short by a crash is left out."""
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+class TensorBoard:
+    """Writes scalars for TensorBoard where that is installed, and nothing otherwise."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        try:
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        except OSError as error:
+            raise unwritable(folder / "tensorboard", error) from error
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Writes every number."""
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if isinstance(value, (int, float)) and name != "step":
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Terminal:
+    """A progress bar on a terminal, plain lines elsewhere, silence on request.
+
+    Args:
+        step: The first step.
+        total: Steps in all.
+        quiet: Print nothing.
+        stream: Where to print; standard error by default.
+    """
+
+    def __init__(
+        self, step: int, total: int, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self._bar: Any = None
+        if not quiet and self.stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=step, unit="step", file=self.stream, dynamic_ncols=True
+            )
+        self.total = total
+        # About twenty plain lines a run: enough to follow in a log file, not too many to read.
+        self._interval = max(total // 20, 1)
+        self._next_line = step
+
+    def advance(self, step: int) -> None:
+        """Notes that a step is done."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def show(self, step: int, values: dict[str, Any], eta: float) -> None:
+        """Shows the latest numbers."""
+        losses = {
+            name.removeprefix("loss/"): value
+            for name, value in values.items()
+            if name.startswith("loss/")
+        }
+        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        elif not self.quiet and (step >= self._next_line or step == self.total):
+            self._next_line = step + self._interval
+            self.say(f"step {step}/{self.total}  {text}  ({format_seconds(eta)} left)")
+
+    def say(self, message: str) -> None:
+        """Prints a line without disturbing the bar."""
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(message, file=self.stream)
+        else:
+            print(message, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def format_seconds(seconds: float) -> str:
+    """Writes a duration as people say it: 45 s, 2 min 05 s, 3 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def finite_or_fail(values: dict[str, Any], step: int) -> None:
+    """Stops a run whose losses are no longer numbers.
+
+    Raises:
+        UserError: A loss is NaN or infinite.
+    """
+    for name, value in values.items():
+        if name.startswith("loss/") and not abs(value) < float("inf"):
+            raise UserError(
+                f"{name} is {value} at step {step}: the training has diverged; lower "
+                "OPTIMIZATION.g_lr and d_lr, or resume from an earlier checkpoint with other "
+                "settings in a new folder."
+            )

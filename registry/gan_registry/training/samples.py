@@ -1,0 +1,67 @@
+"""Sample grids: the same latents drawn again and again, so that progress can be seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gan_registry.evaluation.sources import generate_batches
+from gan_registry.files import atomic_write
+from gan_registry.report.images import grid_png
+from gan_registry.training.run import Run
+
+GRID_SAMPLES = 64
+POINT_SAMPLES = 2000
+
+
+class SampleGrids:
+    """Writes `samples/step-N.png` now and then.
+
+    Args:
+        run: The run; its folder, seed and dataset decide where, what and how.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.interval = run.config.RUN.sample_freq or max(run.total_steps // 10, 1)
+
+    def due(self, step: int, last: bool) -> bool:
+        """Whether a grid belongs to this step."""
+        return last or step % self.interval == 0
+
+    @torch.no_grad()
+    def draw(self, run: Run) -> None:
+        """Draws the grid of the present step."""
+        if run.folder is None:
+            return
+        count = GRID_SAMPLES if run.dataset.kind == "image" else POINT_SAMPLES
+        z = run.latents(count, "grid")
+        samples = generate_batches(run.sampling_generator, z)
+        if run.dataset.kind == "image":
+            picture = grid_png(samples.cpu(), value_range=run.dataset.value_range)
+        else:
+            picture = grid_png(density_image(samples.cpu())[None], value_range=(0.0, 1.0))
+        with atomic_write(run.folder / "samples" / f"step-{run.step:08d}.png") as temporary:
+            temporary.write_bytes(picture)
+
+
+def density_image(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:
+    """Draws points in the plane as a picture of their density.
+
+    Args:
+        points: [n, 2], of any finite or infinite value.
+        size: Pixels of a side.
+        extent: The picture shows this many times the middle 90 % of the points' radii, so that it
+            neither cuts off the data nor shrinks with one stray point.
+
+    Returns:
+        [1, size, size] in [0, 1]: white is empty, black is dense; y points up.
+    """
+    points = points[torch.isfinite(points).all(1)].double()
+    if len(points) == 0:
+        return torch.ones(1, size, size)
+    radius = points.norm(dim=1).quantile(0.9).clamp(min=1e-6) * extent / 2
+    pixels = ((points / radius + 1) / 2 * size).floor().long()
+    pixels = pixels[((pixels >= 0) & (pixels < size)).all(1)]
+    flat = (size - 1 - pixels[:, 1]) * size + pixels[:, 0]
+    counts = torch.bincount(flat, minlength=size * size).view(1, size, size).float()
+    return 1.0 - torch.log1p(counts) / torch.log1p(counts.max()).clamp(min=1e-6)

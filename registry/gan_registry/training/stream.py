@@ -1,0 +1,135 @@
+"""Batches of training samples: positions of the sampler's stream, fetched and moved to the device.
+
+With loader workers, batches are prefetched; when new weights become active, what was prefetched
+beyond their activation is dropped and drawn again, so that the sequence is the same for any number
+of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from gan_registry.records import Real
+from gan_registry.training.sampling import IndexSampler
+
+if TYPE_CHECKING:
+    from gan_registry.datasets.base import Dataset
+
+
+def fetch(dataset: Any, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+    """Fetches samples by index, in one call where the dataset has `__getitems__`.
+
+    Args:
+        dataset: A map-style dataset of (x, y).
+        indices: Dataset indices [B].
+
+    Returns:
+        Samples [B, ...] and labels [B] (None where the dataset has none).
+    """
+    if hasattr(dataset, "__getitems__"):
+        batch = dataset.__getitems__(indices)
+        if isinstance(batch, list):  # torch's own convention: a list of items
+            batch = default_collate(batch)
+    else:
+        batch = default_collate([dataset[int(i)] for i in indices])
+    x, y = batch
+    return x, y
+
+
+class _Fetched:
+    """A dataset of whole batches, so that a loader's worker fetches one in a single call."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+        order = np.asarray(indices, np.int64)
+        return (torch.from_numpy(order), *fetch(self.dataset, order))
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class BatchStream:
+    """The batches of a run, in order.
+
+    Args:
+        dataset: The training data.
+        sampler: Maps stream positions to dataset indices.
+        batch_size: Samples of a batch over all ranks; a multiple of `world_size`.
+        device: Where batches go.
+        rank: This process's number.
+        world_size: The number of processes; each takes every `world_size`-th sample of a batch.
+        num_workers: Loader processes; 0 fetches in this one.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: IndexSampler,
+        batch_size: int,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.device = device
+        self.rank = rank
+        self.world_size = world_size
+        self.num_workers = num_workers
+        self.position = 0
+        self._prefetched: Iterator[Any] | None = None
+
+    def _indices(self, position: int) -> NDArray[np.int64]:
+        batch = self.sampler.draw(position, position + self.batch_size)
+        return batch[self.rank :: self.world_size]
+
+    def _index_batches(self, position: int) -> Iterator[list[int]]:
+        while True:
+            yield self._indices(position).tolist()
+            position += self.batch_size
+
+    def _load(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.num_workers == 0:
+            indices = self._indices(self.position)
+            return (torch.from_numpy(indices), *fetch(self.dataset, indices))
+        if self._prefetched is None:
+            loader: DataLoader[Any] = DataLoader(
+                _Fetched(self.dataset),  # type: ignore[arg-type]
+                batch_sampler=self._index_batches(self.position),  # type: ignore[arg-type]
+                num_workers=self.num_workers,
+                collate_fn=_as_is,
+                pin_memory=self.device.type == "cuda",
+            )
+            self._prefetched = iter(loader)
+        return next(self._prefetched)  # type: ignore[no-any-return]
+
+    def next(self) -> Real:
+        """Returns the batch at the current position, and moves on by one batch."""
+        indices, x, y = self._load()
+        self.position += self.batch_size
+        if self.device.type != "cpu":
+            if self.device.type == "cuda" and self.num_workers == 0:
+                x = x.pin_memory()
+            x = x.to(self.device, non_blocking=True)
+            y = None if y is None else y.to(self.device, non_blocking=True)
+        return Real(indices, x, y)
+
+    def seek(self, position: int) -> None:
+        """Continues at a stream position; whatever was prefetched is dropped."""
+        self.position = position
+        self._prefetched = None

@@ -1,0 +1,227 @@
+"""The training loop, from a configuration to a finished run folder.
+
+It reads from top to bottom as the pseudocode at the head of :mod:`gan_registry.hookspecs`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_registry.config.schema import Config
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+from gan_registry.training import folder as run_folder
+from gan_registry.training.build import build_data, build_networks, build_optimizers
+from gan_registry.training.checkpoint import (
+    checkpoint_steps,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from gan_registry.training.logs import (
+    JsonLines,
+    TensorBoard,
+    Terminal,
+    finite_or_fail,
+    format_seconds,
+)
+from gan_registry.training.run import Run
+from gan_registry.training.samples import SampleGrids
+from gan_registry.training.seeding import seed_modules
+from gan_registry.training.updates import update_discriminator, update_generator
+
+
+def train(
+    config: Config,
+    folder: Path | None = None,
+    plugins: PluginManager | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    name: str = "config",
+    quiet: bool = False,
+) -> Run:
+    """Trains a GAN; continues where the folder's last checkpoint stopped.
+
+    Args:
+        config: The validated configuration.
+        folder: The run folder, or None to write nothing.
+        plugins: The plugins; the installed ones by default.
+        options: Plugin → option → value; from `config.PLUGINS` by default.
+        name: What to call the configuration in the results.
+        quiet: Print nothing.
+
+    Returns:
+        The run, trained.
+
+    Raises:
+        UserError: The configuration cannot work, the folder holds a different run, or the
+            training diverged.
+    """
+    plugins = plugins or PluginManager()
+    if options is None:
+        options = plugins.options.resolve(config.PLUGINS)
+    run = Run(config, plugins, options, folder, config_name=name)
+    state = _prepare_folder(run)
+    run.hooks.build(run)
+    build_data(run)
+    build_networks(run)
+    build_optimizers(run)
+    if state is not None:
+        load_checkpoint(run, state)
+    if folder is not None and run.rank == 0:
+        run_folder.write_config(folder, name, config, options)
+    try:
+        run.hooks.train_start(run)
+        _loop(run, Outputs.open(run, quiet))
+    finally:
+        run.hooks.train_end(run)
+    return run
+
+
+def open_run(
+    folder: Path, plugins: PluginManager | None = None, step: int | None = None, device: str = ""
+) -> Run:
+    """Opens a trained run from its folder, to sample from it, evaluate it or report on it.
+
+    Args:
+        folder: The run folder.
+        plugins: The plugins; the installed ones by default.
+        step: The checkpoint to open; the newest by default.
+        device: Another device than the run was trained on.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or its data has changed.
+    """
+    plugins = plugins or PluginManager()
+    name, config, options = run_folder.read_folder(folder, plugins)
+    config.RUN.device = device or "auto"  # type: ignore[assignment]
+    steps = checkpoint_steps(folder)
+    if not steps:
+        raise UserError(f"{folder} holds no checkpoint yet; train first, with the same command.")
+    state = read_checkpoint(folder, steps[-1] if step is None else step)
+    run = Run(config, plugins, options, folder, config_name=name)
+    run.total_steps = max(state["total_steps"], state["step"])
+    run.hooks.build(run)
+    build_data(run)
+    build_networks(run)
+    build_optimizers(run)
+    load_checkpoint(run, state)
+    return run
+
+
+def _prepare_folder(run: Run) -> dict[str, Any] | None:
+    """Returns the checkpoint to continue from, or None for a fresh start."""
+    folder = run.folder
+    if folder is None:
+        return None
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; choose a folder.")
+    if (folder / run_folder.CONFIG_FILE).exists():
+        run_folder.check_same_run(folder, run.config, run.options, run.plugins)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"--out {folder} is not empty and holds no run; choose an empty or a new folder."
+        )
+    steps = checkpoint_steps(folder)
+    if not steps:
+        return None
+    state = read_checkpoint(folder, steps[-1])
+    if state["step"] > run.total_steps:
+        raise UserError(
+            f"{folder} has been trained for {state['step']} steps already, more than --steps "
+            f"{run.total_steps}; ask for more steps, or choose another folder with --out."
+        )
+    return state
+
+
+@dataclass
+class Outputs:
+    """Where a run's numbers and pictures go."""
+
+    terminal: Terminal
+    lines: JsonLines | None
+    board: TensorBoard | None
+    grids: SampleGrids | None
+
+    @classmethod
+    def open(cls, run: Run, quiet: bool) -> Outputs:
+        """Opens the outputs; only rank 0 has any, and only with a folder do files exist."""
+        terminal = Terminal(run.step, run.total_steps, quiet or run.rank != 0)
+        if run.folder is None or run.rank != 0:
+            return cls(terminal, None, None, None)
+        return cls(
+            terminal,
+            JsonLines(run.folder, run.step),
+            TensorBoard(run.folder, run.step),
+            SampleGrids(run),
+        )
+
+    def write(self, run: Run, values: dict[str, Any], eta: float) -> None:
+        """Writes a log step."""
+        self.terminal.show(run.step, values, eta)
+        if self.lines is not None and self.board is not None:
+            self.lines.write(values)
+            self.board.write(run.step, values)
+
+    def close(self) -> None:
+        """Closes files and the progress bar."""
+        self.terminal.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _loop(run: Run, outputs: Outputs) -> None:
+    settings, timing = run.config.RUN, run.config.OPTIMIZATION
+    started, first_step, seconds_before = time.monotonic(), run.step, run.seconds
+    if first_step:
+        outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
+    try:
+        while run.step < run.total_steps and run.stopped is None:
+            seed_modules(run.seed, run.rank, run.step)
+            run.new_step()
+            run.generator.train()
+            run.discriminator.train()
+            rounds = [
+                (update_discriminator, timing.d_updates_per_step),
+                (update_generator, timing.g_updates_per_step),
+            ]
+            for update, times in rounds if timing.d_first else reversed(rounds):
+                for number in range(times):
+                    update(run, number)
+            run.step += 1
+            if run.average is not None:
+                run.average.update(run.generator, run.step)
+            run.hooks.step_end(run)
+
+            outputs.terminal.advance(run.step)
+            last = run.step == run.total_steps or run.stopped is not None
+            if run.step % settings.print_freq == 0 or last:
+                elapsed = time.monotonic() - started
+                run.seconds = seconds_before + elapsed
+                pace = elapsed / (run.step - first_step)
+                values = {
+                    "step": run.step,
+                    "seconds": round(run.seconds, 3),
+                    "steps_per_second": round(1 / max(pace, 1e-9), 3),
+                    **run.take_log(),
+                }
+                finite_or_fail(values, run.step)
+                outputs.write(run, values, pace * (run.total_steps - run.step))
+            if outputs.grids is not None and outputs.grids.due(run.step, last):
+                outputs.grids.draw(run)
+            if last or (settings.save_freq and run.step % settings.save_freq == 0):
+                run.seconds = seconds_before + time.monotonic() - started
+                save_checkpoint(run, settings.keep_checkpoints)
+        if run.stopped is not None:
+            outputs.terminal.say(f"stopped at step {run.step}: {run.stopped}")
+        elif run.step > first_step:
+            outputs.terminal.say(
+                f"trained {run.step - first_step} steps in "
+                f"{format_seconds(time.monotonic() - started)}"
+            )
+    finally:
+        outputs.close()

@@ -1,0 +1,145 @@
+"""One update of the discriminator and one of the generator.
+
+Weights and hooks act on micro-batches; the host alone reduces: mean over the micro-batch of
+weight × term, never renormalised, averaged over the micro-batches of the update.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_registry.errors import PluginError
+from gan_registry.records import Fake, MicroBatch
+from gan_registry.training.run import Run
+
+
+def update_discriminator(run: Run, number: int) -> None:
+    """Trains D once, on `acml_steps` micro-batches.
+
+    Args:
+        run: The run.
+        number: The update's number within the step, from 0.
+    """
+    hooks = run.hooks
+    settings = run.config.OPTIMIZATION
+    shows_logits = hooks.implements("gan_real_logits")
+    takes_weights = hooks.implements("gan_discriminator_weights")
+    takes_penalty = hooks.implements("gan_discriminator_penalty")
+    optimizer = run.optimizers["discriminator"]
+    optimizer.zero_grad(set_to_none=True)
+    batches = []
+    for z in _latents(run, "discriminator", number):
+        real = run.stream.next()
+        with torch.no_grad():
+            fake = Fake(run.generator(z), z)
+        real_out = run.discriminator(real.x, real.y)
+        fake_out = run.discriminator(fake.x, fake.y)
+        real_terms = run.loss.real_terms(real_out, real.y)
+        fake_terms = run.loss.fake_terms(fake_out, fake.y)
+        _check_terms(run, real_terms, fake_terms, len(real.x))
+        if shows_logits or takes_weights:
+            with torch.no_grad():
+                real_logits = run.loss.log_density_ratio(real_out, real.y).float()
+                fake_logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+        if shows_logits:
+            hooks.real_logits(run, real, real_logits)
+        if takes_weights:
+            of_real, of_fake = hooks.discriminator_weights(
+                run, real, fake, real_logits, fake_logits
+            )
+            real_terms = _weighted(real_terms, of_real)
+            fake_terms = _weighted(fake_terms, of_fake)
+        loss = real_terms.mean() + fake_terms.mean()
+        own = run.backbone.discriminator_terms(real, fake, real_out, fake_out)
+        if own is not None:
+            loss = loss + own
+        if takes_penalty:
+            penalty = hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
+            if penalty is not None:
+                loss = loss + penalty
+        (loss / settings.acml_steps).backward()
+        batches.append(MicroBatch(real, fake, _detached(real_out), _detached(fake_out)))
+    run.average_gradients(run.discriminator)
+    optimizer.step()
+    run.log({"loss/discriminator": loss.detach()})
+    if hooks.implements("gan_discriminator_updated"):
+        hooks.discriminator_updated(run, batches)
+
+
+def update_generator(run: Run, number: int) -> None:
+    """Trains G once, on `acml_steps` micro-batches.
+
+    Args:
+        run: The run.
+        number: The update's number within the step, from 0.
+    """
+    hooks = run.hooks
+    settings = run.config.OPTIMIZATION
+    takes_weights = hooks.implements("gan_generator_weights")
+    takes_penalty = hooks.implements("gan_generator_penalty")
+    optimizer = run.optimizers["generator"]
+    optimizer.zero_grad(set_to_none=True)
+    # D is only looked through here: without this its own gradients would be computed in vain.
+    trainable = [p for p in run.discriminator.parameters() if p.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        for z in _latents(run, "generator", number):
+            fake = Fake(run.generator(z), z)
+            fake_out = run.discriminator(fake.x, fake.y)
+            terms = run.loss.generator_terms(fake_out, fake.y)
+            if takes_weights:
+                with torch.no_grad():
+                    logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+                terms = _weighted(terms, hooks.generator_weights(run, fake, logits))
+            loss = terms.mean()
+            own = run.backbone.generator_terms(fake, fake_out)
+            if own is not None:
+                loss = loss + own
+            if takes_penalty:
+                penalty = hooks.generator_penalty(run, fake, fake_out)
+                if penalty is not None:
+                    loss = loss + penalty
+            (loss / settings.acml_steps).backward()
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+    run.average_gradients(run.generator)
+    optimizer.step()
+    run.log({"loss/generator": loss.detach()})
+
+
+def _latents(run: Run, network: str, number: int) -> list[Tensor]:
+    """Draws the latents of an update, as one draw over all micro-batches and ranks.
+
+    So that 1 × 64 and 4 × 16, and one process and four, see the same numbers.
+    """
+    settings = run.config.OPTIMIZATION
+    z = run.latents(settings.batch_size * settings.acml_steps, network, run.step, number)
+    return [piece[run.rank :: run.world_size] for piece in z.split(settings.batch_size)]
+
+
+def _weighted(terms: Tensor, weights: Tensor | None) -> Tensor:
+    return terms if weights is None else terms * weights.to(terms.dtype)
+
+
+def _check_terms(run: Run, real_terms: Tensor, fake_terms: Tensor, size: int) -> None:
+    for terms in (real_terms, fake_terms):
+        if terms.ndim != 1:
+            raise PluginError(
+                f"The loss {run.config.LOSS.adv_loss!r} returned terms of shape "
+                f"{tuple(terms.shape)} for a batch of {size}; it must return one term a sample."
+            )
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, dict):
+        return {key: _detached(value) for key, value in output.items()}
+    if isinstance(output, (tuple, list)):
+        return type(output)(_detached(value) for value in output)
+    return output
