@@ -134,9 +134,10 @@ class AuxiliaryDiscriminator:
             `mode="importance"` with batch norm in D: its batch statistics would be those of the
             weighted distribution, which no weight on the loss undoes.
 
-    Example:
-        >>> auxiliary = AuxiliaryDiscriminator(D, opt_d, loss, len(data), seed=0)  # doctest: +SKIP
-        >>> auxiliary.step(lambda indices: fetch(data, indices), fake)  # after each update of D
+    Example, after each update of D::
+
+        auxiliary = AuxiliaryDiscriminator(D, optimizer_d, loss, len(data), seed=0)
+        auxiliary.step(lambda indices: fetch(data, indices), fake)
     """
 
     def __init__(
@@ -328,8 +329,8 @@ class AuxiliaryDiscriminator:
         parts = _parts(batch)
         if self.mode != "importance":
             return parts
-        indices = getattr(batch, "indices", None)
-        if indices is None or self._weights is None:
+        indices = getattr(batch, "indices", None)  # of a Tensor that is a method
+        if not isinstance(indices, Tensor) or self._weights is None:
             raise ValueError(
                 "Importance mode needs real batches with `.indices` and `set_probabilities`, "
                 f"but got {'no probabilities' if self._weights is None else 'no indices'}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from diagan_plugin.auxiliary import AuxiliaryDiscriminator
 from diagan_plugin.diagnosis import Diagnosis, group_table
@@ -50,7 +50,11 @@ class DiaDriver:
     def __init__(self, run: Run, options: DiaOptions, weighted: bool) -> None:
         self.options = options
         self.schedule = Schedule(options, run.total_steps, weighted)
-        self.logit_mode = resolve_logit_mode(options.logits, run.discriminator)
+        # A loop of one's own that streams need not show its discriminator; then there is no sweep.
+        discriminator: nn.Module | None = run.discriminator
+        self.logit_mode = (
+            None if discriminator is None else resolve_logit_mode(options.logits, discriminator)
+        )
         self.tracker = LDRTracker(len(run.dataset), options.window, device=run.device)
         self.phase = 1
         self.score: NDArray[np.float64] | None = None
@@ -112,6 +116,7 @@ class DiaDriver:
             self._set_weights(run)
 
     def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
+        assert self.logit_mode is not None
         return sweep(
             run.logits,
             run.dataset,
@@ -125,6 +130,8 @@ class DiaDriver:
         )
 
     def _record_history(self, run: Run) -> None:
+        if self.logit_mode is None:
+            return
         self.history.append(self._sweep(run, self.history_indices))
         self.history_steps.append(run.step)
 
@@ -219,7 +226,7 @@ class DiaDriver:
             "window": self.options.window,
             "records": int(count.max()),
             "record": self.options.record,
-            "logits": self.logit_mode,
+            "logits": self.logit_mode if self.options.record == "sweep" else "training batches",
             "is_density_ratio": run.loss.is_density_ratio,
         }
         if self.record_steps:
@@ -290,9 +297,7 @@ class DiaDriver:
         options = self.options
         self.phase = state["phase"]
         if self.phase == 2:
-            self.schedule = dataclasses.replace(
-                self.schedule, fixed_phase1_end=state["phase1_end"]
-            )
+            self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=state["phase1_end"])
         self.tracker.load_state_dict(state["tracker"])
         self.record_steps = list(state["record_steps"])
         kept = thin_history(list(state["history_steps"]), self.schedule.history_every)

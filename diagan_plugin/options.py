@@ -120,9 +120,7 @@ def _refresh(text: str) -> int:
     try:
         return int(_at_least(int, 1)(text))
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"'once' or a whole number of steps, not {text}"
-        ) from None
+        raise argparse.ArgumentTypeError(f"'once' or a whole number of steps, not {text}") from None
 
 
 def _number(kind: Any, text: str) -> Any:

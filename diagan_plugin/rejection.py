@@ -72,14 +72,8 @@ def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor
         raise ValueError(f"Argument `eps` must be positive, but got {eps}")
     # On the CPU, as not every device has float64.
     gap = (logits.detach().to("cpu", torch.float64) - max_logit).clamp(max=0)
-    below = gap - eps
-    # log(1 − exp(a)) loses all digits near a = 0 in one form and for very negative a in the other.
-    log1mexp = torch.where(
-        below > -math.log(2),
-        torch.log(-torch.expm1(below)),
-        torch.log1p(-torch.exp(below)),
-    )
-    return gap - log1mexp
+    # −expm1 keeps the digits that 1 − exp would lose where l is close to M.
+    return gap - torch.log(-torch.expm1(gap - eps))
 
 
 def acceptance_probability(

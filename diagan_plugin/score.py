@@ -159,7 +159,7 @@ def _median(values: Tensor) -> Tensor:
 
 
 def _float64(values: Tensor | npt.NDArray[Any], name: str) -> Tensor:
-    tensor = torch.as_tensor(values).detach()
+    tensor = values.detach() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
     if tensor.dtype == torch.bool or tensor.is_complex():
         raise TypeError(f"Argument `{name}` must be real numbers, but got {tensor.dtype}.")
     if tensor.dim() != 1:

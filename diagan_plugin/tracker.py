@@ -399,7 +399,7 @@ class LDRTracker:
     # ------------------------------------------------------------------ checking
 
     def _as_indices(self, indices: Indices) -> Tensor:
-        index = torch.as_tensor(indices)
+        index = indices if isinstance(indices, Tensor) else torch.tensor(np.asarray(indices))
         if index.numel() == 0 and not isinstance(indices, (Tensor, np.ndarray)):
             index = index.to(torch.int64)  # an empty list has no dtype of its own
         if index.dtype == torch.bool or index.is_floating_point() or index.is_complex():
@@ -418,7 +418,7 @@ class LDRTracker:
         return index.to(self.device, torch.int64, non_blocking=True)
 
     def _as_values(self, values: Values, size: int) -> Tensor:
-        value = torch.as_tensor(values).detach()
+        value = values.detach() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
         if value.dtype == torch.bool or value.is_complex():
             raise TypeError(f"Argument `values` must be real numbers, but got {value.dtype}.")
         if value.dim() == 0 or value.shape[0] != size or value.numel() != size:

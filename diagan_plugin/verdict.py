@@ -59,9 +59,10 @@ class GroupFinding:
         effect: Their difference in pooled standard deviations.
         p_value: Chance that shuffled groups would put any group so far above its rest.
         stands_out: The score is above the rest beyond chance and by at least `MIN_EFFECT`.
-        generated: Kind of samples ("" plain, else a post-processor) -> share among the generated
-            samples that belong to any group.
-        states: Kind of samples -> how that compares with the data.
+        generated: Kind of samples ("" plain, else a post-processor) -> share of all generated
+            samples.
+        states: Kind of samples -> how its share among the generated samples that belong to any
+            group compares with the data.
         share_drawn: Share among the draws of phase 2, None if nothing was weighted.
     """
 
@@ -187,10 +188,6 @@ def diagnose_groups(
     drawn_share = None if drawn is None else _pick(drawn, present)
     findings = []
     for i, group in enumerate(present.tolist()):
-        made = {
-            kind: float(share[i]) / recognised[kind] if recognised[kind] else 0.0
-            for kind, share in shares.items()
-        }
         states = {
             kind: share_state(
                 share_data[i],
@@ -212,7 +209,7 @@ def diagnose_groups(
                 effect=float(effect[i]),
                 p_value=float(p_values[i]),
                 stands_out=bool(p_values[i] <= alpha and effect[i] >= min_effect),
-                generated=made,
+                generated={kind: float(share[i]) for kind, share in shares.items()},
                 states=states,
                 share_drawn=drawn_i if drawn_i is not None and np.isfinite(drawn_i) else None,
             )

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -25,7 +25,7 @@ from gan_registry.report.figures import (
 MAX_GROUPS = 40
 """Beyond this many groups, rows of single groups are no longer readable."""
 
-_GREY = "#c3ccd5"
+_GREY = "#9aa7b4"
 _ROW = 0.24
 
 
@@ -112,7 +112,8 @@ def group_dots(
         order: The groups to show, from top to bottom.
         highlight: Those to set off.
     """
-    colors = [PALETTE[5] if g in highlight else PALETTE[0] for g in order]
+    plain = _GREY if highlight else PALETTE[0]
+    colors = [PALETTE[0] if g in highlight else plain for g in order]
 
     def paint(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True)
@@ -192,7 +193,7 @@ def heat_map(
         bar.set_label("Mean log-density ratio")
         bar.outline.set_visible(False)
 
-    return render(paint, 8.4, max(2.2, 1.0 + min(_ROW, 8.0 / len(labels)) * len(labels)))
+    return render(paint, 8.4, max(2.6, 1.0 + min(_ROW, 8.0 / len(labels)) * len(labels)))
 
 
 def share_bars(shares: Mapping[str, Sequence[float | None]], names: Sequence[str]) -> str:
@@ -268,8 +269,7 @@ def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 2
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        norm, _ = _scale(score[None, :])
-        low, high = norm.vmin, norm.vmax
+        low, high = _extremes(score)
         dots = axes.scatter(
             points[order, 0],
             points[order, 1],
@@ -285,18 +285,28 @@ def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 2
             False
         )
 
-    return render(paint, 5.4, 4.6)
+    return render(paint, 7.0, 5.6)
+
+
+def is_diverging(values: NDArray[Any]) -> bool:
+    """Whether the chart of these values has two colours, meeting at 0."""
+    return bool(_scale(values)[1].name == "RdBu_r")
 
 
 def _scale(values: NDArray[Any]) -> tuple[Normalize, Any]:
-    """A scale that ignores single extremes: two colours around 0, one where the sign is the same."""
+    """A scale that ignores single extremes: two colours if both signs occur, else one."""
+    low, high = _extremes(values)
+    if low < 0.0 < high:
+        # Equal steps of colour on both sides, so that neither sign looks stronger than it is.
+        extreme = max(-low, high)
+        return Normalize(-extreme, extreme), mpl.colormaps["RdBu_r"]
+    return Normalize(low, high), mpl.colormaps["viridis_r"]
+
+
+def _extremes(values: NDArray[Any]) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     low, high = np.quantile(finite, [0.01, 0.99]).tolist() if finite.size else (0.0, 1.0)
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    if low < 0.0 < high:
-        return TwoSlopeNorm(0.0, low, high), mpl.colormaps["RdBu_r"]
-    return Normalize(low, high), mpl.colormaps["viridis_r"]
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _edges(steps: NDArray[Any]) -> NDArray[Any]:

@@ -47,7 +47,7 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
     else:
         headline, tone = "No group is under-represented.", "ok"
     sentences += _scores(diagnosis, scored)
-    affected = list(dict.fromkeys([*short, *scored]))
+    affected = [*short, *(finding for finding in scored if finding not in short)]
     sentences += _action(affected, weighted=weighted)
     if not short and not (scored and weighted):
         sentences += _no_shortfall(diagnosis)
@@ -56,7 +56,7 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
     if unrecognised >= _MUCH_UNRECOGNISED:
         sentences.append(
             f"{percent(unrecognised)} of the generated samples belong to no known group at all; "
-            "the shares given here are among the others."
+            "they are left out when shares are compared."
         )
     return Verdict(headline, tuple(sentences), tone)  # type: ignore[arg-type]
 
@@ -188,16 +188,22 @@ def _scores(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[s
         return [
             "The groups' scores differ no more than chance would make them: shuffling the samples "
             f"between the groups gives as large a difference in {percent(first.p_value)} of "
-            f"{diagnosis.permutations:,} shuffles."
+            f"{diagnosis.permutations:,} shuffles (we report what is below 1 %)."
         ]
-    sentences = []
-    for finding in scored[:_SHOWN]:
-        by = f"{finding.effect:.1f}" if finding.effect < 100 else "over 100"
-        sentences.append(
-            f"The discriminator finds “{finding.name}” missing from the generator's output more "
-            f"than the rest: mean score {_number(finding.mean_score)} against "
-            f"{_number(finding.rest_score)}, {by} standard deviations higher."
-        )
+    if len(scored) == 1:
+        only = scored[0]
+        sentences = [
+            f"The discriminator misses “{only.name}” in the generator's output more than the rest: "
+            f"its mean score is {_number(only.mean_score)}, that of the others "
+            f"{_number(only.rest_score)} ({_deviations(only)} standard deviations lower)."
+        ]
+    else:
+        listed = ", ".join(f"“{f.name}” by {_deviations(f)}" for f in scored[:_SHOWN])
+        more = f" and {len(scored) - _SHOWN} others by less" if len(scored) > _SHOWN else ""
+        sentences = [
+            f"The discriminator misses {len(scored)} groups in the generator's output more than "
+            f"the rest. Their mean scores are higher, in standard deviations: {listed}{more}."
+        ]
     worst = max(finding.p_value for finding in scored)
     times = round(worst * (diagnosis.permutations + 1)) - 1
     how = "none of" if times <= 0 else "only " + str(times) + " of"
@@ -233,8 +239,7 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
     if less:
         names = listing([f.name for f, _ in less])
         sentences.append(
-            f"Dia's weights did not favour {names} by 5 % or more (see “Sampling weights”), so "
-            "little was done about that."
+            f"Dia's weights did not favour {names} by 5 % or more, so little was done about that."
         )
     return sentences
 
@@ -265,6 +270,10 @@ def _overdone(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list
             text += f"; correction by {' and '.join(after)} does not undo it"
         sentences.append(text + ".")
     return sentences
+
+
+def _deviations(finding: GroupFinding) -> str:
+    return f"{finding.effect:.1f}" if finding.effect < 100 else "over 100"
 
 
 def _number(value: float) -> str:

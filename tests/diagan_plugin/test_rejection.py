@@ -45,7 +45,7 @@ def make(propose, seed: int = 0, **kwargs) -> RejectionSampler:
 
 
 def collect(sampler: RejectionSampler, n: int) -> Tensor:
-    return torch.cat([batch.x for batch in sampler.sample(n)])
+    return torch.cat([torch.empty(0), *(batch.x for batch in sampler.sample(n))])
 
 
 def constant(logits: float):
@@ -143,8 +143,8 @@ def test_percentile_gamma_is_that_of_the_burn_in_and_stays():
     sampler = make(gaussians(0), burn_in=1000, batch_size=100, percentile=65)
     assert sampler.gamma is None
     collect(sampler, 10)
-    x = torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    logits = log_ratio(x).numpy()
+    burn_in = gaussians(0)
+    logits = torch.cat([burn_in(100)[1] for _ in range(10)]).numpy()
     gap = logits - logits.max()
     f = gap - np.log(1 - np.exp(gap - 1e-6))
     assert sampler.gamma == pytest.approx(np.percentile(f, 65), rel=1e-6)
@@ -276,14 +276,14 @@ def test_counts():
 def test_unusable_logits_are_never_accepted(bad, kwargs):
     def propose(n):
         x = torch.arange(n, dtype=torch.float32)
-        logits = torch.where(x % 4 == 0, bad, 0.1 * (x % 3))
+        logits = torch.where(x % 4 == 0, bad, 0.01 * x)
         return x, logits
 
     sampler = make(propose, batch_size=40, burn_in=80, **kwargs)
     x = collect(sampler, 500)
     assert (x % 4 != 0).all()
     assert len(x.unique()) == 30  # all the others do come
-    assert sampler.max_logit == pytest.approx(0.2)
+    assert sampler.max_logit == pytest.approx(0.39)
     drawn = sampler.proposed + 80
     assert sampler.invalid == (0 if bad == -math.inf else drawn // 4)
 
@@ -301,16 +301,16 @@ def test_a_rate_under_the_floor_stops_with_a_clear_message():
         return torch.zeros(n), torch.full((n,), next(values))
 
     sampler = make(propose, gamma=0.0, batch_size=100, burn_in=100, floor=0.01)
-    with pytest.raises(AcceptanceRateError, match="under the floor of 0.01 .largest logit 10"):
+    with pytest.raises(AcceptanceRateError, match=r"under the floor of 0.01 \(largest logit 10"):
         collect(sampler, 10)
     assert sampler.proposed == 1000  # 10/floor: not at once, and not never
     assert issubclass(AcceptanceRateError, UserError)
 
 
 def test_a_rate_over_the_floor_does_not_stop():
-    sampler = make(gaussians(0), gamma=2.0, floor=0.05)
+    sampler = make(gaussians(0), gamma=2.0, floor=0.25)
     collect(sampler, 500)
-    assert 0.05 < sampler.acceptance_rate < 0.2
+    assert 0.25 < sampler.acceptance_rate < 0.4
 
 
 # --- bad input ----------------------------------------------------------------------------------

@@ -220,10 +220,13 @@ def test_building_neither_reads_nor_changes_the_global_random_state(shape):
 
 
 def test_the_random_state_is_restored_after_an_error():
-    before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="planted"), seeded_weights(0):
+    def fail() -> None:
         torch.rand(3)
         raise RuntimeError("planted")
+
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="planted"), seeded_weights(0):
+        fail()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -282,6 +285,8 @@ def test_every_parameter_gets_a_gradient(shape, switches):
 def test_a_few_steps_teach_d_to_tell_real_from_fake(shape, seed):
     backbone = make(shape, seed)
     real = torch.randn((16, *shape), generator=rng(seed)).clamp(-1, 1)
+    if shape == POINTS:  # apart from G's points, which start about the origin
+        real += 2.0
     fake = backbone.generator(backbone.latent(16, rng(seed + 10))).detach()
     optimizer = torch.optim.Adam(backbone.discriminator.parameters(), lr=1e-2)
     losses = []
@@ -413,6 +418,12 @@ def test_a_backbone_of_ones_own_takes_a_few_lines():
 def test_unsupported_image_sizes_name_the_supported_ones(shape):
     with pytest.raises(UserError, match=rf"8, 16, 28, 32, 64 px, but got {shape[1]}×{shape[2]}"):
         make(shape)
+
+
+def test_the_networks_themselves_check_the_image_size():
+    for kind in ("generator", "discriminator"):
+        with pytest.raises(ValueError, match=r"Argument `image_size` must be one of .* but got 33"):
+            make(SMALL).build(kind, image_size=33)
 
 
 def test_data_of_another_kind_names_the_backbone_to_use():

@@ -27,6 +27,15 @@ SUPPORTED_CHANNELS = (1, 3)
 _MAX_FACTOR = 8  # the widest layer has 8 × the base width, as in the original
 
 
+def _grid(image_size: int) -> tuple[int, int]:
+    """Returns the size of the smallest feature map and how often it is doubled."""
+    if image_size not in _GRIDS:
+        raise ValueError(
+            f"Argument `image_size` must be one of {SUPPORTED_SIZES}, but got {image_size!r}."
+        )
+    return _GRIDS[image_size]
+
+
 def _width(base: int, doublings: int) -> int:
     """Returns the number of channels after doubling `base`, up to the widest layer."""
     return base * min(1 << doublings, _MAX_FACTOR)
@@ -59,7 +68,7 @@ class DCGANGenerator(nn.Module):
         init: str = "default",
     ) -> None:
         super().__init__()
-        grid, doublings = _GRIDS[image_size]
+        grid, doublings = _grid(image_size)
         widths = [_width(width, i) for i in range(doublings, -1, -1)]
 
         def norm(channels: int) -> nn.Module | None:
@@ -114,7 +123,7 @@ class DCGANDiscriminator(nn.Module):
         out_features: int = 1,
     ) -> None:
         super().__init__()
-        grid, halvings = _GRIDS[image_size]
+        grid, halvings = _grid(image_size)
         modules: list[nn.Module] = []
         channels = in_channels
         for i in range(halvings + 1):

@@ -21,8 +21,8 @@ from markupsafe import Markup
 from gan_registry.files import atomic_write
 from gan_registry.report.formatting import format_cell, is_number
 
-Width = Literal["full", "half"]
-"""Blocks of half width sit side by side where the screen is wide enough."""
+Width = Literal["full", "half", "third"]
+"""Narrow blocks sit side by side where the screen is wide enough."""
 
 
 @dataclass(frozen=True)

@@ -154,47 +154,37 @@ def line_chart(
     return render(paint, width, 3.1)
 
 
-def scatter_pair(
-    left: NDArray[Any], right: NDArray[Any], titles: tuple[str, str], max_points: int = 5000
+def scatter(
+    points: NDArray[Any], reference: NDArray[Any], color: str = PALETTE[0], max_points: int = 5000
 ) -> str:
-    """Draws two sets of points in the plane side by side, on equal axes.
+    """Draws points in the plane on the axes of a reference set, so that two charts compare.
 
-    The axes show where the left set lies, so that stray points on the right do not shrink it; how
-    many lie beyond is written below.
+    Stray points therefore do not shrink the picture; how many lie beyond it is written below.
 
     Args:
-        left: [n, 2].
-        right: [m, 2].
-        titles: Titles of the two panels.
+        points: [n, 2].
+        reference: [m, 2]; the axes show where these lie.
+        color: Of the points.
         max_points: Evenly spaced members are shown of a larger set.
     """
-    return scatter_panels({titles[0]: left, titles[1]: right}, max_points)
-
-
-def scatter_panels(panels: Mapping[str, NDArray[Any]], max_points: int = 5000) -> str:
-    """Draws sets of points [n, 2] side by side on the axes of the first; see `scatter_pair`."""
-    names = list(panels)
-    low, high = _window(np.asarray(panels[names[0]], dtype=float))
+    low, high = _window(np.asarray(reference, dtype=float).reshape(-1, 2))
+    points = np.asarray(points, dtype=float).reshape(-1, 2)
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, name, color in zip(grid, names, _cycle(len(names)), strict=True):
-            points = np.asarray(panels[name], dtype=float).reshape(-1, 2)
-            shown = points[np.isfinite(points).all(axis=1)]
-            inside = ((shown >= low) & (shown <= high)).all(axis=1)
-            beyond = len(points) - int(inside.sum())
-            shown = _spread(shown[inside], max_points)
-            axes.scatter(
-                *shown.T, s=3, color=color, alpha=0.5, linewidths=0, rasterized=len(shown) > 500
-            )
-            axes.set_title(name)
-            axes.set_aspect("equal")
-            if beyond:
-                axes.set_xlabel(f"{beyond:,} of {len(points):,} lie outside", color=SOFT)
-        grid[0].set_xlim(low[0], high[0])
-        grid[0].set_ylim(low[1], high[1])
+        axes = figure.add_subplot()
+        inside = ((points >= low) & (points <= high)).all(axis=1)
+        beyond = len(points) - int(inside.sum())
+        shown = _spread(points[inside], max_points)
+        axes.scatter(
+            *shown.T, s=3, color=color, alpha=0.5, linewidths=0, rasterized=len(shown) > 500
+        )
+        axes.set_aspect("equal")
+        axes.set_xlim(low[0], high[0])
+        axes.set_ylim(low[1], high[1])
+        if beyond:
+            axes.set_xlabel(f"{beyond:,} of {len(points):,} lie outside", color=SOFT)
 
-    return render(paint, 3.4 * len(names), 3.6)
+    return render(paint, 4.6, 4.3)
 
 
 def legend_above(axes: Axes, entries: int, columns: int = 3) -> None:
@@ -216,10 +206,6 @@ def _window(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.maximum(0.08 * (high - low), 1e-3)
     return low - margin, high + margin
-
-
-def _cycle(count: int) -> list[str]:
-    return [PALETTE[number % len(PALETTE)] for number in range(count)]
 
 
 def _spread(points: NDArray[Any], count: int) -> NDArray[Any]:

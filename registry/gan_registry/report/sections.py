@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
-from gan_registry.report.figures import line_chart, scatter_panels
+from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.formatting import duration, is_number, percent
 from gan_registry.report.images import TINY, grid_png
 
@@ -142,20 +142,25 @@ def _samples(report: Report, run: Any, generated: Mapping[str, NDArray[Any]]) ->
                     caption,
                     alt=caption,
                     pixelated=side <= TINY,
-                    width="half",
+                    width="half" if len(pictures) <= 2 else "third",
                 )
             )
     elif tuple(dataset.sample_shape) == (2,):
         real = _draw_real(run, 5000)
-        panels = {"Real": real} | {_made(name): x for name, x in generated.items()}
-        blocks.append(
+        panels = {"Real training samples": real} | {_made(name): x for name, x in generated.items()}
+        blocks += [
             Figure(
-                scatter_panels(panels),
-                "Each dot is one sample. Where the real data has a cluster and the generator has "
-                "none, a part of the data is missing; where the generated dots are thinner, it is "
-                "made too rarely.",
-                alt="Scatter plots of real and of generated samples.",
-                min_width=300 * len(panels),
+                scatter(x, real, PALETTE[number % len(PALETTE)]),
+                f"{title}, a dot each.",
+                alt=f"Scatter plot: {title}.",
+                width="half" if len(panels) <= 2 else "third",
+            )
+            for number, (title, x) in enumerate(panels.items())
+        ]
+        blocks.append(
+            Text(
+                "Where the real data has a cluster and the generator has none, a part of the data "
+                "is missing; where the generated dots are thinner, it is made too rarely."
             )
         )
     else:

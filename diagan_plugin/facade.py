@@ -1,0 +1,242 @@
+"""Dia-GAN in a training loop of one's own: four lines, the same hooks as in the host."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from diagan_plugin.diagnosis import Diagnosis
+from diagan_plugin.driver import DiaDriver
+from diagan_plugin.loop import IndexedDataset, LoopDataset, LoopRun
+from diagan_plugin.options import NAME, DiaOptions
+from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.sampler import DiaSampler
+from gan_registry.backbones.base import realness
+from gan_registry.dispatch import Dispatcher
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+from gan_registry.records import Real
+from gan_registry.report.document import Report
+
+
+class Dia:
+    """Diagnoses a GAN in your own loop, and draws under-represented samples more often.
+
+    Args:
+        dataset: Your map-style dataset; an item is `x`, or a tuple or list that begins with `x`.
+        total_steps: The generator steps you will train.
+        batch_size: Your batch size; sweeps use the same.
+        seed: Seed of the draws.
+        loss: The name of the loss D is trained with, which says how its output becomes a
+            log-density ratio: logistic, vanilla, minimax or hinge.
+        weighted: Draw by score in phase 2; otherwise only diagnose.
+        groups: The subgroup of each sample, int [N], where known; for the report alone.
+        group_names: Their names.
+        value_range: Smallest and largest value of an image, for the report's pictures.
+        device: Where D is.
+        rank: This process, of `world_size`.
+        world_size: The number of processes.
+        shard: "self" gives each rank its share of the draw; "host" if your framework shards.
+        **options: Any of :class:`diagan_plugin.options.DiaOptions`, e.g. `k=1.0`.
+
+    Attributes:
+        dataset: Your dataset with the index of the sample appended to each item.
+        sampler: Give it to your DataLoader.
+        step_count: Steps done.
+
+    Raises:
+        TypeError: An option is unknown.
+        UserError: Options that cannot work together.
+
+    Example:
+        >>> dia = Dia(data, total_steps=10_000, batch_size=64)  # doctest: +SKIP
+        >>> loader = DataLoader(dia.dataset, batch_size=64, sampler=dia.sampler)  # doctest: +SKIP
+        >>> for x, y, index in loader:  # doctest: +SKIP
+        ...     ...  # your step
+        ...     dia.sweep(discriminator)  # costs nothing where no record is due
+        ...     dia.step()
+        >>> dia.report("report.html")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        total_steps: int,
+        batch_size: int,
+        seed: int = 0,
+        loss: str = "logistic",
+        weighted: bool = True,
+        groups: npt.ArrayLike | None = None,
+        group_names: Sequence[str] = (),
+        value_range: tuple[float, float] | None = (-1.0, 1.0),
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+        shard: Literal["self", "host"] = "self",
+        **options: Any,
+    ) -> None:
+        # The loop has no seam for a second discriminator; AuxiliaryDiscriminator is public.
+        settings = _read_options({"aux": "off", **options})
+        self._plugin = DiaPlugin()
+        plugins = PluginManager(load_entry_points=False)
+        plugins.register(self._plugin, NAME)
+        described = LoopDataset(dataset, groups, group_names, value_range)
+        self.dataset = IndexedDataset(dataset)
+        self.sampler = DiaSampler(
+            len(dataset), seed, rank=rank, world_size=world_size, shard=shard,
+            fingerprint=described.fingerprint(),
+        )  # fmt: skip
+        loop: Any = LoopRun(
+            plugins,
+            {NAME: {**asdict(settings), "diagnose": True}},
+            described,
+            self.sampler,
+            plugins.catalogs.losses[loss](realness),
+            total_steps=total_steps,
+            batch_size=batch_size,
+            seed=seed,
+            device=torch.device(device),
+            rank=rank,
+            world_size=world_size,
+            weighted=weighted,
+        )
+        self._run = loop
+        self._record = settings.record
+        self._hooks = Dispatcher(plugins)
+        self._started = False
+        self._hooks.build(self._run)
+
+    @property
+    def step_count(self) -> int:
+        """Steps done."""
+        return int(self._run.step)
+
+    @property
+    def phase(self) -> int:
+        """1 under uniform sampling, 2 when drawing by score."""
+        driver = self._plugin.driver(self._run)
+        return 1 if driver is None else driver.phase
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """The latest numbers worth logging, e.g. the effective sample size of the weights."""
+        return dict(self._run.logged)
+
+    def observe(self, indices: Tensor, logits: Tensor) -> None:
+        """Records D's raw output on a training batch (`record="stream"`).
+
+        Args:
+            indices: Dataset indices [B], as the loader gave them.
+            logits: D's raw output, [B] or [B, 1].
+
+        Raises:
+            ValueError: `Dia` was made to record sweeps.
+        """
+        if self._record != "stream":
+            raise ValueError('Dia.observe needs Dia(…, record="stream"); else call Dia.sweep.')
+        self._start()
+        ratio = self._run.loss.log_density_ratio(logits.detach(), None).float()
+        real = Real(indices.to("cpu", torch.int64), torch.empty(len(indices), 0))
+        self._hooks.real_logits(self._run, real, ratio)
+
+    def sweep(self, discriminator: nn.Module) -> None:
+        """Says which D to record with; :meth:`step` sweeps the dataset when a record is due.
+
+        Raises:
+            ValueError: `Dia` was made to record training batches.
+        """
+        if self._record != "sweep":
+            raise ValueError('Dia.sweep needs Dia(…, record="sweep"); else call Dia.observe.')
+        self._run.discriminator = discriminator
+        self._start()
+
+    def step(self) -> None:
+        """Notes that a step is done; records and sets the sampler's weights when it is time."""
+        self._start()
+        self._run.step += 1
+        self._hooks.step_end(self._run)
+
+    def diagnosis(self) -> Diagnosis:
+        """Returns the statistics of every sample as they stand.
+
+        Raises:
+            UserError: Nothing was recorded yet.
+        """
+        diagnosis = self._driver().diagnosis(self._run)
+        if diagnosis is None:
+            raise UserError("Dia has recorded nothing yet: train until the first record is due.")
+        return diagnosis
+
+    def report(self, path: str | Path) -> Path:
+        """Writes the report, one self-contained HTML file.
+
+        Raises:
+            UserError: Nothing was recorded yet, or the file cannot be written.
+        """
+        from diagan_plugin.report import add_dia_sections
+
+        diagnosis = self.diagnosis()
+        result = {
+            "config": "own loop",
+            "sampler": self._run.config.RUN.sampler,
+            "steps": self.step_count,
+            "seed": self._run.seed,
+            **self._driver().result(self._run),
+        }
+        report = Report("Self-diagnosis of a GAN", f"{self.step_count} steps")
+        add_dia_sections(report, self._run, result, diagnosis)
+        report.write(Path(path))
+        return Path(path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns tensors and plain values from which :class:`Dia` continues."""
+        self._start()
+        return {
+            "step": self.step_count,
+            "sampler": self.sampler.state_dict(),
+            "plugin": self._driver().state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: It belongs to another dataset.
+        """
+        self._run.step = int(state["step"])
+        self._start()
+        self._driver().load_state(self._run, state["plugin"])
+        self.sampler.load_state_dict(state["sampler"])
+
+    def _driver(self) -> DiaDriver:
+        self._start()
+        driver = self._plugin.driver(self._run)
+        assert driver is not None
+        return driver
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        if self._record == "sweep" and self._run.discriminator is None:
+            raise ValueError("Call Dia.sweep(discriminator) before the first Dia.step().")
+        self._started = True
+        self._hooks.models_ready(self._run)
+        self._hooks.train_start(self._run)
+
+
+def _read_options(values: Mapping[str, Any]) -> DiaOptions:
+    known = [field.name for field in fields(DiaOptions)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
+    return DiaOptions(**values)
