@@ -172,7 +172,7 @@ class DiaDriver:
         self._add_auxiliary(run)
 
     def _add_auxiliary(self, run: Run) -> None:
-        if self.options.aux == "off":
+        if self.options.aux == "none":
             return
         self.auxiliary = AuxiliaryDiscriminator(
             run.discriminator,
@@ -190,13 +190,18 @@ class DiaDriver:
         run.add(AUXILIARY, self.auxiliary.discriminator)
         run.add(_AUXILIARY_OPTIMIZER, self.auxiliary.optimizer)
 
-    def _set_weights(self, run: Run) -> None:
+    def _weights(self, step: int) -> NDArray[np.float64]:
+        """Returns the weights [N] after a step: full strength, or part of the way from uniform."""
         assert self.probabilities is not None
-        strength = self.schedule.strength(run.step)
+        strength = self.schedule.strength(step)
         weights = strength * self.probabilities + (1 - strength) / len(self.probabilities)
+        return weights / weights.sum()
+
+    def _set_weights(self, run: Run) -> None:
+        weights = self._weights(run.step)
         run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
-            self.auxiliary.set_probabilities(weights / weights.sum())
+            self.auxiliary.set_probabilities(weights)
 
     def diagnosis(self, run: Run) -> Diagnosis | None:
         """Returns the statistics of every sample as they stand; None before any record."""
@@ -315,9 +320,8 @@ class DiaDriver:
             self._add_auxiliary(run)
             assert self.auxiliary is not None
             self.auxiliary.calls = state["auxiliary_calls"]
-            if self.auxiliary.mode == "importance" and self.probabilities is not None:
-                weights = self.probabilities  # a ramp that is under way sets its own next
-                self.auxiliary.set_probabilities(weights)
+            if self.auxiliary.mode == "importance":
+                self.auxiliary.set_probabilities(self._weights(run.step))
 
 
 def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:

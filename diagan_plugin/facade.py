@@ -84,7 +84,7 @@ class Dia:
         **options: Any,
     ) -> None:
         # The loop has no seam for a second discriminator; AuxiliaryDiscriminator is public.
-        settings = _read_options({"aux": "off", **options})
+        settings = _read_options({"aux": "none", **options})
         self._plugin = DiaPlugin()
         plugins = PluginManager(load_entry_points=False)
         plugins.register(self._plugin, NAME)
@@ -107,6 +107,7 @@ class Dia:
             rank=rank,
             world_size=world_size,
             weighted=weighted,
+            loss_name=loss,
         )
         self._run = loop
         self._record = settings.record

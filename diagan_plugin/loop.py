@@ -94,6 +94,7 @@ class LoopRun:
         rank: int,
         world_size: int,
         weighted: bool,
+        loss_name: str,
     ) -> None:
         self.plugins = plugins
         self.options = options
@@ -111,7 +112,8 @@ class LoopRun:
         self.additions: dict[str, Any] = {}
         self.logged: dict[str, Any] = {}
         self.config = SimpleNamespace(
-            RUN=SimpleNamespace(sampler=NAME if weighted else "own", seed=seed)
+            RUN=SimpleNamespace(sampler=NAME if weighted else "own", seed=seed),
+            LOSS=SimpleNamespace(adv_loss=loss_name),
         )
 
     def logits(

@@ -28,7 +28,7 @@ class DiaOptions:
         ramp: Steps over which the weights go from uniform to their full strength.
         clip: The rule that turns scores into weights; see :data:`diagan_plugin.score.CLIP_RULES`.
         aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
-            the paper, §4.3) or "importance" (the weighted batches, reweighted); "off": none.
+            the paper, §4.3) or "importance" (the weighted batches, reweighted); "none": none.
         aux_every: D updates between two of the auxiliary discriminator.
         diagnose: Record with any sampler, never altering training.
     """
@@ -82,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("refresh", _refresh, metavar="once|STEPS", help="score once, or again every STEPS")
     add("ramp", _at_least(int, 0), metavar="STEPS", help="steps to the weights' full strength")
     add("clip", choices=("paper", "robust"), help="rule that turns scores into weights")
-    add("aux", choices=("uniform", "importance", "off"), help="auxiliary discriminator for DRS")
+    add("aux", choices=("uniform", "importance", "none"), help="auxiliary discriminator for DRS")
     add("aux_every", _at_least(int, 1), metavar="M", help="D updates between two of its own")
     add(
         "diagnose", flag="--diagnose", action="store_true",

@@ -6,6 +6,7 @@ Imported when the command line starts, hence free of torch.
 from __future__ import annotations
 
 import argparse
+import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gan_registry.training.run import Run
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
+
+_LOG = logging.getLogger(__name__)
 
 
 class DiaPlugin:
@@ -56,7 +59,7 @@ class DiaPlugin:
             return
         options = DiaOptions.from_mapping(run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
-        if is_weighted(run) and options.aux != "off":
+        if is_weighted(run) and options.aux != "none":
             run.postprocessors.append("drs")
 
     @hookimpl
@@ -65,8 +68,20 @@ class DiaPlugin:
         if not is_active(run):
             return
         from diagan_plugin.driver import DiaDriver
+        from diagan_plugin.logit_modes import has_batch_norm
 
         options = DiaOptions.from_mapping(run.options[NAME])
+        if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
+            raise UserError(
+                "--dia-aux importance needs a discriminator without batch norm: the statistics of a "
+                "weighted batch cannot be undone by weights on the loss. Use --dia-aux uniform."
+            )
+        if not run.loss.is_density_ratio:
+            _LOG.warning(
+                "The loss %r has no density ratio: D's raw output is recorded as a surrogate, as "
+                "the paper does for the hinge loss (§5.2).",
+                run.config.LOSS.adv_loss,
+            )
         self._drivers[run] = DiaDriver(run, options, is_weighted(run))
 
     @hookimpl
@@ -203,7 +218,7 @@ def plan(
     rows["heat map"] = f"{history} sweeps of {subset} samples"
     if weighted:
         rows["phase 2"] = f"steps {end + 1}–{total_steps}, drawn by score (k = {options.k:g})"
-        if options.aux != "off":
+        if options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
             extra += (total_steps - end) // options.aux_every * 6 * batch_size
     return {**rows, "discriminator_samples": extra}

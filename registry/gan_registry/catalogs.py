@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gan_registry.errors import PluginError, UserError, unknown_name
+from gan_registry.errors import PluginError, unknown_name
 
 Factory = Callable[..., Any]
 HOST = "gan_registry"
@@ -34,9 +34,14 @@ class Catalog:
                 `gan_register`.
 
         Raises:
-            PluginError: The name is taken, or the factory is neither callable nor a path.
+            PluginError: The name is taken or no name, or the factory is neither callable nor a
+                path.
         """
         owner = plugin or self._current_owner
+        if not isinstance(name, str) or not name or name != name.strip() or "\n" in name:
+            raise PluginError(
+                f"Plugin {owner!r} registers a {self.kind} under {name!r}, which is no name."
+            )
         if name in self._factories:
             raise PluginError(
                 f"Plugin {owner!r} registers the {self.kind} {name!r}, which {self._owners[name]!r}"
@@ -81,10 +86,13 @@ class Catalog:
         """Returns the name of the plugin that registered `name`."""
         return self._owners[name]
 
-    def drop(self, plugin: str) -> None:
-        """Forgets everything that a plugin registered."""
-        for name in [name for name, owner in self._owners.items() if owner == plugin]:
-            del self._factories[name], self._owners[name]
+    def snapshot(self) -> tuple[dict[str, Factory | str], dict[str, str]]:
+        """Returns a copy of what is registered, for :meth:`restore`."""
+        return dict(self._factories), dict(self._owners)
+
+    def restore(self, snapshot: tuple[dict[str, Factory | str], dict[str, str]]) -> None:
+        """Forgets everything that was registered since a snapshot."""
+        self._factories, self._owners = snapshot
 
     def __contains__(self, name: object) -> bool:
         return name in self._factories
@@ -152,10 +160,20 @@ class Catalogs:
             option: `plugin.option` that takes the value.
 
         Raises:
-            UserError: Another option claims the key.
+            PluginError: Another option claims the key, or it is one of the host's own.
         """
+        from gan_registry.config.schema import Config  # pydantic is not needed for --help
+
+        section, _, name = key.partition(".")
+        field = Config.model_fields.get(section)
+        if field is None or not name or section == "PLUGINS":
+            raise PluginError(
+                f"{option!r} claims the config key {key!r}, which is not of the form SECTION.key."
+            )
+        if name in getattr(field.annotation, "model_fields", {}):
+            raise PluginError(f"{option!r} claims the config key {key}, which is the host's own.")
         if self.claims.get(key, option) != option:
-            raise UserError(
+            raise PluginError(
                 f"The config key {key} is claimed by both {self.claims[key]!r} and {option!r}; "
                 "disable one of the plugins with GAN_REGISTRY_DISABLE=name."
             )
@@ -166,12 +184,12 @@ class Catalogs:
         for _, catalog in self:
             catalog._current_owner = plugin
 
-    def drop(self, plugin: str) -> None:
-        """Forgets everything that a plugin registered or claimed."""
-        for _, catalog in self:
-            catalog.drop(plugin)
-        self.claims = {
-            key: option
-            for key, option in self.claims.items()
-            if option.partition(".")[0] != plugin
-        }
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Returns a copy of all registrations and claims, for :meth:`restore`."""
+        return {plural: catalog.snapshot() for plural, catalog in self}, dict(self.claims)
+
+    def restore(self, snapshot: tuple[dict[str, Any], dict[str, str]]) -> None:
+        """Forgets everything that was registered or claimed since a snapshot."""
+        catalogs, self.claims = snapshot
+        for plural, catalog in self:
+            catalog.restore(catalogs[plural])

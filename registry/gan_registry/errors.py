@@ -14,7 +14,10 @@ class UserError(Exception):
 
 
 class PluginError(UserError):
-    """A plugin broke the contract of a hook, or failed inside one; names plugin and hook."""
+    """A plugin broke the contract of a hook or a catalog; the message names plugin and hook.
+
+    One line like any other mistake, but exit code 1: the defect is the plugin's, not the user's.
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

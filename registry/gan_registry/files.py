@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,9 +32,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         # mkstemp makes private files; a run folder follows the user's own umask instead.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
     except OSError as error:
@@ -43,10 +43,32 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what :func:`atomic_write` leaves behind if its process is killed."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes the temporary files of a killed process from a folder and those beneath it."""
+    for path in folder.rglob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """Turns an operating-system error on writing into one line for the user."""
     reason = error.strerror or str(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space" if full else "check its permissions"
     return UserError(
-        f"Cannot write {path}: {reason}. Free some space or choose another folder with --out; "
-        "what was written before is intact."
+        f"Cannot write {path}: {reason}; {remedy} or choose another folder with --out "
+        "(what was written before is intact)."
     )
+
+
+@functools.cache
+def _umask() -> int:
+    """Reads the umask, once: it can only be read by setting it, for all threads."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    return umask

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gan_registry.errors import UserError, unknown_name
+from gan_registry.errors import PluginError, UserError, unknown_name
+
+HOST_FLAGS = frozenset(
+    {
+        "-h", "--help", "--config", "--out", "--data", "--sampler", "--samples", "--seed",
+        "--steps", "--device", "--num-eval", "--set", "--dry-run", "--quiet",
+    }
+)  # fmt: skip
+"""Flags of `gan-registry train` itself, which no plugin may take."""
+
+_YES, _NO = ("on", "yes", "true"), ("off", "no", "false")
 
 
 @dataclass(frozen=True)
@@ -39,33 +49,83 @@ class PluginOption:
         Raises:
             UserError: The value is not allowed; says which are.
         """
+        if value is None and self.default is not None:
+            raise UserError(f"{where} has no value; it must be {self.describe()}, or be left out.")
         if value is None or (value == self.default and type(value) is type(self.default)):
             return value
         if self.action.nargs == 0:  # a switch such as store_true
             if not isinstance(value, bool):
                 raise UserError(f"{where} is {value!r}, but must be true or false.")
             return value
-        if isinstance(value, bool):
+        if self.action.nargs in ("*", "+") or isinstance(self.action.nargs, int):
+            if not isinstance(value, (list, tuple)):
+                raise UserError(f"{where} is {value!r}, but must be a list.")
+            return [self._check_one(item, where) for item in value]
+        return self._check_one(value, where)
+
+    def _check_one(self, value: Any, where: str) -> Any:
+        if isinstance(value, (dict, list, tuple)):
             raise UserError(f"{where} is {value!r}, but must be {self.describe()}.")
+        choices = None if self.action.choices is None else list(self.action.choices)
+        if isinstance(value, bool):
+            # YAML reads an unquoted off as false; a choice of that name is what was meant.
+            words = [word for word in (_YES if value else _NO) if word in (choices or ())]
+            value = words[0] if words else value
+        given = value
         convert = self.action.type
-        if callable(convert):
-            try:
-                value = convert(str(value))
-            except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
-                reason = str(error) if isinstance(error, argparse.ArgumentTypeError) else ""
-                raise UserError(
-                    f"{where} is {value!r}, but must be {reason or self.describe()}."
-                ) from None
-        if self.action.choices is not None and value not in self.action.choices:
-            raise unknown_name(f"value of {where}", value, map(str, self.action.choices))
+        try:
+            value = convert(str(value)) if callable(convert) else str(value)
+        except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+            reason = str(error) if isinstance(error, argparse.ArgumentTypeError) else ""
+            raise UserError(
+                f"{where} is {given!r}, but must be {reason or self.describe()}."
+            ) from None
+        if choices is not None and value not in choices:
+            raise unknown_name(f"value of {where}", value, map(str, choices))
         return value
 
     def describe(self) -> str:
         """Says in a few words what values are allowed."""
         if self.action.choices is not None:
             return "one of " + ", ".join(map(str, self.action.choices))
-        names = {int: "a whole number", float: "a number"}
-        return names.get(self.action.type, "valid")  # type: ignore[call-overload, no-any-return]
+        if self.action.type is int:
+            return "a whole number"
+        if self.action.type is float:
+            return "a number"
+        return f"a value that {self.flag} takes (see 'gan-registry train --help')"
+
+
+def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
+    """Checks the flags that a plugin has added, and moves their defaults out of the way.
+
+    With the defaults kept apart, the namespace that argparse returns holds just the flags given.
+
+    Raises:
+        PluginError: A flag is the host's own, or its `dest` is not of the form `plugin.option`.
+    """
+    for action in actions:
+        flags = "/".join(action.option_strings)
+        if not flags:
+            raise PluginError(f"Plugin {plugin!r} adds {action.dest!r}, which is no flag.")
+        taken = HOST_FLAGS.intersection(action.option_strings)
+        if taken:
+            raise PluginError(
+                f"Plugin {plugin!r} adds the flag {min(taken)}, which is the host's own."
+            )
+        prefix, dot, name = action.dest.partition(".")
+        if prefix != plugin or not dot or not name:
+            raise PluginError(
+                f"Plugin {plugin!r} adds the flag {flags} with dest {action.dest!r}; it must be "
+                f"of the form '{plugin}.option'."
+            )
+        default = None if action.default is argparse.SUPPRESS else action.default
+        action.declared_default = default  # type: ignore[attr-defined]
+        action.default = argparse.SUPPRESS
+        shown = str(default).replace("%", "%%")
+        if action.help and "%(default)s" in action.help:
+            action.help = action.help.replace("%(default)s", shown)
+        elif action.help and default not in (None, False):
+            action.help += f" (default: {shown})"
 
 
 class OptionTable:
@@ -84,26 +144,12 @@ class OptionTable:
         """Reads the table off the parser that plugins added their flags to.
 
         Args:
-            parser: The parser.
+            parser: The parser, of whose flags each went through :func:`adopt_flags`.
             absent: Installed plugins that were skipped: what a config says of them is ignored.
-
-        Raises:
-            UserError: A flag's `dest` is not of the form `plugin.option`.
         """
         options = {}
         for action in parser._actions:
-            plugin, dot, name = action.dest.partition(".")
-            if not dot:
-                raise UserError(
-                    f"The flag {'/'.join(action.option_strings)} of a plugin has dest "
-                    f"{action.dest!r}; it must be of the form 'plugin.option'."
-                )
-            if action.default is not argparse.SUPPRESS:
-                action.declared_default = action.default  # type: ignore[attr-defined]
-                if action.default not in (None, False) and action.help:
-                    action.help += f" (default: {action.default})"
-                # With the default out of the way, the namespace holds just the flags given.
-                action.default = argparse.SUPPRESS
+            plugin, _, name = action.dest.partition(".")
             default = action.declared_default  # type: ignore[attr-defined]
             options[plugin, name] = PluginOption(plugin, name, action, default)
         return cls(options, absent)
@@ -142,7 +188,7 @@ class OptionTable:
                 continue
             if plugin not in resolved:
                 raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {where}")
-            for name, value in (values or {}).items():
+            for name, value in values.items():
                 if (plugin, name) not in self._options:
                     raise unknown_name(
                         "option", name, resolved[plugin], f"PLUGINS.{plugin} of {where}"
@@ -154,3 +200,11 @@ class OptionTable:
             if (plugin, name) in self._options:
                 resolved[plugin][name] = value
         return resolved
+
+    def changed(self, options: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Returns the plugins of which an option has another value than its default."""
+        return {
+            option.plugin
+            for option in self._options.values()
+            if options.get(option.plugin, {}).get(option.name, option.default) != option.default
+        }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,8 @@ def load_generated(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = {name[1:].lstrip("_"): archive[name] for name in archive if name[:1] == "x"}
-    except (OSError, ValueError, EOFError, KeyError):
+            found = {name[2:]: archive[name] for name in archive if name == "x" or name[:2] == "x_"}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return {}
     return {name: array for name, array in sorted(found.items()) if len(array)}
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from diagan_plugin.options import NAME, DiaOptions, add_options
+from diagan_plugin.plugin import DiaPlugin, check_options, plan
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+
+
+@pytest.fixture
+def table():
+    plugins = PluginManager(load_entry_points=False)
+    plugins.register(DiaPlugin(), NAME)
+    return plugins.options
+
+
+def test_every_option_is_a_flag_and_a_key_with_the_same_default(table):
+    resolved = table.resolve({})[NAME]
+    assert set(resolved) == {field.name for field in fields(DiaOptions)}
+    assert DiaOptions.from_mapping(resolved) == DiaOptions()
+    for option in table:
+        assert option.flag in ("--diagnose", f"--dia-{option.name.replace('_', '-')}")
+
+
+def test_defaults_are_the_papers():
+    options = DiaOptions()
+    # §4.4 and §5.2: 80 % of the steps, every 100, the last 50; §4.1: 0.01 and 50.
+    assert (options.phase1, options.record_every, options.window) == (0.8, 100, 50)
+    assert (options.min_clip, options.max_ratio) == (0.01, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("refresh", "once", 0), ("refresh", "25", 25), ("k", "0.3", 0.3), ("phase1", "1", 1.0)],
+)
+def test_values_are_the_same_from_flag_and_config(table, name, text, value):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    flag = f"--dia-{name}"
+    assert getattr(parser.parse_args([flag, text]), f"{NAME}.{name}") == value
+    assert table.resolve({NAME: {name: text}})[NAME][name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("k", -1, "at least 0"),
+        ("k", "many", "a number"),
+        ("k", float("nan"), "at least 0"),
+        ("k", float("inf"), "finite"),
+        ("phase1", 0, "above 0"),
+        ("phase1", 1.5, "at most 1"),
+        ("window", 1, "at least 2"),
+        ("window", 2.5, "whole number"),
+        ("record_every", 0, "at least 1"),
+        ("min_clip", 0, "above 0"),
+        ("max_ratio", 0.5, "at least 1"),
+        ("refresh", -3, "once"),
+        ("record", "sweeps", "sweep"),
+        ("logits", "evaluation", "eval"),
+        ("diagnose", "yes please", "true or false"),
+    ],
+)
+def test_bad_values_name_the_option_and_what_is_allowed(table, name, value, says):
+    with pytest.raises(UserError) as caught:
+        table.resolve({NAME: {name: value}}, where="my.yaml")
+    assert f"PLUGINS.dia.{name}" in str(caught.value)
+    assert "my.yaml" in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_robust_clip_is_reserved():
+    with pytest.raises(UserError, match="paper"):
+        check_options(DiaOptions(clip="robust"), 10_000, True)
+
+
+def test_too_few_records_name_an_interval_that_works():
+    with pytest.raises(UserError) as caught:
+        check_options(DiaOptions(), 100, True)
+    assert "--dia-record-every 40" in str(caught.value)
+    check_options(DiaOptions(record_every=40), 100, True)
+    with pytest.raises(UserError):
+        check_options(DiaOptions(record_every=41), 100, True)
+    check_options(DiaOptions(record="stream"), 100, True)
+
+
+def test_plan_counts_the_extra_samples():
+    rows = plan(DiaOptions(), 50_000, True, 50_000, 64)
+    history, sweeps = 101 * 2000, 50 * 50_000
+    assert rows["discriminator_samples"] == history + sweeps + 10_000 * 6 * 64
+    assert rows["records"] == "50 sweeps, each 100 steps from 35100 to 40000"
+    assert "40001–50000" in rows["phase 2"]
+    only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
+    assert only["discriminator_samples"] == 101 * 100
+    assert "phase 2" not in only
+    short = plan(DiaOptions(record_every=10), 100, True, 100, 64)
+    assert "of a window of 50" in short["records"]

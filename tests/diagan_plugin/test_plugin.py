@@ -1,0 +1,246 @@
+"""The plugin in the host: what it records, what it changes, and what it must not change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diagan_plugin.diagnosis import Diagnosis
+from diagan_plugin.driver import AUXILIARY
+from diagan_plugin.options import NAME
+from diagan_plugin.plugin import DIAGNOSIS_FILE, DiaPlugin
+from gan_registry.config.load import apply_settings, validate_config
+from gan_registry.errors import UserError
+from gan_registry.evaluation.evaluate import evaluate
+from gan_registry.plugins import PluginManager
+from gan_registry.training.trainer import open_run, train
+
+TINY = {
+    "DATA": {"name": "gmm25", "options": {"num_samples": 500}},
+    "MODEL": {"backbone": "mlp", "hidden_dim": 16, "num_layers": 1, "z_dim": 4, "g_bn": False,
+              "d_dropout": 0.2},
+    "LOSS": {"adv_loss": "logistic"},
+    "OPTIMIZATION": {"batch_size": 25, "d_updates_per_step": 1, "total_steps": 40, "g_lr": 1e-3,
+                     "d_lr": 1e-3},
+    "RUN": {"num_eval": 300, "print_freq": 5, "save_freq": 0},
+    "PLUGINS": {"dia": {"record_every": 4, "window": 5}},
+}  # fmt: skip
+
+
+def managers() -> PluginManager:
+    plugins = PluginManager(load_entry_points=False)
+    plugins.register(DiaPlugin(), NAME)
+    return plugins
+
+
+def run_tiny(folder: Path | None, *settings: str, plugins: PluginManager | None = None):
+    config = validate_config(apply_settings(TINY, settings), "the test")
+    plugins = plugins or managers()
+    if NAME not in plugins.infos:
+        config.PLUGINS = {}
+    return train(config, folder, plugins, name="tiny", quiet=True)
+
+
+def parameters(run) -> list[torch.Tensor]:
+    networks = [run.generator, run.discriminator]
+    networks += [a for a in run.additions.values() if isinstance(a, torch.nn.Module)]
+    return [value for network in networks for value in network.state_dict().values()]
+
+
+def assert_equal_networks(one, other) -> None:
+    pairs = list(zip(parameters(one), parameters(other), strict=True))
+    assert pairs
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def driver(run):
+    (plugin,) = (p for p in run.plugins.hooks.get_plugins() if isinstance(p, DiaPlugin))
+    return plugin.driver(run)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("record", ["sweep", "stream"])
+@pytest.mark.parametrize("logits", ["eval", "train", "batchstat"])
+def test_diagnosing_never_alters_training(record, logits):
+    bn = "MODEL.d_bn=true"
+    plain = run_tiny(None, bn, plugins=PluginManager(load_entry_points=False))
+    diagnosed = run_tiny(
+        None, bn, "PLUGINS.dia.diagnose=true", f"PLUGINS.dia.record={record}",
+        f"PLUGINS.dia.logits={logits}",
+    )  # fmt: skip
+    assert_equal_networks(plain, diagnosed)
+    # Five sweeps, or two epochs of training batches.
+    assert (driver(diagnosed).diagnosis(diagnosed).count == (5 if record == "sweep" else 2)).all()
+
+
+def test_weighted_run_is_the_uniform_one_until_phase_2():
+    weighted = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.phase1=1.0")
+    uniform = run_tiny(None)
+    assert_equal_networks(weighted, uniform)
+    assert not any(torch.equal(a, b) for a, b in zip(
+        parameters(run_tiny(None, "RUN.sampler=dia"))[:2], parameters(uniform)[:2], strict=True))  # fmt: skip
+
+
+def test_plugin_that_is_not_asked_for_does_nothing():
+    with_it, without = run_tiny(None), run_tiny(None, plugins=PluginManager(False))
+    assert_equal_networks(with_it, without)
+    assert driver(with_it) is None
+
+
+def test_sweep_statistics_equal_recorded_logits():
+    from gan_registry.hookspecs import hookimpl
+
+    class Witness:
+        """Reads the logits of the whole dataset itself, with D in eval mode."""
+
+        rows: list[np.ndarray] = []  # noqa: RUF012
+
+        @hookimpl
+        def gan_step_end(self, run):
+            x, _ = run.dataset.__getitems__(range(len(run.dataset)))
+            run.discriminator.eval()
+            with torch.no_grad():
+                self.rows.append(run.logits(x).double().numpy())
+
+    plugins = managers()
+    plugins.register(Witness(), "witness")
+    run = run_tiny(None, "PLUGINS.dia.diagnose=true", "PLUGINS.dia.logits=eval", plugins=plugins)
+    kept = np.stack(Witness.rows)[[23, 27, 31, 35, 39]]  # steps 24, 28, …, 40
+    diagnosis = driver(run).diagnosis(run)
+    np.testing.assert_allclose(diagnosis.ldrm, kept.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(diagnosis.ldrv, kept.var(0, ddof=1), rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("stop", [20, 36])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [],
+        ["PLUGINS.dia.record=stream"],
+        ["PLUGINS.dia.refresh=3", "PLUGINS.dia.ramp=6"],
+        ["PLUGINS.dia.aux=importance", "PLUGINS.dia.aux_every=2", "PLUGINS.dia.ramp=6"],
+    ],
+)
+def test_resumes_bit_for_bit(tmp_path, stop, extra):
+    settings = ["RUN.sampler=dia", "RUN.save_freq=4", "RUN.keep_checkpoints=20", *extra]
+    whole = run_tiny(tmp_path / "whole", *settings)
+    killed = tmp_path / "killed"
+    run_tiny(killed, *settings)
+    for path in (killed / "checkpoints").iterdir():  # as if it had been killed after `stop`
+        if int(path.stem.removeprefix("step-")) > stop:
+            path.unlink()
+    resumed = run_tiny(killed, *settings)
+    assert len(resumed.additions) == 2
+    assert_equal_networks(whole, resumed)
+    one, other = (Diagnosis.load(tmp_path / n / DIAGNOSIS_FILE) for n in ("whole", "killed"))
+    for name in ("ldrm", "ldrv", "score", "probability", "count", "history"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(driver(whole).draws, driver(resumed).draws)
+
+
+def test_extended_in_phase_1_equals_a_longer_run(tmp_path):
+    settings = ["RUN.sampler=dia"]
+    short = tmp_path / "short"
+    run_tiny(short, *settings, "OPTIMIZATION.total_steps=40", "PLUGINS.dia.phase1=1.0")
+    # Phase 1 takes all 40 steps; of 80 it takes 80, and the window lies at their end.
+    extended = run_tiny(short, *settings, "OPTIMIZATION.total_steps=80", "PLUGINS.dia.phase1=1.0")
+    longer = run_tiny(None, *settings, "OPTIMIZATION.total_steps=80", "PLUGINS.dia.phase1=1.0")
+    assert_equal_networks(extended, longer)
+    one, other = driver(extended).diagnosis(extended), driver(longer).diagnosis(longer)
+    np.testing.assert_array_equal(one.score, other.score)
+
+
+def test_extended_in_phase_2_keeps_its_beginning(tmp_path):
+    run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    extended = run_tiny(tmp_path / "run", "RUN.sampler=dia", "OPTIMIZATION.total_steps=60")
+    assert driver(extended).schedule.phase1_end == 32
+    assert driver(extended).draws.sum() == (60 - 32) * 25
+
+
+def test_draws_of_phase_2_follow_the_weights(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia", "OPTIMIZATION.total_steps=240",
+                   "PLUGINS.dia.phase1=0.5")  # fmt: skip
+    diagnosis = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    drawn = driver(run).draws
+    assert drawn.sum() == 120 * 25
+    # Six systematic epochs: each count is within 1 of its expectation in every epoch.
+    np.testing.assert_allclose(drawn, 6 * 500 * diagnosis.probability, atol=6)
+
+
+def test_run_folder_holds_the_diagnosis_and_the_result(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    evaluate(run)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["sampler"] == "dia"
+    assert {"metrics", "metrics_drs", "groups", "weights"} <= set(result)
+    assert 0 < result["metrics_drs"]["acceptance_rate"] <= 1
+    diagnosis = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    mode = result["groups"]["mode 7"]
+    inside = diagnosis.group == 7
+    assert mode["ldrm"] == pytest.approx(diagnosis.ldrm[inside].mean())
+    assert mode["ldrv"] == pytest.approx(diagnosis.ldrv[inside].mean())
+    assert mode["score"] == pytest.approx(diagnosis.score[inside].mean())
+    assert mode["share_data"] == pytest.approx(inside.mean())
+    assert sum(g["share_drawn"] for g in result["groups"].values()) == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        diagnosis.score, diagnosis.ldrm + 1.0 * np.sqrt(diagnosis.ldrv), rtol=1e-12
+    )
+    assert diagnosis.metadata["fingerprint"] == run.dataset.fingerprint()
+    assert diagnosis.metadata["phase_boundary"] == "33"
+
+
+def test_opened_run_gives_the_same_result_and_samples(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    first = evaluate(run)
+    opened = open_run(tmp_path / "run", managers())
+    second = evaluate(opened)
+    assert first == second
+    assert AUXILIARY in opened.additions
+    factory = opened.plugins.catalogs.postprocessors["drs"]
+    one, other, third = (torch.cat(list(factory(opened, seed).batches(70))) for seed in (1, 1, 2))
+    assert one.shape == (70, 2)
+    assert torch.equal(one, other)
+    assert not torch.equal(one, third)
+
+
+def test_auxiliary_discriminator_trains_on_its_own():
+    run = run_tiny(None, "RUN.sampler=dia")
+    off = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.aux=none")
+    assert AUXILIARY not in off.additions
+    # It changes nothing about G and D, and differs from D.
+    assert all(torch.equal(a, b) for a, b in zip(parameters(off), parameters(run), strict=False))
+    own, auxiliary = run.discriminator.state_dict(), run.additions[AUXILIARY].state_dict()
+    assert any(not torch.equal(own[name], auxiliary[name]) for name in own)
+
+
+def test_hinge_loss_is_told_apart_once(caplog):
+    with caplog.at_level("WARNING"):
+        run_tiny(None, "LOSS.adv_loss=hinge", "PLUGINS.dia.diagnose=true")
+    assert sum("surrogate" in record.message for record in caplog.records) == 1
+
+
+def test_importance_with_batch_norm_is_refused_in_one_line():
+    with pytest.raises(UserError, match="batch norm") as caught:
+        run_tiny(None, "RUN.sampler=dia", "MODEL.d_bn=true", "PLUGINS.dia.aux=importance")
+    assert "--dia-aux uniform" in str(caught.value)
+
+
+def test_nan_logits_are_counted_and_do_no_harm():
+    run = run_tiny(None, "PLUGINS.dia.diagnose=true")
+    values = torch.zeros(500)
+    values[3] = float("nan")
+    driver(run).tracker.record_all(values)
+    driver(run)._score(run)
+    assert any("NaN" in warning and "3" in warning for warning in driver(run).warnings)
+    assert np.isfinite(driver(run).probabilities).all()
