@@ -25,6 +25,7 @@ from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.tracker import LDRTracker
 from diagan_plugin.weights import WeightSummary, summarize_weights, weight_warnings
+from gan_registry.training.seeding import derive_seed
 
 if TYPE_CHECKING:
     from gan_registry.records import MicroBatch, Real
@@ -76,14 +77,16 @@ class DiaDriver:
     def observe(self, run: Run, real: Real, logits: Tensor) -> None:
         """Records the logits of a training batch, when streaming."""
         if self.options.record == "stream" and self.schedule.observes_at(run.step):
-            self.tracker.record(real.indices.to(self.tracker.device, non_blocking=True), logits)
+            indices = to_device(real.indices, self.tracker.device)
+            self.tracker.record(run.group.gather(indices), run.group.gather(logits))
 
     def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
         if self.phase != 2:
             return
-        for batch in batches:
-            np.add.at(self.draws, batch.real.indices.numpy(), 1)
+        # Read off the sampler rather than the batches, which hold this rank's share only.
+        drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
+        np.add.at(self.draws, drawn, 1)
         if self.auxiliary is None:
             return
         fakes = [(batch.fake.x, batch.fake.y) for batch in batches]
@@ -103,7 +106,7 @@ class DiaDriver:
         """Does what the schedule asks for after this step."""
         step, schedule = run.step, self.schedule
         if self.options.record == "sweep" and schedule.records_at(step):
-            self.tracker.record_all(self._sweep(run))
+            self._record(run)
             self.record_steps = [*self.record_steps, step][-self.options.window :]
         if schedule.history_at(step):
             self._record_history(run)
@@ -114,6 +117,16 @@ class DiaDriver:
             self._set_weights(run)
         elif schedule.ramps_at(step):
             self._set_weights(run)
+
+    def _record(self, run: Run) -> None:
+        """Records the whole dataset, or a random share of it that follows from (seed, step)."""
+        fraction, size = self.options.record_fraction, len(run.dataset)
+        if fraction == 1.0:
+            self.tracker.record_all(self._sweep(run))
+            return
+        rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
+        indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
+        self.tracker.record(torch.from_numpy(indices), self._sweep(run, indices))
 
     def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
         assert self.logit_mode is not None
@@ -127,6 +140,7 @@ class DiaDriver:
             step=run.step,
             device=run.device,
             indices=indices,
+            ranks=run.group,
         )
 
     def _record_history(self, run: Run) -> None:

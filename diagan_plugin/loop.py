@@ -16,6 +16,7 @@ from diagan_plugin.recording import fetch
 from diagan_plugin.sampler import DiaSampler
 from gan_registry.datasets.base import Dataset, Indices, Ints
 from gan_registry.plugins import PluginManager
+from gan_registry.training.distributed import Group
 
 
 class IndexedDataset(torch.utils.data.Dataset[Any]):
@@ -107,6 +108,7 @@ class LoopRun:
         self.device = device
         self.rank = rank
         self.world_size = world_size
+        self.group = Group(rank, world_size)
         self.step = 0
         self.postprocessors: list[str] = []
         self.additions: dict[str, Any] = {}

@@ -23,6 +23,8 @@ class DiaOptions:
         min_clip: Scores below are raised to it (paper, §4.1).
         max_ratio: Largest ratio of two sampling probabilities (paper, §4.1).
         record: "sweep" passes D over the whole dataset; "stream" uses the training batches.
+        record_fraction: Share of the samples that a sweep takes, another random one each time; each
+            sample's own number of records counts.
         logits: Which logits a sweep records; see :mod:`diagan_plugin.logit_modes`.
         refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps.
         ramp: Steps over which the weights go from uniform to their full strength.
@@ -40,6 +42,7 @@ class DiaOptions:
     min_clip: float = 0.01
     max_ratio: float = 50.0
     record: str = "sweep"
+    record_fraction: float = 1.0
     logits: str = "auto"
     refresh: int = 0
     ramp: int = 0
@@ -78,6 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("min_clip", _positive, metavar="S", help="scores below are raised to it")
     add("max_ratio", _at_least(float, 1.0), metavar="R", help="largest ratio of probabilities")
     add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
+    add("record_fraction", _share, metavar="SHARE", help="share of the samples of a sweep")
     add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
     add("refresh", _refresh, metavar="once|STEPS", help="score once, or again every STEPS")
     add("ramp", _at_least(int, 0), metavar="STEPS", help="steps to the weights' full strength")

@@ -208,11 +208,12 @@ def plan(
     extra = history * subset
     if options.record == "sweep":
         short = "" if len(records) == options.window else f" (of a window of {options.window})"
+        swept = round(options.record_fraction * num_samples)
         rows["records"] = (
-            f"{len(records)} sweeps{short}, each {options.record_every} steps from "
+            f"{len(records)} sweeps of {swept} samples{short}, each {options.record_every} steps from "
             f"{records.start} to {records[-1]}"
         )
-        extra += len(records) * num_samples
+        extra += len(records) * swept
     else:
         rows["records"] = f"training batches; the last {options.window} of each sample count"
     rows["heat map"] = f"{history} sweeps of {subset} samples"

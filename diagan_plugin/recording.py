@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,24 @@ from gan_registry.training.seeding import derive_seed
 LogitsFunction = Callable[[Tensor, "Tensor | None"], Tensor]
 
 
+class Ranks(Protocol):
+    """The processes that share a sweep; see :class:`gan_registry.training.distributed.Group`."""
+
+    @property
+    def rank(self) -> int:
+        """This process, from 0."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """How many there are."""
+        ...
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds up a tensor over the ranks, in place."""
+        ...
+
+
 def sweep(
     logits_fn: LogitsFunction,
     dataset: Any,
@@ -39,12 +57,16 @@ def sweep(
     device: torch.device | str,
     indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor | None = None,
     eval_batch_size: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Tensor:
     """Records the logits of a whole dataset, or of a part of it.
 
     Where a logit depends on the rest of the batch (:func:`~diagan_plugin.logit_modes.\
 depends_on_batch`), batches are made by :func:`sweep_order`: random in composition and each of
-    exactly the training size. Otherwise samples are read in index order in larger batches. Under
+    exactly the training size. Otherwise samples are read in index order in larger batches.
+
+    Several ranks share the work batch by batch, in the same batches as one process would make, and
+    all get the whole result: where no module draws at random, the very same numbers. Under
     SyncBatchNorm every rank has to sweep equally many batches.
 
     Args:
@@ -62,6 +84,7 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
         indices: The samples to record; all by default.
         eval_batch_size: The batch size where composition is irrelevant; 4 × `batch_size` by default
             (without gradients that needs less memory than a training step).
+        ranks: The processes that share the sweep; each must call this. None: this one alone.
 
     Returns:
         Logits, float32 on `device`: [N] by dataset index, or [len(indices)] in the order given.
@@ -78,12 +101,13 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
             f"Argument `eval_batch_size` must be at least 1, but got {eval_batch_size}"
         )
     device = torch.device(device)
+    rank, world_size = (0, 1) if ranks is None else (ranks.rank, ranks.world_size)
     wanted = _checked_indices(indices, len(dataset))
     if not len(wanted):
         return torch.empty(0, device=device)
     with (
         logit_mode(discriminator, mode) as resolved,
-        seeded_rng(device, seed, "sweep", step),
+        seeded_rng(device, seed, "sweep", step, rank),
         torch.no_grad(),
     ):
         if depends_on_batch(discriminator, resolved):
@@ -91,8 +115,8 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
         else:
             places, order = np.argsort(wanted, kind="stable"), np.sort(wanted)
             batch_size = eval_batch_size or 4 * batch_size
-        recorded = torch.empty(len(order), device=device)
-        for start in range(0, len(order), batch_size):
+        recorded = torch.zeros(len(order), device=device)
+        for start in range(rank * batch_size, len(order), world_size * batch_size):
             batch = order[start : start + batch_size]
             x, y = fetch(dataset, batch)
             logits = logits_fn(to_device(x, device), None if y is None else to_device(y, device))
@@ -102,6 +126,8 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
                     f"but got the shape {tuple(logits.shape)}"
                 )
             recorded[start : start + len(batch)] = logits.reshape(-1)
+        if ranks is not None and world_size > 1:
+            recorded = ranks.sum(recorded)
         result = torch.empty(len(wanted), device=device)
         result[to_device(torch.from_numpy(places), device)] = recorded[: len(wanted)]
     return result

@@ -84,6 +84,11 @@ class GroupFinding:
         """Whether the generator, uncorrected, makes too few."""
         return self.states.get("") in SHORT
 
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was found under-represented, by either kind of evidence."""
+        return self.is_short or self.stands_out
+
 
 @dataclass(frozen=True)
 class GroupDiagnosis:

@@ -91,8 +91,8 @@ def weight_warnings(summary: WeightSummary) -> list[str]:
     if summary.share_at_cap > MAX_CAP_SHARE:
         warnings.append(
             f"{_percent(summary.share_at_cap)} of the weights are at the cap, so the samples "
-            "behind them are drawn equally often although their scores differ. A few very low scores "
-            "put the cap low: raise min_clip or max_ratio."
+            "behind them are drawn equally often although their scores differ. A few very low "
+            "scores put the cap low: raise min_clip or max_ratio."
         )
     if summary.ess_share < MIN_ESS_SHARE:
         warnings.append(

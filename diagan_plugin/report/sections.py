@@ -15,10 +15,10 @@ from diagan_plugin.report.charts import (
     heat_map,
     is_diverging,
     score_histogram,
-    share_bars,
 )
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.ranking import ranking_blocks
+from diagan_plugin.report.shares import GENERATED, add_shares, group_entry, kind_of
 from diagan_plugin.report.wording import group_verdict, sample_verdict
 from diagan_plugin.verdict import GroupDiagnosis, diagnose_groups, diagnose_samples
 from gan_registry.errors import UserError
@@ -27,14 +27,12 @@ from gan_registry.report.formatting import percent
 
 ORDER_VERDICT = 10
 ORDER_RANKING = 35
-ORDER_SHARES = 40
 ORDER_SCORES = 50
 ORDER_HISTORY = 55
 ORDER_WEIGHTS = 60
 ORDER_EXPLANATION = 890
 
 _BINS = 20
-_GENERATED = "share_generated"
 
 
 def add_dia_sections(
@@ -69,7 +67,7 @@ def add_dia_sections(
         anchor="samples-by-score",
     )
     if found is not None:
-        _shares(report, result, found, diagnosis, run.dataset.group_names)
+        add_shares(report, result, found, diagnosis, tuple(run.dataset.group_names))
     _scores(report, found, diagnosis, tuple(run.dataset.group_names))
     _history(report, found, diagnosis)
     _weights(report, result)
@@ -103,72 +101,16 @@ def check_dataset(dataset: Any, diagnosis: Diagnosis) -> None:
 def diagnose(run: Any, result: Mapping[str, Any], diagnosis: Diagnosis) -> GroupDiagnosis | None:
     """Weighs the evidence about the groups of a run; None if fewer than two are known."""
     names = tuple(run.dataset.group_names)
-    entries = [_entry(result, name) for name in names]
-    kinds = sorted({key for entry in entries for key in entry if key.startswith(_GENERATED)})
+    entries = [group_entry(result, name) for name in names]
+    kinds = sorted({key for entry in entries for key in entry if key.startswith(GENERATED)})
     return diagnose_groups(
         diagnosis.score,
         diagnosis.group,
         names=names,
-        generated={_kind(key): [_number(entry.get(key)) for entry in entries] for key in kinds},
+        generated={kind_of(key): [_number(entry.get(key)) for entry in entries] for key in kinds},
         num_generated=int(result.get("num_generated") or 10_000),
         drawn=[_number(entry.get("share_drawn")) for entry in entries],
         seed=int(run.seed),
-    )
-
-
-def _shares(
-    report: Report,
-    result: Mapping[str, Any],
-    found: GroupDiagnosis,
-    diagnosis: Diagnosis,
-    names: tuple[str, ...],
-) -> None:
-    sizes = np.bincount(diagnosis.group[diagnosis.group >= 0], minlength=len(names))
-    titles = {"share_drawn": "Draws in phase 2"}
-    keys = {key for name in names for key in _entry(result, name) if key.startswith(_GENERATED)}
-    for key in sorted(keys):
-        kind = _kind(key)
-        titles[key] = f"Generated, corrected by {kind}" if kind else "Generated"
-    # What was found comes first: the generated share, then the score.
-    shown = [*found.short, *(f for f in found.standing_out if not f.is_short)]
-    shown += [f for f in found.findings if not _flagged(f)]
-    shares: dict[str, list[float | None]] = {
-        "Training data": [float(sizes[f.group] / diagnosis.num_samples) for f in shown]
-    }
-    for key, title in titles.items():
-        column = [_entry(result, f.name).get(key) for f in shown]
-        if any(value is not None for value in column):
-            shares[title] = column
-    columns = [Column("Group"), *(Column(title, "percent", "right") for title in shares)]
-    rows = [[f.name, *(shares[t][i] for t in shares)] for i, f in enumerate(shown)]
-    flagged = frozenset(i for i, f in enumerate(shown) if _flagged(f))
-    few = len(rows) <= MAX_GROUPS
-    caption = (
-        "How common each group is in the data, how often it was shown to the networks once samples "
-        "were weighted (phase 2), and how common it is in what comes out."
-        if "Draws in phase 2" in shares
-        else "How common each group is in the data and in what the generator makes."
-    )
-    if flagged:
-        caption += " Groups that were found under-represented are set off."
-    blocks: list[Block] = [
-        Table(columns, rows, caption, flagged, tall=not few or len(rows) > 15, width="half")
-    ]
-    if few and len(shares) > 1:
-        blocks.append(
-            Figure(
-                share_bars(shares, [f.name for f in shown]),
-                "The same shares. Ideally what is generated reaches the share in the data.",
-                alt="Bar chart of the shares given in the table.",
-                width="half",
-            )
-        )
-    report.add_section(
-        "Shares before and after",
-        *blocks,
-        order=ORDER_SHARES,
-        anchor="group-shares",
-        replaces="shares",
     )
 
 
@@ -177,7 +119,7 @@ def _scores(
 ) -> None:
     if not np.isfinite(diagnosis.score).any():
         return
-    flagged = [] if found is None else [f.group for f in found.findings if _flagged(f)]
+    flagged = [] if found is None else [f.group for f in found.findings if f.is_flagged]
     caption = "How the discrepancy score is distributed."
     if found is not None:
         caption += (
@@ -325,20 +267,6 @@ def _row_means(values: NDArray[Any]) -> NDArray[Any]:
     total = np.where(finite, values, 0.0).sum(axis=1)
     means: NDArray[Any] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return means
-
-
-def _flagged(finding: Any) -> bool:
-    return bool(finding.is_short or finding.stands_out)
-
-
-def _entry(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    groups = result.get("groups")
-    entry = groups.get(name) if isinstance(groups, Mapping) else None
-    return entry if isinstance(entry, Mapping) else {}
-
-
-def _kind(key: str) -> str:
-    return key.removeprefix(_GENERATED).lstrip("_")
 
 
 def _number(value: Any) -> float:

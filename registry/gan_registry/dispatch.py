@@ -6,63 +6,95 @@ plugin and hook. A hook that nobody implements costs one dictionary look-up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from gan_registry.errors import PluginError, UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake, MicroBatch, Real
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gan_registry.report.document import Report
     from gan_registry.training.run import Run
+
+Check = Callable[[Any], "str | None"]
+"""Says what is wrong with a result, as the end of a sentence, or None."""
 
 
 class Dispatcher:
     """The hooks of one run.
 
+    A plugin that fails stops the run if the run asked for it. Otherwise it is dropped with a
+    warning, as if it were not installed from there on.
+
     Args:
         plugins: The plugins whose implementations are called.
+        asked: Names of the plugins that the run asked for; None stands for all.
+
+    Attributes:
+        calling: The plugin and the hook being called, or empty strings.
     """
 
-    def __init__(self, plugins: PluginManager) -> None:
+    def __init__(self, plugins: PluginManager, asked: Collection[str] | None = None) -> None:
+        self.asked = asked
+        self.calling = ("", "")
+        self._loaded = [name for name, info in plugins.infos.items() if info.skipped is None]
         self._implementations: dict[str, list[tuple[str, Callable[..., Any], tuple[str, ...]]]] = {}
         for caller in plugins.hooks.hook.__dict__.values():
             entries = [
                 (record.plugin_name, record.function, tuple(record.argnames))
                 for record in caller.get_hookimpls()
             ]
+            # Sorted, since even a product of floats depends on the order in its last bit.
             if entries:
-                self._implementations[caller.name] = entries
+                self._implementations[caller.name] = sorted(entries, key=lambda entry: entry[0])
 
     def implements(self, hook: str) -> bool:
         """Whether any plugin implements `hook`."""
         return hook in self._implementations
 
-    def _call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+    def _call(
+        self, hook: str, check: Check | None = None, **arguments: Any
+    ) -> list[tuple[str, Any]]:
         """Calls every implementation; returns (plugin, result) pairs that are not None."""
         results = []
-        for plugin, function, names in self._implementations.get(hook, ()):
+        for plugin, function, names in tuple(self._implementations.get(hook, ())):
+            self.calling = plugin, hook
             try:
                 result = function(*[arguments[name] for name in names])
-            except UserError:
-                raise
+                wrong = None if result is None or check is None else check(result)
+                if wrong:
+                    raise PluginError(f"Plugin {plugin!r}: {hook} {wrong}.")
             except Exception as error:
-                raise PluginFailure(plugin, hook, error) from error
+                self._fail(plugin, hook, error)
+                continue
+            finally:
+                self.calling = "", ""
             if result is not None:
                 results.append((plugin, result))
         return results
 
+    def _fail(self, plugin: str, hook: str, error: Exception) -> None:
+        """Raises what a failure in a hook comes to, or drops a plugin that nobody asked for."""
+        if isinstance(error, UserError) and not isinstance(error, PluginError):
+            raise error  # a refusal, which is what hooks are free to do
+        failure = error if isinstance(error, PluginError) else PluginFailure(plugin, hook, error)
+        if self.asked is None or plugin in self.asked:
+            raise failure from error.__cause__ if failure is error else error
+        for name, entries in list(self._implementations.items()):
+            kept = [entry for entry in entries if entry[0] != plugin]
+            if kept:
+                self._implementations[name] = kept
+            else:
+                del self._implementations[name]
+        warnings.warn(f"{failure} The run goes on without it.", stacklevel=4)
+
     def _event(self, hook: str, **arguments: Any) -> None:
-        for plugin, result in self._call(hook, **arguments):
-            raise PluginError(
-                f"Plugin {plugin!r}: {hook} is an event and must return None, but returned "
-                f"{type(result).__name__}."
-            )
+        self._call(hook, _nothing, **arguments)
 
     def build(self, run: Run) -> None:
         """Fires `gan_build`."""
@@ -84,18 +116,25 @@ class Dispatcher:
         self, run: Run, real: Real, fake: Fake, real_logits: Tensor, fake_logits: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """Multiplies the plugins' weights of D's terms; None stands for all ones."""
-        hook = "gan_discriminator_weights"
+
+        def check(result: Any) -> str | None:
+            if not isinstance(result, tuple) or len(result) != 2:
+                return "must return a pair (real weights, fake weights)"
+            return _wrong_weights(result[0], real_logits) or _wrong_weights(result[1], fake_logits)
+
         of_real: Tensor | None = None
         of_fake: Tensor | None = None
-        for plugin, result in self._call(
-            hook, run=run, real=real, fake=fake, real_logits=real_logits, fake_logits=fake_logits
+        for _, (real_part, fake_part) in self._call(
+            "gan_discriminator_weights",
+            check,
+            run=run,
+            real=real,
+            fake=fake,
+            real_logits=real_logits,
+            fake_logits=fake_logits,
         ):
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise PluginError(
-                    f"Plugin {plugin!r}: {hook} must return a pair (real weights, fake weights)."
-                )
-            of_real = _multiply(of_real, result[0], real_logits, plugin, hook)
-            of_fake = _multiply(of_fake, result[1], fake_logits, plugin, hook)
+            of_real = _multiply(of_real, real_part)
+            of_fake = _multiply(of_fake, fake_part)
         return of_real, of_fake
 
     def discriminator_penalty(
@@ -103,12 +142,16 @@ class Dispatcher:
     ) -> Tensor | None:
         """Adds up the plugins' penalties of D."""
         return _total(
-            "gan_discriminator_penalty",
             self._call(
                 "gan_discriminator_penalty",
-                run=run, real=real, fake=fake, real_out=real_out, fake_out=fake_out,
-            ),
-        )  # fmt: skip
+                lambda penalty: _wrong_penalty(penalty, fake),
+                run=run,
+                real=real,
+                fake=fake,
+                real_out=real_out,
+                fake_out=fake_out,
+            )
+        )
 
     def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
         """Fires `gan_discriminator_updated`."""
@@ -116,17 +159,27 @@ class Dispatcher:
 
     def generator_weights(self, run: Run, fake: Fake, logits: Tensor) -> Tensor | None:
         """Multiplies the plugins' weights of G's terms; None stands for all ones."""
-        hook = "gan_generator_weights"
         product: Tensor | None = None
-        for plugin, result in self._call(hook, run=run, fake=fake, logits=logits):
-            product = _multiply(product, result, logits, plugin, hook)
+        for _, weights in self._call(
+            "gan_generator_weights",
+            lambda weights: _wrong_weights(weights, logits),
+            run=run,
+            fake=fake,
+            logits=logits,
+        ):
+            product = _multiply(product, weights)
         return product
 
     def generator_penalty(self, run: Run, fake: Fake, fake_out: Any) -> Tensor | None:
         """Adds up the plugins' penalties of G."""
         return _total(
-            "gan_generator_penalty",
-            self._call("gan_generator_penalty", run=run, fake=fake, fake_out=fake_out),
+            self._call(
+                "gan_generator_penalty",
+                lambda penalty: _wrong_penalty(penalty, fake),
+                run=run,
+                fake=fake,
+                fake_out=fake_out,
+            )
         )
 
     def step_end(self, run: Run) -> None:
@@ -139,17 +192,21 @@ class Dispatcher:
 
     def state(self, run: Run) -> dict[str, Any]:
         """Collects the plugins' parts of a checkpoint, by plugin."""
-        return dict(self._call("gan_state", run=run))
+        return dict(self._call("gan_state", _no_mapping, run=run))
 
     def load_state(self, run: Run, states: Mapping[str, Any]) -> None:
         """Gives each plugin its part of a checkpoint.
 
         Raises:
             UserError: The checkpoint holds the state of a plugin that is not there now.
+            PluginError: A plugin saved a state that it cannot take back.
         """
         entries = self._implementations.get("gan_load_state", [])
-        present = {plugin for plugin, _, _ in entries}
-        for missing in sorted(set(states) - present):
+        for missing in sorted(set(states) - {plugin for plugin, _, _ in entries}):
+            if missing in self._loaded:
+                raise PluginError(
+                    f"Plugin {missing!r} saved a state, but implements no gan_load_state."
+                )
             raise UserError(
                 f"The checkpoint holds the state of plugin {missing!r}, which is not loaded; "
                 "install or enable it ('gan-registry plugins' shows why one was skipped)."
@@ -158,18 +215,24 @@ class Dispatcher:
             if plugin not in states:
                 continue
             arguments = {"run": run, "state": states[plugin]}
+            self.calling = plugin, "gan_load_state"
             try:
                 function(*[arguments[name] for name in names])
             except UserError:
                 raise
             except Exception as error:
+                # Never dropped: what continued would be another run.
                 raise PluginFailure(plugin, "gan_load_state", error) from error
+            finally:
+                self.calling = "", ""
 
     def metrics(self, run: Run, real: Any, fake: Any) -> dict[str, float]:
         """Merges the plugins' metrics."""
         merged: dict[str, float] = {}
         authors: dict[str, str] = {}
-        for plugin, result in self._call("gan_metrics", run=run, real=real, fake=fake):
+        for plugin, result in self._call(
+            "gan_metrics", _no_numbers, run=run, real=real, fake=fake
+        ):
             for name, value in result.items():
                 if name in merged:
                     raise PluginError(
@@ -180,51 +243,84 @@ class Dispatcher:
 
     def result(self, run: Run) -> list[tuple[str, Any]]:
         """Collects the plugins' entries for `result.json`, by plugin."""
-        return self._call("gan_result", run=run)
+        return self._call("gan_result", _no_mapping, run=run)
 
     def plan(self, run: Run) -> list[tuple[str, Any]]:
         """Collects what the plugins intend to do, by plugin."""
-        return self._call("gan_plan", run=run)
+        return self._call("gan_plan", _no_mapping, run=run)
 
     def report(self, run: Run, report: Report) -> None:
         """Fires `gan_report`."""
         self._event("gan_report", run=run, report=report)
 
 
-class PluginFailure(RuntimeError):
+class PluginFailure(RuntimeError):  # noqa: N818 - the plugin failed; the error is its cause
     """An exception inside a plugin's hook; keeps the original as its cause."""
 
     def __init__(self, plugin: str, hook: str, error: Exception) -> None:
         super().__init__(
             f"Plugin {plugin!r} failed in {hook}: {type(error).__name__}: {error} "
-            f"(GAN_REGISTRY_DISABLE={plugin} runs without it)"
+            f"(GAN_REGISTRY_DISABLE={plugin} runs without it)."
         )
 
 
-def _multiply(
-    product: Tensor | None, weights: Any, like: Tensor, plugin: str, hook: str
-) -> Tensor | None:
+def _nothing(result: Any) -> str | None:
+    return f"is an event and must return None, but returned {type(result).__name__}"
+
+
+def _no_mapping(result: Any) -> str | None:
+    if isinstance(result, Mapping):
+        return None
+    return f"must return a mapping or None, but returned {type(result).__name__}"
+
+
+def _no_numbers(result: Any) -> str | None:
+    if not isinstance(result, Mapping):
+        return _no_mapping(result)
+    for name, value in result.items():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return f"must return numbers, but {name!r} is {type(value).__name__}"
+    return None
+
+
+def _wrong_weights(weights: Any, like: Tensor) -> str | None:
+    """Compares weights with the logits that they belong to; never reads their values."""
     if weights is None:
-        return product
-    if not isinstance(weights, torch.Tensor):
-        raise PluginError(f"Plugin {plugin!r}: {hook} returned {type(weights).__name__}, no tensor.")
+        return None
+    if not isinstance(weights, Tensor):
+        return f"must return tensors or None as weights, but returned {type(weights).__name__}"
     for name, got, expected in (
         ("shape", tuple(weights.shape), tuple(like.shape)),
         ("dtype", weights.dtype, like.dtype),
         ("device", weights.device, like.device),
     ):
         if got != expected:
-            raise PluginError(
-                f"Plugin {plugin!r}: weights returned by {hook} have {name} {got}, not {expected}."
-            )
+            return f"returned weights of {name} {got}, not {expected}"
+    return None
+
+
+def _wrong_penalty(penalty: Any, fake: Fake) -> str | None:
+    if not isinstance(penalty, Tensor) or penalty.ndim != 0:
+        shape = f" of shape {tuple(penalty.shape)}" if isinstance(penalty, Tensor) else ""
+        return f"must return a scalar tensor or None, but returned {type(penalty).__name__}{shape}"
+    if not penalty.is_floating_point():
+        return f"returned a penalty of dtype {penalty.dtype}, not a floating one"
+    if penalty.device != fake.x.device:
+        return f"returned a penalty on device {penalty.device}, not {fake.x.device}"
+    return None
+
+
+def _multiply(product: Tensor | None, weights: Tensor | None) -> Tensor | None:
+    if weights is None:
+        return product
     weights = weights.detach()
-    return weights if product is None else product * weights
+    return weights if product is None else torch.mul(product, weights)
 
 
-def _total(hook: str, results: list[tuple[str, Any]]) -> Tensor | None:
+def _total(results: list[tuple[str, Any]]) -> Tensor | None:
     total: Tensor | None = None
-    for plugin, value in results:
-        if not isinstance(value, torch.Tensor) or value.ndim != 0:
-            raise PluginError(f"Plugin {plugin!r}: {hook} must return a scalar tensor or None.")
+    for _, value in results:
         total = value if total is None else total + value
     return total

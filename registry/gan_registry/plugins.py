@@ -15,7 +15,7 @@ import pluggy
 from gan_registry import hookspecs
 from gan_registry.catalogs import HOST, Catalogs
 from gan_registry.errors import PluginError, UserError
-from gan_registry.options import OptionTable
+from gan_registry.options import OptionTable, adopt_flags
 
 DISABLE_VARIABLE = "GAN_REGISTRY_DISABLE"
 
@@ -29,12 +29,15 @@ class PluginInfo:
         version: The version of the distribution that brings it, or "" if unknown.
         hooks: The hooks it implements.
         skipped: Why it was not loaded, or None.
+        given: Whether it was handed to :meth:`PluginManager.register` by the caller, rather than
+            found among the installed ones.
     """
 
     name: str
     version: str = ""
     hooks: list[str] = field(default_factory=list)
     skipped: str | None = None
+    given: bool = False
 
 
 class PluginManager:
@@ -69,24 +72,32 @@ class PluginManager:
         Raises:
             PluginError: It breaks the contract; everything it had registered is taken back.
         """
-        if inspect.isclass(plugin):
-            plugin = plugin()
+        self._register(plugin, name, version, given=True)
+
+    def _register(self, plugin: object, name: str, version: str, *, given: bool) -> None:
         if name in self.infos and self.infos[name].skipped is None:
             raise PluginError(f"A plugin named {name!r} is registered already.")
+        catalogs, flags = self.catalogs.snapshot(), _snapshot(self.parser)
         self.catalogs.set_owner(name)
-        flags_before = len(self.parser._actions), len(self.parser._action_groups)
         try:
+            if inspect.isclass(plugin):
+                plugin = plugin()
             self.hooks.register(plugin, name)
             self._check_implementations(plugin, name)
+            adopt_flags(self.parser._actions[len(flags[0]) :], name)
         except Exception as error:
-            self._take_back(plugin, name, flags_before)
+            if self.hooks.is_registered(plugin):
+                self.hooks.unregister(plugin)
+            self.catalogs.restore(catalogs)
+            _restore(self.parser, flags)
             if isinstance(error, UserError):
                 raise
             raise PluginError(f"Plugin {name!r} cannot be loaded: {_one_line(error)}") from error
         finally:
             self.catalogs.set_owner(HOST)
         callers = self.hooks.get_hookcallers(plugin) or []
-        self.infos[name] = PluginInfo(name, version, sorted(caller.name for caller in callers))
+        hooks = sorted(caller.name for caller in callers)
+        self.infos[name] = PluginInfo(name, version, hooks, given=given)
 
     def _check_implementations(self, plugin: object, name: str) -> None:
         for attribute in dir(plugin):
@@ -99,26 +110,23 @@ class PluginManager:
                 )
         for caller in self.hooks.get_hookcallers(plugin) or []:
             for implementation in caller.get_hookimpls():
-                if implementation.plugin is plugin and (
-                    implementation.hookwrapper or implementation.wrapper
-                ):
+                if implementation.plugin is not plugin:
+                    continue
+                if implementation.hookwrapper or implementation.wrapper:
                     raise PluginError(
                         f"Plugin {name!r} wraps {caller.name!r}; hooks are contributions that "
                         "merge, wrappers are not supported."
                     )
-
-    def _take_back(self, plugin: object, name: str, flags_before: tuple[int, int]) -> None:
-        if self.hooks.is_registered(plugin):
-            self.hooks.unregister(plugin)
-        self.catalogs.drop(name)
-        actions, groups = flags_before
-        for action in self.parser._actions[actions:]:
-            for flag in action.option_strings:
-                self.parser._option_string_actions.pop(flag, None)
-        del self.parser._actions[actions:], self.parser._action_groups[groups:]
+                if implementation.kwargnames:
+                    raise PluginError(
+                        f"Plugin {name!r}: the arguments {', '.join(implementation.kwargnames)} of "
+                        f"{caller.name} have defaults, which would hide the real values; remove "
+                        "the defaults."
+                    )
 
     def _load_entry_points(self) -> None:
-        disabled = {name for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name}
+        named = os.environ.get(DISABLE_VARIABLE, "").split(",")
+        disabled = {name.strip() for name in named if name.strip()}
         for entry in sorted(
             metadata.entry_points(group=hookspecs.PROJECT_NAME), key=lambda entry: entry.name
         ):
@@ -128,20 +136,44 @@ class PluginManager:
                 self.infos[entry.name] = PluginInfo(entry.name, version, skipped=reason)
                 continue
             try:
-                self.register(entry.load(), entry.name, version)
+                self._register(entry.load(), entry.name, version, given=False)
             except Exception as error:
                 reason = _one_line(error)
-                self.infos[entry.name] = PluginInfo(entry.name, version, skipped=reason)
-                warnings.warn(f"Skipped plugin {entry.name!r}: {reason}", stacklevel=2)
+                # Of two distributions that bring a plugin of one name, the first stays.
+                self.infos.setdefault(
+                    entry.name, PluginInfo(entry.name, version, skipped=reason)
+                )
+                warnings.warn(
+                    f"Skipped plugin {entry.name!r} ({entry.value}): {reason}", stacklevel=2
+                )
 
     def skipped_hint(self) -> str:
         """Returns a sentence about plugins that were skipped, or an empty string."""
         skipped = [f"{i.name} ({i.skipped})" for i in self.infos.values() if i.skipped]
         return f" Skipped plugins: {'; '.join(skipped)}." if skipped else ""
 
-    def implementations(self, hook: str) -> list[Any]:
-        """Returns pluggy's implementation records of a hook, in order of registration."""
-        return list(getattr(self.hooks.hook, hook).get_hookimpls())
+
+_Flags = tuple[list[argparse.Action], list[Any], dict[str, argparse.Action]]
+
+
+def _snapshot(parser: argparse.ArgumentParser) -> _Flags:
+    """Copies what a plugin's flags would change in a parser."""
+    return (
+        list(parser._actions),
+        list(parser._action_groups),
+        dict(parser._option_string_actions),
+    )
+
+
+def _restore(parser: argparse.ArgumentParser, flags: _Flags) -> None:
+    """Takes back the flags added since a snapshot; in place, as argument groups share the lists."""
+    actions, groups, options = flags
+    parser._actions[:] = actions
+    parser._action_groups[:] = groups
+    parser._option_string_actions.clear()
+    parser._option_string_actions.update(options)
+    for group in groups:
+        group._group_actions[:] = [a for a in group._group_actions if a in actions]
 
 
 def _one_line(error: Exception) -> str:

@@ -92,7 +92,7 @@ def test_plan_counts_the_extra_samples():
     rows = plan(DiaOptions(), 50_000, True, 50_000, 64)
     history, sweeps = 101 * 2000, 50 * 50_000
     assert rows["discriminator_samples"] == history + sweeps + 10_000 * 6 * 64
-    assert rows["records"] == "50 sweeps, each 100 steps from 35100 to 40000"
+    assert rows["records"] == "50 sweeps of 50000 samples, each 100 steps from 35100 to 40000"
     assert "40001–50000" in rows["phase 2"]
     only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
     assert only["discriminator_samples"] == 101 * 100

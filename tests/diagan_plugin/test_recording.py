@@ -384,3 +384,28 @@ def test_one_logit_for_each_sample():
     net = nn.Linear(3, 2)
     with pytest.raises(ValueError, match="one logit for each of 10 samples, but got the shape"):
         run(Vectors(10), net, "eval")
+
+
+# --- several ranks ------------------------------------------------------------------------------
+
+
+class OneOf:
+    """A rank whose sum over the ranks is left to the test."""
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.rank, self.world_size = rank, world_size
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+
+@pytest.mark.parametrize("mode", ["eval", "batchstat"])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_ranks_share_the_batches_and_together_equal_one_process(mode, world_size):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    data = Vectors(50)
+    whole = run(data, net, mode)
+    parts = [run(data, net, mode, ranks=OneOf(r, world_size)) for r in range(world_size)]
+    assert torch.equal(sum(parts), whole)
+    assert ((torch.stack(parts) != 0).sum(0) == 1).all()  # nobody does another's work

@@ -23,8 +23,11 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     """Carries out the subcommand."""
-    from gan_registry.evaluation.results import read_result
+    from gan_registry.evaluation.results import read_result, read_settings
     from gan_registry.evaluation.tables import compare_table
 
-    print(compare_table([read_result(require_folder(path)) for path in arguments.runs]))
+    # A folder named twice is one run, and no evidence of how little seeds matter.
+    folders = list({require_folder(path).resolve(): path for path in arguments.runs}.values())
+    results = [read_result(folder) for folder in folders]
+    print(compare_table(results, [read_settings(folder) for folder in folders]))
     return 0

@@ -26,7 +26,10 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         help="post-processor to measure beside plain samples; may be repeated (default: the run's)",
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=int, metavar="STEP", help="default: the newest")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+        metavar="DEVICE", help="auto, cpu, cuda or mps (default: auto)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(handler=run)
 

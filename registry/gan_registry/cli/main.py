@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from gan_registry import __version__
-from gan_registry.errors import UserError
+from gan_registry.errors import PluginError, UserError
 from gan_registry.plugins import PluginManager
 
 Handler = Callable[[argparse.Namespace, PluginManager], int]
 
+# What the operating system refuses for reasons that only a person can mend.
+_REFUSALS = {
+    errno.EACCES, errno.EDQUOT, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC,
+    errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with exit code 2."""
+    """An argument parser whose errors are one line, with exit code 2.
+
+    Attributes:
+        hint: A sentence to add where a flag is unknown, e.g. that its plugin was skipped.
+    """
+
+    hint = ""
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with the message and a pointer to --help."""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        hint = self.hint if "unrecognized arguments" in message else ""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help).{hint}\n")
 
 
 def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
     """Builds the parser, with the flags of the loaded plugins."""
     from gan_registry.cli import compare, evaluate, listing, plugin_list, sample, train
 
-    _ = plugins.options  # settles the flags' defaults before they are shared
     parser = Parser(
         prog="gan-registry", description="Train, sample, evaluate and compare GANs.",
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"gan-registry {__version__}")
+    parser.hint = plugins.skipped_hint()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     for module in (train, sample, evaluate, compare, listing, plugin_list):
         module.add_command(commands, plugins)
@@ -40,8 +55,7 @@ def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code (0, 2 for a user's mistake)."""
-    warnings.showwarning = _show_warning
+    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 1 for a defect."""
     return run_command(lambda: build_and_parse(argv), "gan-registry")
 
 
@@ -58,21 +72,36 @@ def build_and_parse(argv: Sequence[str] | None) -> int:
 
 
 def run_command(command: Callable[[], int], program: str) -> int:
-    """Runs a command and turns what a user can mend into one line and exit code 2."""
-    try:
-        return command()
-    except UserError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        print(
-            f"\n{program}: interrupted; the same command continues from the last checkpoint.",
-            file=sys.stderr,
-        )
-        return 130
+    """Runs a command and turns what a person can mend into one line and exit code 2.
+
+    Anything else that goes wrong is a defect: its traceback is shown, and the exit code is 1.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            code = command()
+            sys.stdout.flush()  # here, where a closed pipe can still be dealt with
+            return code
+        except UserError as error:
+            _complain(program, str(error))
+            return 1 if isinstance(error, PluginError) else 2
+        except BrokenPipeError:
+            # Whoever read the output has seen enough. Nothing may be written at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            what = "the disk" if error.filename is None else error.filename
+            _complain(program, f"Cannot use {what}: {error.strerror}.")
+            return 2
+        except KeyboardInterrupt:
+            print(f"\n{program}: interrupted.", file=sys.stderr)
+            return 130
+
+
+def _complain(program: str, message: str) -> None:
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

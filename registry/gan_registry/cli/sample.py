@@ -28,7 +28,10 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
     parser.add_argument("--samples", default="plain", help="post-processor (default: plain)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="which draw (default: 1)")
     parser.add_argument("--checkpoint", type=int, metavar="STEP", help="default: the newest")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
+        metavar="DEVICE", help="auto, cpu, cuda or mps (default: auto)",
+    )  # fmt: skip
     parser.set_defaults(handler=run)
 
 

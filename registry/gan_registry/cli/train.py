@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
+
 
 _FLAGS = {
     "data": "DATA.path",
@@ -36,13 +38,12 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         help="a packaged configuration ('gan-registry list configs') or a YAML file",
     )  # fmt: skip
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="the run folder (default: runs/CONFIG-SAMPLER-seedN)"
-    )
+        "--out", metavar="DIR", type=Path,
+        help="the run folder (default: runs/CONFIG-SAMPLER-seedN)",
+    )  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="folder that holds the data")
     parser.add_argument("--sampler", help="how training samples are drawn (default: uniform)")
-    parser.add_argument(
-        "--samples", help="post-processor to evaluate beside plain samples"
-    )
+    parser.add_argument("--samples", help="post-processor to evaluate beside plain samples")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
     parser.add_argument("--steps", type=int, metavar="N", help="generator steps in all")
     parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
@@ -61,16 +62,18 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     """Carries out the subcommand."""
-    from gan_registry.config.load import apply_settings, read_config, validate_config
+    from gan_registry.config.load import apply_settings, read_config, set_key, validate_config
 
     name, where, content = read_config(arguments.config)
     content = apply_settings(content, arguments.settings)
-    for flag, key in _FLAGS.items():
-        value = getattr(arguments, flag)
+    origins = {text.partition("=")[0].strip(): f"--set {text}" for text in arguments.settings}
+    for entry, key in _FLAGS.items():
+        value = getattr(arguments, entry)
         if value is not None:
-            section, _, entry = key.partition(".")
-            content[section] = {**(content.get(section) or {}), entry: value}
-    config = validate_config(content, where, plugins.catalogs.claims)
+            flag = f"--{entry.replace('_', '-')}"
+            content = set_key(content, key, value, flag)
+            origins[key] = flag
+    config = validate_config(content, where, plugins.catalogs.claims, origins)
     options = plugins.options.resolve(config.PLUGINS, vars(arguments), where)
     folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
 
@@ -80,19 +83,26 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         print(describe_plan(config, plugins, options, name, folder))
         return 0
 
-    from gan_registry.evaluation.evaluate import evaluate
+    from gan_registry.evaluation.evaluate import evaluate, is_evaluated
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.report.write import write_report
     from gan_registry.training.trainer import train
 
-    live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
+    try:
+        live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
+    except KeyboardInterrupt:
+        hint = "the same command continues from the last checkpoint"
+        print(f"\ngan-registry: interrupted; {hint}.", file=sys.stderr)
+        return 130
     if live.rank != 0:
         return 0
-    evaluate(live)
+    if not is_evaluated(live):
+        if not arguments.quiet:
+            print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
+        evaluate(live)
     report = write_report(live)
-    result = read_result(folder)
-    print(result_table(result))
+    print(result_table(read_result(folder)))
     print(f"\nresult  {folder / RESULT_FILE}\nreport  {report}")
     return 0
 
@@ -106,3 +116,5 @@ def require_folder(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"There is no folder {path}; --run takes the folder of a trained run.")
     return path
+
+

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,26 @@ from gan_registry.config.schema import Config
 from gan_registry.errors import UserError, nearest, unknown_name
 
 SECTIONS = tuple(Config.model_fields)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which `5e-4` is a number, which YAML 1.1 takes for text as it lacks the point."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def load_yaml(text: str) -> Any:
+    """Reads YAML; numbers in scientific notation need no decimal point.
+
+    Raises:
+        yaml.YAMLError: It is not valid.
+    """
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def packaged_configs() -> list[str]:
@@ -39,9 +60,12 @@ def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
     Raises:
         UserError: There is no such configuration, or it is not valid YAML.
     """
-    path = Path(source).expanduser()
+    path = Path(source)
     looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
-    if path.is_file():
+    if source in packaged_configs():
+        name, where = source, f"the packaged config {source!r}"
+        text = resources.files("gan_registry.configs").joinpath(f"{source}.yaml").read_text("utf-8")
+    elif path.is_file():
         name, where = path.stem, str(path)
         try:
             text = path.read_text(encoding="utf-8")
@@ -53,58 +77,70 @@ def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
             f"{', '.join(packaged_configs())}."
         )
     else:
-        if source not in packaged_configs():
-            raise unknown_name("config", source, packaged_configs())
-        name, where = source, f"the packaged config {source!r}"
-        text = resources.files("gan_registry.configs").joinpath(f"{source}.yaml").read_text("utf-8")
+        raise unknown_name("config", source, packaged_configs())
     try:
-        content = yaml.safe_load(text) or {}
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+    content = {} if content is None else content
     if not isinstance(content, dict):
-        raise UserError(f"{where} must hold sections such as MODEL:, not a {type(content).__name__}.")
+        raise UserError(
+            f"{where} must hold sections such as MODEL:, not a {type(content).__name__}."
+        )
     return name, where, content
 
 
-def apply_settings(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+def apply_settings(content: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Applies `--set SECTION.key=value` to a configuration; values are read as YAML.
 
     Raises:
         UserError: A setting is not of that form.
     """
-    content = copy.deepcopy(content)
+    changed: dict[str, Any] = dict(content)
     for setting in settings:
         key, equals, text = setting.partition("=")
-        parts = key.strip().split(".")
-        if not equals or len(parts) < 2 or not all(parts):
+        if not equals:
             raise UserError(f"--set {setting!r} must be of the form SECTION.key=value.")
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting!r}: the value is not valid YAML.") from error
-        node = content
-        for part in parts[:-1]:
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-            if not isinstance(node, dict):
-                raise UserError(f"--set {setting!r}: {part} is no section and takes no keys.")
-        node[parts[-1]] = _number(value)
-    return content
+        changed = set_key(changed, key.strip(), value, f"--set {setting!r}")
+    return changed
 
 
-def _number(value: Any) -> Any:
-    """Reads `5e-4` as a number, which YAML 1.1 takes for text as it lacks the decimal point."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def set_key(content: Mapping[str, Any], key: str, value: Any, flag: str) -> dict[str, Any]:
+    """Returns a copy of a configuration in which one key has another value.
+
+    Args:
+        content: Section → key → value.
+        key: `SECTION.key`, or deeper.
+        value: The value.
+        flag: What asks for it, for messages.
+
+    Raises:
+        UserError: `key` is not of that form, or leads through something that takes no keys.
+    """
+    changed = copy.deepcopy(dict(content))
+    parts = key.split(".")
+    if len(parts) < 2 or not all(parts):
+        raise UserError(f"{flag} must be of the form SECTION.key=value.")
+    node = changed
+    for part in parts[:-1]:
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
+        if not isinstance(node, dict):
+            raise UserError(f"{flag}: {part} is {node!r} in the config, which takes no keys.")
+    node[parts[-1]] = value
+    return changed
 
 
 def validate_config(
-    content: Mapping[str, Any], where: str, claims: Mapping[str, str] | None = None
+    content: Mapping[str, Any],
+    where: str,
+    claims: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> Config:
     """Checks sections, keys and values.
 
@@ -113,28 +149,40 @@ def validate_config(
         where: The file, for messages.
         claims: Host keys understood by plugins: `SECTION.key` → `plugin.option`; such values move
             to the section `PLUGINS`.
+        flags: `SECTION.key` → the flag that has set it, for messages.
 
     Raises:
         UserError: One error that lists every unknown section and key and every bad value.
     """
-    content = copy.deepcopy(dict(content))
+    # A section or a plugin with nothing beneath it is as good as absent.
+    checked: dict[str, Any] = {
+        section: dict(values) if isinstance(values, dict) else values
+        for section, values in content.items()
+        if values is not None
+    }
+    plugins = checked.get("PLUGINS", {})
+    if isinstance(plugins, dict):
+        checked["PLUGINS"] = {
+            plugin: dict(values) if isinstance(values, dict) else values
+            for plugin, values in plugins.items()
+            if values is not None
+        }
     for key, option in (claims or {}).items():
         section, _, name = key.partition(".")
-        if isinstance(content.get(section), dict) and name in content[section]:
+        if isinstance(checked.get(section), dict) and name in checked[section]:
             plugin, _, target = option.partition(".")
-            value = content[section].pop(name)
-            content.setdefault("PLUGINS", {}).setdefault(plugin, {}).setdefault(target, value)
-    for section, values in content.items():
-        if section == "PLUGINS" or not isinstance(values, dict):
-            continue
-        content[section] = {key: _number(value) for key, value in values.items()}
+            value = checked[section].pop(name)
+            checked["PLUGINS"].setdefault(plugin, {}).setdefault(target, value)
     try:
-        return Config.model_validate({k: v for k, v in content.items() if v is not None})
+        return Config.model_validate(checked)
     except pydantic.ValidationError as error:
+        mistakes = [_explain(dict(item), flags or {}) for item in error.errors()]
+        from_flags = all(".".join(map(str, i["loc"])) in (flags or {}) for i in error.errors())
+        # Only a sentence's own first word is capitalised, never a file's name.
+        place = where.replace("the packaged", "The packaged", 1)
         raise UserError(
-            f"{where[0].upper()}{where[1:]} has {_count(error)}: "
-            + "; ".join(_explain(dict(item)) for item in error.errors())
-            + "."
+            f"{'The command line' if from_flags else place} has {_count(error)}: "
+            f"{'; '.join(mistakes)}."
         ) from None
 
 
@@ -143,7 +191,7 @@ def _count(error: pydantic.ValidationError) -> str:
     return "a mistake" if number == 1 else f"{number} mistakes"
 
 
-def _explain(item: dict[str, Any]) -> str:
+def _explain(item: dict[str, Any], flags: Mapping[str, str]) -> str:
     location = [str(part) for part in item["loc"]]
     key = ".".join(location)
     if item["type"] == "extra_forbidden":
@@ -154,10 +202,12 @@ def _explain(item: dict[str, Any]) -> str:
             kind = "key"
             known = Config.model_fields[location[0]].annotation.model_fields  # type: ignore[union-attr]
         match = nearest(location[-1], known)
-        hint = f"did you mean {match!r}?" if match else f"known: {', '.join(known)}"
+        hint = f"did you mean {match!r}?" if match else f"known: {', '.join(sorted(known))}"
         shown = "" if kind == "section" else f" = {item['input']!r}"
         return f"unknown {kind} {key}{shown} ({hint})"
-    return f"{key} = {item['input']!r} ({item['msg'][0].lower()}{item['msg'][1:]})"
+    reason = item["msg"].removeprefix("Value error, ")
+    flag = f" from {flags[key]}" if key in flags else ""
+    return f"{key} = {item['input']!r}{flag} ({reason[0].lower()}{reason[1:]})"
 
 
 def load_config(

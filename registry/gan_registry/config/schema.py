@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Activation = Literal["ReLU", "Leaky_ReLU"]
+
+def _no_bool(value: Any) -> Any:
+    # Python counts true as 1; in a configuration it is a slip.
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_no_bool)]
+Real = Annotated[float, BeforeValidator(_no_bool)]
+Count = Annotated[Integer, Field(ge=1)]
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are checked on assignment."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, frozen=False)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -25,7 +33,7 @@ class Data(Section):
 
     name: str = "CIFAR10"
     img_size: Count = 32
-    num_classes: Annotated[int, Field(ge=0)] = 0
+    num_classes: Annotated[Integer, Field(ge=0)] = 0
     path: str | None = Field(None, description="ours: folder that holds the data (--data)")
     options: dict[str, Any] = Field(
         default_factory=dict, description="ours: options of the dataset"
@@ -45,13 +53,13 @@ class Model(Section):
     apply_g_sn: bool = False
     apply_d_sn: bool = False
     apply_g_ema: bool = False
-    g_ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9999
-    g_ema_start: Annotated[int, Field(ge=0)] = 0
+    g_ema_decay: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.9999
+    g_ema_start: Annotated[Integer, Field(ge=0)] = 0
     g_init: Literal["N(0.02)", "default"] = Field("default", description="ours")
     d_init: Literal["N(0.02)", "default"] = Field("default", description="ours")
     g_bn: bool = Field(True, description="ours: batch norm in G")
     d_bn: bool = Field(False, description="ours: batch norm in D")
-    d_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.0, description="ours")
+    d_dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = Field(0.0, description="ours")
     hidden_dim: Count = Field(128, description="ours: width of the mlp backbone")
     num_layers: Count = Field(3, description="ours: hidden layers of the mlp backbone")
 
@@ -68,12 +76,12 @@ class Optimization(Section):
     type_: Literal["Adam"] = "Adam"
     batch_size: Count = Field(64, description="samples of a micro-batch, over all ranks")
     acml_steps: Count = Field(1, description="micro-batches of an update")
-    g_lr: Annotated[float, Field(gt=0.0)] = 0.0002
-    d_lr: Annotated[float, Field(gt=0.0)] = 0.0002
-    g_weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    d_weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    g_lr: Annotated[Real, Field(gt=0.0)] = 0.0002
+    d_lr: Annotated[Real, Field(gt=0.0)] = 0.0002
+    g_weight_decay: Annotated[Real, Field(ge=0.0)] = 0.0
+    d_weight_decay: Annotated[Real, Field(ge=0.0)] = 0.0
+    beta1: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.5
+    beta2: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.999
     d_first: bool = True
     g_updates_per_step: Count = 1
     d_updates_per_step: Count = 5
@@ -81,18 +89,18 @@ class Optimization(Section):
 
 
 class RunSettings(Section):
-    """How a run is carried out. (StudioGAN takes these as flags.)"""
+    """How a run is carried out; what StudioGAN takes as flags."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Integer, Field(ge=0)] = 0
     sampler: str = Field("uniform", description="ours: catalog `samplers`")
     samples: str = Field("plain", description="ours: catalog `postprocessors`")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="ours")
-    num_workers: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[Integer, Field(ge=0)] = 0
     print_freq: Count = Field(100, description="steps between two log lines")
-    sample_freq: Annotated[int, Field(ge=0)] = Field(
+    sample_freq: Annotated[Integer, Field(ge=0)] = Field(
         0, description="ours: steps between two sample grids; 0: ten in all"
     )
-    save_freq: Annotated[int, Field(ge=0)] = Field(
+    save_freq: Annotated[Integer, Field(ge=0)] = Field(
         2000, description="steps between two checkpoints; 0: only at the end"
     )
     keep_checkpoints: Count = Field(2, description="ours: checkpoints kept, newest first")
@@ -102,9 +110,9 @@ class RunSettings(Section):
 class Config(Section):
     """A whole configuration."""
 
-    DATA: Data = Field(default_factory=Data)
-    MODEL: Model = Field(default_factory=Model)
-    LOSS: Loss = Field(default_factory=Loss)
-    OPTIMIZATION: Optimization = Field(default_factory=Optimization)
-    RUN: RunSettings = Field(default_factory=RunSettings)
+    DATA: Data = Data()
+    MODEL: Model = Model()
+    LOSS: Loss = Loss()
+    OPTIMIZATION: Optimization = Optimization()
+    RUN: RunSettings = RunSettings()
     PLUGINS: dict[str, dict[str, Any]] = Field(default_factory=dict)

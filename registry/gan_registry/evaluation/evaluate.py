@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gan_registry.errors import PluginError
-from gan_registry.evaluation.results import write_result
+from gan_registry.errors import PluginError, UserError
+from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.evaluation.sources import collect
 from gan_registry.files import atomic_write
 from gan_registry.training.run import Run
@@ -66,24 +66,38 @@ def evaluate(
     for plugin, entries in run.hooks.result(run):
         _merge(result, entries, f"Plugin {plugin!r}: gan_result")
     if run.folder is not None and run.rank == 0:
-        with atomic_write(run.folder / "samples" / FINAL_SAMPLES) as temporary:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **kept)  # type: ignore[arg-type]
+        path = run.folder / "samples" / FINAL_SAMPLES
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **kept)  # type: ignore[arg-type]
         write_result(run.folder, result)
     return result
 
 
 def measure(run: Run, samples: Tensor) -> dict[str, float]:
     """Measures generated samples [n, ...] on the CPU: the dataset's own metrics and plugins'."""
-    metrics: dict[str, float] = dict(run.dataset.evaluate_generated(samples))
+    metrics: dict[str, Any] = dict(run.dataset.evaluate_generated(samples))
+    metrics["non_finite"] = float((~torch.isfinite(samples.flatten(1)).all(1)).float().mean())
     if run.hooks.implements("gan_metrics"):
         count = min(len(samples), len(run.dataset))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([run.seed, count])))
         chosen = rng.choice(len(run.dataset), count, replace=False)
         real, _ = fetch(run.dataset, chosen)
-        metrics.update(run.hooks.metrics(run, real, samples))
-    metrics["non_finite"] = float((~torch.isfinite(samples.flatten(1)).all(1)).float().mean())
+        added = run.hooks.metrics(run, real, samples)
+        _merge(metrics, added, "A plugin's gan_metrics")
     return metrics
+
+
+def is_evaluated(run: Run) -> bool:
+    """Whether `result.json` holds what :func:`evaluate` would measure of a run left as it was."""
+    if run.folder is None or run.step > run.first_step:
+        return False
+    try:
+        result = read_result(run.folder)
+    except UserError:
+        return False
+    expected = {"steps": run.step, "num_generated": run.config.RUN.num_eval}
+    kinds = {f"metrics_{name}" for name in run.postprocessors if name != "plain"}
+    return expected.items() <= result.items() and kinds <= result.keys()
 
 
 def _data_shares(run: Run) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from gan_registry.config.load import load_yaml
+from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 
@@ -18,7 +21,7 @@ RESULT_FILE = "result.json"
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Writes `result.json`; numbers that are not finite become null, as JSON has no NaN."""
     with atomic_write(folder / RESULT_FILE) as temporary:
-        text = json.dumps(_plain(result), indent=2, ensure_ascii=False)
+        text = json.dumps(to_plain(result), indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -45,13 +48,37 @@ def read_result(folder: Path) -> dict[str, Any]:
     return result
 
 
-def _plain(value: Any) -> Any:
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Returns what a run was made with, for telling runs apart: `SECTION.key` → value.
+
+    The seed and what does not change a result are left out; nothing is known (an empty mapping)
+    where the folder has no readable configuration.
+    """
+    try:
+        content = load_yaml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    content.pop("VERSIONS", None)
+    content.pop("NAME", None)
+    return {
+        key: value
+        for key, value in flatten_settings(content).items()
+        if key not in FREE_KEYS and key not in ("RUN.seed", "RUN.sampler")
+    }
+
+
+def to_plain(value: Any) -> Any:
+    """Turns NumPy's and torch's numbers into Python's; what is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return int(value)  # also numpy's own kinds of integer
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else None
-    return value
+        return [to_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
+        return to_plain(value.tolist())
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    raise TypeError(f"Argument `value` must be plain, but holds {type(value).__name__}.")

@@ -57,14 +57,29 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
     return "\n".join(lines + align(rows))
 
 
-def compare_table(results: Sequence[Mapping[str, Any]]) -> str:
+def compare_table(
+    results: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]] | None = None
+) -> str:
     """Writes runs side by side: runs that differ in nothing but the seed share a column.
 
     Cells are the mean over the seeds, with the standard deviation (n − 1) where there are several.
+
+    Args:
+        results: The content of each run's `result.json`.
+        settings: What each run was made with, `SECTION.key` → value, without the seed. Settings in
+            which the runs differ are written above the column.
     """
+    settings = [{}] * len(results) if settings is None else settings
+    known = [made for made in settings if made]
+    differing = sorted(
+        key
+        for key in {key for made in known for key in made}
+        if any(made.get(key) != known[0].get(key) for made in known)
+    )
     columns: dict[str, list[Mapping[str, Any]]] = {}
-    for result in results:
+    for result, made in zip(results, settings, strict=True):
         label = f"{result.get('config')} / {result.get('sampler')} / {result.get('steps')} steps"
+        label += "".join(f" / {key}={made[key]}" for key in differing if key in made)
         columns.setdefault(label, []).append(result)
     flat = {label: [flatten(result) for result in runs] for label, runs in columns.items()}
     names = list(dict.fromkeys(key for runs in flat.values() for run in runs for key in run))
@@ -72,8 +87,9 @@ def compare_table(results: Sequence[Mapping[str, Any]]) -> str:
     for name in names:
         cells = []
         for runs in flat.values():
-            values = [run[name] for run in runs if run.get(name) is not None]
-            cells.append(mean_and_deviation(values))
+            values = [run[name] for run in runs if name in run]
+            cell = mean_and_deviation(values)
+            cells.append(cell if len(values) in (0, len(runs)) else f"{cell} (n={len(values)})")
         rows.append([name, *cells])
     return "\n".join(align(rows))
 
@@ -118,7 +134,7 @@ def percent(value: Any) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Sets rows in columns: the first to the left, the others to the right, a rule below the head."""
+    """Sets rows in columns: the first left, the others right, with a rule below the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(

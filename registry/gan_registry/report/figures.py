@@ -176,7 +176,13 @@ def scatter(
         beyond = len(points) - int(inside.sum())
         shown = _spread(points[inside], max_points)
         axes.scatter(
-            *shown.T, s=3, color=color, alpha=0.5, linewidths=0, rasterized=len(shown) > 500
+            shown[:, 0],
+            shown[:, 1],
+            s=3,
+            color=color,
+            alpha=0.5,
+            linewidths=0,
+            rasterized=len(shown) > 500,
         )
         axes.set_aspect("equal")
         axes.set_xlim(low[0], high[0])

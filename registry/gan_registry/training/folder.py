@@ -10,37 +10,19 @@ from typing import Any
 
 import yaml
 
-from gan_registry.config.load import validate_config
+from gan_registry.config.load import load_yaml, validate_config
 from gan_registry.config.schema import Config
+from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.plugins import PluginManager
-
-CONFIG_FILE = "config.yaml"
-
-# May differ when a run is continued: they change how it is carried out, not what comes out.
-_FREE_KEYS = {
-    "OPTIMIZATION.total_steps",
-    "DATA.path",
-    "RUN.device",
-    "RUN.num_workers",
-    "RUN.print_freq",
-    "RUN.sample_freq",
-    "RUN.save_freq",
-    "RUN.keep_checkpoints",
-    "RUN.num_eval",
-    "RUN.samples",
-}
-
 
 def versions() -> dict[str, str]:
     """Returns the versions that a result may depend on."""
     found = {"python": platform.python_version()}
     for package in ("diagan-plugin", "torch", "numpy"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+        for distribution in metadata.distributions(name=package):
+            found.setdefault(package, distribution.version)
     return found
 
 
@@ -49,12 +31,22 @@ def write_config(
 ) -> None:
     """Writes the resolved configuration, with every plugin option and the versions."""
     content = config.model_dump()
-    content["PLUGINS"] = {plugin: dict(values) for plugin, values in options.items()}
+    content["PLUGINS"] = {
+        plugin: {name: _as_yaml(value) for name, value in values.items()}
+        for plugin, values in options.items()
+    }
     text = yaml.safe_dump(
         {"NAME": name, "VERSIONS": versions(), **content}, sort_keys=False, allow_unicode=True
     )
     with atomic_write(folder / CONFIG_FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _as_yaml(value: Any) -> Any:
+    """Writes what YAML has no type for, e.g. a path, as the text that its flag would take."""
+    if isinstance(value, (list, tuple)):
+        return [_as_yaml(item) for item in value]
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
 
 
 def read_folder(
@@ -79,7 +71,7 @@ def read_folder(
             f"{folder}' would make it one."
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
         name = str(content.pop("NAME", folder.name))
         content.pop("VERSIONS", None)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
@@ -101,12 +93,15 @@ def check_same_run(
         UserError: It holds another; says what differs.
     """
     _, there, there_options = read_folder(folder, plugins)
-    old = _flatten({**there.model_dump(), "PLUGINS": there_options})
-    new = _flatten({**config.model_dump(), "PLUGINS": options})
+    old = flatten_settings({**there.model_dump(), "PLUGINS": there_options})
+    new = flatten_settings({**config.model_dump(), "PLUGINS": options})
+    # As they would stand in the file, where a path is text and a tuple a list.
+    old = {key: _as_yaml(value) for key, value in old.items()}
+    new = {key: _as_yaml(value) for key, value in new.items()}
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
         for key in sorted(old.keys() | new.keys())
-        if key not in _FREE_KEYS and old.get(key) != new.get(key)
+        if key not in FREE_KEYS and old.get(key) != new.get(key)
     ]
     if differences:
         shown = "; ".join(differences[:8])
@@ -114,13 +109,3 @@ def check_same_run(
         raise UserError(
             f"{folder} holds a different run: {shown}{more}. Choose another folder with --out."
         )
-
-
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
