@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from diagan_plugin.auxiliary import AuxiliaryDiscriminator as AuxiliaryDiscriminator
     from diagan_plugin.diagnosis import Diagnosis as Diagnosis
     from diagan_plugin.facade import Dia as Dia
+    from diagan_plugin.laplace import LaplaceLDRV as LaplaceLDRV
+    from diagan_plugin.laplace import laplace_ldrv as laplace_ldrv
     from diagan_plugin.rejection import RejectionSampler as RejectionSampler
     from diagan_plugin.sampler import DiaBatchSampler as DiaBatchSampler
     from diagan_plugin.sampler import DiaSampler as DiaSampler
@@ -31,9 +33,11 @@ _HOME = {
     "DiaSampler": "diagan_plugin.sampler",
     "Diagnosis": "diagan_plugin.diagnosis",
     "LDRTracker": "diagan_plugin.tracker",
+    "LaplaceLDRV": "diagan_plugin.laplace",
     "RejectionSampler": "diagan_plugin.rejection",
     "WeightSummary": "diagan_plugin.weights",
     "discrepancy_score": "diagan_plugin.score",
+    "laplace_ldrv": "diagan_plugin.laplace",
     "sampling_probabilities": "diagan_plugin.score",
     "summarize_weights": "diagan_plugin.weights",
     "weight_warnings": "diagan_plugin.weights",

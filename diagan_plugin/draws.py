@@ -30,6 +30,7 @@ DrawMethod = Callable[[FloatArray, int, np.random.Generator], IntArray]
 _CHUNK = 1 << 16
 # An expectation that close below an integer is taken for that integer.
 _TOLERANCE = 1e-10
+_MIN_TOTAL = 1e-280
 
 
 def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
@@ -154,9 +155,7 @@ def iid_draw(probabilities: FloatArray, size: int, rng: np.random.Generator) -> 
     # first makes the search run through memory in order; the shuffle makes up for it.
     points = rng.random(size)
     points.sort()
-    points *= cumulative[-1]
-    # Rounding can carry the largest point onto the end, beyond the last sample with a weight.
-    np.minimum(points, np.nextafter(cumulative[-1], 0.0), out=points)
+    points *= cumulative[-1]  # stays below it: the largest uniform number is 1 − 2^-53
     indices = np.empty(size, dtype=_index_dtype(probabilities.size))
     for start in range(0, size, _CHUNK):
         part = points[start : start + _CHUNK]
@@ -178,10 +177,10 @@ def _scale(probabilities: FloatArray, size: int) -> float:
             f"Argument `probabilities` must be [N], but got shape {list(probabilities.shape)}."
         )
     total = float(probabilities.sum())
-    # NaN fails both comparisons.
-    if not (0.0 < total < np.inf and probabilities.min() >= 0):
+    # NaN fails all comparisons. Sums below this bound would lose precision, or overflow `scale`.
+    if not (_MIN_TOTAL <= total < np.inf and probabilities.min() >= 0):
         raise ValueError(
-            "Argument `probabilities` must be finite, not negative and not all zero, "
+            f"Argument `probabilities` must be finite, not negative, with a sum from {_MIN_TOTAL}, "
             f"but got a minimum of {probabilities.min()} and a sum of {total}."
         )
     return size / total

@@ -34,6 +34,8 @@ _STATE_VERSION = 1
 _SHARDS = ("self", "host")
 # Indices become Python integers in blocks of this many: small enough to stay in the CPU's cache.
 _BLOCK = 8192
+# Up to this many samples two drawn epochs are kept, at most 128 MB each; beyond it one.
+_SMALL = 1 << 24
 # Last word of the seed of a weighted draw. SeedSequence([s, e]) equals SeedSequence([s, e, 0]), so
 # without it draw 0 of segment e would share its random numbers with uniform epoch e.
 _WEIGHTED = 1
@@ -96,8 +98,9 @@ class DiaSampler(Sampler[int]):
     another number of ranks. An iteration that was abandoned is not taken up again: the next one is
     the next epoch.
 
-    Memory: 8 bytes a sample for the weights of a segment (the last two are kept), 8 for the current
-    epoch's indices (4 when weighted), and about 28 for a moment while an epoch is drawn.
+    Memory: 8 bytes a sample for the weights of each segment kept (the last two), 4 for a drawn
+    epoch (8 when uniform), of which two are kept up to 2^24 samples and one beyond, and about 20
+    more for a moment while an epoch is drawn.
 
     Args:
         num_samples: N, the length of the dataset and of an epoch.
@@ -151,7 +154,8 @@ class DiaSampler(Sampler[int]):
         self._segments: list[_Segment] = []
         self._first_weighted: int | None = None  # where uniform sampling ended
         self._last_drawn = 0  # start of the last draw; only decides which segments to keep
-        self._cache: tuple[int, int, npt.NDArray[np.signedinteger[Any]]] | None = None
+        # Drawn epochs by (segment number, epoch), the latest last.
+        self._drawn: dict[tuple[int, int], npt.NDArray[np.signedinteger[Any]]] = {}
         self._position = 0
         self._block: _Block | None = None
         self._iteration = 0
@@ -223,8 +227,7 @@ class DiaSampler(Sampler[int]):
                 f"are no longer kept, but got {start}."
             )
         self._segments = self._needed([*earlier, _Segment(number, start, probabilities)])
-        if self._cache is not None and self._cache[0] >= number:
-            self._cache = None
+        self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] < number}
         if self._block is not None:
             self._block.cut(start)
 
@@ -255,19 +258,22 @@ class DiaSampler(Sampler[int]):
     def _epoch_indices(
         self, segment: _Segment | None, epoch: int
     ) -> npt.NDArray[np.signedinteger[Any]]:
-        """The N indices of an epoch of a segment, kept until another one is asked for."""
-        number = 0 if segment is None else segment.number
-        if self._cache is not None and self._cache[:2] == (number, epoch):
-            return self._cache[2]
-        self._cache = None  # before the next one is made, for the memory
+        """The N indices of an epoch of a segment (segment None: of the uniform part)."""
+        key = (0 if segment is None else segment.number, epoch)
+        if key in self._drawn:
+            return self._drawn[key]
+        # Two epochs are kept, for hosts that read ahead and look back around an epoch's end.
+        # Where two would be large, even the old one goes before the new one is made.
+        kept = list(self._drawn.items())[-1:] if self.num_samples <= _SMALL else []
+        self._drawn = dict(kept)
         indices: npt.NDArray[np.signedinteger[Any]]
         if segment is None:
             indices = epoch_permutation(self.num_samples, self.seed, epoch)
         else:
-            seed = np.random.SeedSequence([self.seed, number, epoch, _WEIGHTED])
+            seed = np.random.SeedSequence([self.seed, segment.number, epoch, _WEIGHTED])
             rng = np.random.Generator(np.random.PCG64(seed))
             indices = DRAW_METHODS[self.method](segment.probabilities, self.num_samples, rng)
-        self._cache = (number, epoch, indices)
+        self._drawn[key] = indices
         return indices
 
     # ------------------------------------------------------------------ iterating
@@ -396,7 +402,7 @@ class DiaSampler(Sampler[int]):
             _Segment(int(s["number"]), int(s["start"]), s["probabilities"].cpu().numpy().copy())
             for s in state["segments"]
         ]
-        self._cache = None
+        self._drawn = {}
         self._last_drawn = 0
         self._seek(int(state["position"]))
 

@@ -119,7 +119,7 @@ def _scores(
 ) -> None:
     if not np.isfinite(diagnosis.score).any():
         return
-    flagged = [] if found is None else [f.group for f in found.findings if f.is_flagged]
+    flagged = [] if found is None else [f.group for f in found.standing_out]
     caption = "How the discrepancy score is distributed."
     if found is not None:
         caption += (
@@ -143,7 +143,7 @@ def _scores(
                 group_dots(diagnosis.ldrm, diagnosis.ldrv, diagnosis.group, names, shown, flagged),
                 f"Mean and variance of the log-density ratio by group{part}: the dot is the mean "
                 "over the group's samples, the bar their middle half."
-                + (" Groups found under-represented are blue, the others grey." if flagged else ""),
+                + (" Groups whose score stands out are blue, the others grey." if flagged else ""),
                 alt="Dot plot of LDRM and LDRV by group; the numbers are in the table.",
                 width="half",
             )

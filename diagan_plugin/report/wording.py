@@ -27,20 +27,23 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
         weighted: Whether this run drew samples by their score (phase 2), so that Dia acted.
     """
     short, scored = diagnosis.short, diagnosis.standing_out
-    shares_known = bool(diagnosis.recognised)
+    shares_known = "" in diagnosis.recognised
+    overdone = [f for f in scored if weighted and f.states.get("") == "too often"]
     if shares_known and diagnosis.recognised.get("") == 0.0:
         headline = "Nothing that the generator makes belongs to any known group."
         return Verdict(headline, tuple(_scores(diagnosis, scored)), "attention")
     sentences: list[str] = []
-    if short:
+    if overdone and all(_was_displaced(finding) for finding in short):
+        headline = _overdone_headline(overdone, short)
+        tone = "neutral" if _is_undone([*overdone, *short]) else "attention"
+        sentences += _made([*overdone, *short], skip_first=len(overdone) == 1)
+    elif short:
         headline, tone = _short_headline(short, diagnosis), "attention"
         sentences += _made(short, skip_first=len(short) == 1)
     elif scored and not shares_known:
         headline, tone = f"{_subject(scored, diagnosis)} under-represented.", "attention"
     elif scored and weighted:
         headline, tone = _after_dia(scored), "ok"
-        if any(finding.states.get("") == "too often" for finding in scored):
-            tone = "neutral"
         sentences += _made(scored)
     elif scored:
         headline, tone = "No group is generated too rarely, but some are harder to learn.", "ok"
@@ -51,7 +54,7 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
     sentences += _action(affected, weighted=weighted)
     if not short and not (scored and weighted):
         sentences += _no_shortfall(diagnosis)
-    sentences += _overdone(diagnosis, [] if short else scored if weighted else [])
+    sentences += _correction(overdone)
     unrecognised = 1.0 - diagnosis.recognised.get("", 1.0)
     if unrecognised >= _MUCH_UNRECOGNISED:
         sentences.append(
@@ -142,6 +145,29 @@ def _short_headline(short: Sequence[GroupFinding], diagnosis: GroupDiagnosis) ->
     return f"{_subject(rare, diagnosis)} under-represented in what the generator makes."
 
 
+def _was_displaced(finding: GroupFinding) -> bool:
+    """Whether a group is short because the weights favoured others, not by the GAN's own doing."""
+    drawn = finding.share_drawn
+    return not finding.stands_out and drawn is not None and drawn <= 0.95 * finding.share_data
+
+
+def _is_undone(findings: Sequence[GroupFinding]) -> bool:
+    """Whether some correction brings all of these groups back to their share."""
+    kinds = [kind for kind in findings[0].states if kind]
+    return any(all(f.states[kind] == "fitting" for f in findings) for kind in kinds)
+
+
+def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFinding]) -> str:
+    lost = f", at the expense of {listing(_names(short))}" if short else ""
+    if len(over) > 1:
+        return f"{listing(_names(over))} were hard to learn; Dia overcorrects{lost}."
+    only = over[0]
+    return (
+        f"“{only.name}” was hard to learn; Dia overcorrects: it is {percent(only.share_data)} of "
+        f"the data and now {percent(only.generated[''])} of what the generator makes{lost}."
+    )
+
+
 def _after_dia(scored: Sequence[GroupFinding]) -> str:
     names = listing(_names(scored))
     one = len(scored) == 1
@@ -154,14 +180,15 @@ def _after_dia(scored: Sequence[GroupFinding]) -> str:
 def _made(findings: Sequence[GroupFinding], skip_first: bool = False) -> list[str]:
     """Shares in the data and among the generated samples, group by group."""
     sentences = []
-    for finding in findings[:_SHOWN]:
-        state = finding.states[""]
+    for number, finding in enumerate(findings[:_SHOWN]):
+        if "" not in finding.states:
+            continue
         corrected = [
             f"{percent(share)} after correction by {kind}"
             for kind, share in finding.generated.items()
             if kind
         ]
-        if skip_first and state == "too rare":
+        if skip_first and number == 0 and finding.states[""] in ("too rare", "too often"):
             if corrected:
                 sentences.append(f"Its share is {' and '.join(corrected)}.")
             continue
@@ -236,6 +263,14 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
             f"Dia showed {'it' if len(more) == 1 else 'them'} to the networks more often: "
             f"{'; '.join(parts)}."
         )
+    if more:
+        displaced = [(f, share) for f, share in less if _was_displaced(f)]
+        less = [(f, share) for f, share in less if not _was_displaced(f)]
+        sentences += [
+            f"“{f.name}” was drawn less often in return: {percent(share)} of the draws, "
+            f"{percent(f.share_data)} of the data."
+            for f, share in displaced
+        ]
     if less:
         names = listing([f.name for f, _ in less])
         sentences.append(
@@ -253,22 +288,26 @@ def _no_shortfall(diagnosis: GroupDiagnosis) -> list[str]:
     ]
 
 
-def _overdone(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[str]:
-    """Groups that weighted sampling pushed beyond their share, and whether correction helped."""
+def _correction(over: Sequence[GroupFinding]) -> list[str]:
+    """What correction does about groups that the weights pushed beyond their share."""
     sentences = []
-    over = [f for f in scored if f.states.get("") == "too often"]
     for finding in over[:_SHOWN]:
-        text = f"“{finding.name}” is now made more often than it occurs, an effect of the weighting"
         after: dict[str, ShareState] = {k: s for k, s in finding.states.items() if k}
         fixed = [kind for kind, state in after.items() if state == "fitting"]
         under = [kind for kind, state in after.items() if state in SHORT]
         if fixed:
-            text += f"; correction by {' and '.join(fixed)} undoes it"
+            effect = f"{' and '.join(fixed)} brings “{finding.name}” back to its share"
         elif under:
-            text += f"; correction by {' and '.join(under)} goes too far the other way"
+            effect = f"{' and '.join(under)} pushes “{finding.name}” below its share"
         elif after:
-            text += f"; correction by {' and '.join(after)} does not undo it"
-        sentences.append(text + ".")
+            effect = f"{' and '.join(after)} leaves “{finding.name}” above its share"
+        else:
+            sentences.append(
+                f"“{finding.name}” is made too often because it was drawn so often; correct the "
+                "samples (--samples drs), or weight less (--dia-max-ratio)."
+            )
+            continue
+        sentences.append(f"Correction by {effect}.")
     return sentences
 
 

@@ -16,7 +16,7 @@ from diagan_plugin.report.ranking import extreme_samples
 from gan_registry.errors import UserError
 from gan_registry.report.document import Figure, ImageGrid, Report, Table, Text, Verdict
 
-HOSTILE = '"><script>alert(1)</script><img src="http://evil.example/x"> $\\frac{ {{ 7*7 }}'
+HOSTILE = '"><script>alert(1)</script><img src="http://evil.example/x"> $\\frac{$ {{ 7*7 }}'
 
 
 class _Data:

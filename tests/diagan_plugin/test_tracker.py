@@ -127,6 +127,30 @@ def test_duplicates_in_one_batch_are_recorded_in_order():
     assert tracker.mean[0] == 15.0
 
 
+class RingWrites(TorchDispatchMode):
+    """Collects the slots that are written to."""
+
+    def __init__(self):
+        super().__init__()
+        self.slots = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ == "scatter_" and args[0].dtype == torch.float32:
+            self.slots += args[2].tolist()
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_slot_is_written_twice_in_a_batch():
+    # The order of such writes is not defined on a GPU, nor on a CPU with several threads.
+    tracker = LDRTracker(3, window=4)
+    for _ in range(3):
+        with RingWrites() as writes:
+            tracker.record([1] * 11 + [0, 2, 0], torch.arange(14.0))
+        stored = [slot for slot in writes.slots if slot < 3 * 4]
+        assert len(stored) == len(set(stored)) == 4 + 1 + 2
+    assert tracker.mean[1] == (7 + 8 + 9 + 10) / 4
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 1, 1, 1)])
 def test_dtypes_and_shapes(window, dtype, shape):
@@ -222,6 +246,19 @@ def test_state_is_a_copy(window):
     restored = LDRTracker(2, window)
     restored.load_state_dict(state)
     assert restored.mean.tolist() == [1.0, 2.0]
+
+
+def test_sweeps_after_loading_uneven_counts(window):
+    tracker, reference = LDRTracker(3, window), Reference(3, window)
+    tracker.record([1, 1], [2.0, 4.0])
+    reference.record([1, 1], [2.0, 4.0])
+    restored = LDRTracker(3, window)
+    restored.load_state_dict(tracker.state_dict())
+    for step in range(4):
+        values = np.array([1.0, 2.5, -3.0]) * step
+        restored.record_all(values)
+        reference.record(range(3), values)
+        reference.check(restored)
 
 
 def test_state_of_another_tracker_is_refused():

@@ -116,6 +116,21 @@ def test_permutation_p_agrees_with_the_exact_test() -> None:
     assert p[0] == 1.0
 
 
+def test_permutation_p_of_unequal_groups_is_that_of_the_largest_t() -> None:
+    rng = np.random.default_rng(4)
+    slot = np.repeat([0, 1, 2, 3], [3, 12, 40, 200])
+    values = rng.gamma(1.0, size=slot.size) + np.array([0.9, 0.4, 0.3, 0.0])[slot]
+
+    def t(score: Array) -> list[float]:
+        return [stats.ttest_ind(score[slot == g], score[slot != g]).statistic for g in range(4)]
+
+    largest = np.array([max(t(rng.permutation(values))) for _ in range(400)])
+    expected = (largest[:, None] >= np.array(t(values))).mean(axis=0)
+    assert ((expected > 0.02) & (expected < 0.98)).sum() >= 2  # else nothing is compared
+    p = max_permutation_p(values, slot, seed=0, permutations=4000)
+    assert p == pytest.approx(expected, abs=0.08)  # 3 standard errors of the 400
+
+
 def test_permutations_follow_from_the_seed_alone() -> None:
     score, group = imbalanced(0, 0.2)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -192,12 +207,12 @@ def test_too_rare_groups_are_given_in_numbers() -> None:
     ("plain", "drs", "tone", "expected"),
     [
         (0.050, 0.051, "ok", None),
-        (0.102, 0.052, "neutral", "correction by drs undoes it"),
-        (0.102, 0.020, "neutral", "correction by drs goes too far the other way"),
-        (0.102, 0.110, "neutral", "correction by drs does not undo it"),
+        (0.102, 0.052, "neutral", "Correction by drs brings “green” back to its share."),
+        (0.102, 0.020, "attention", "Correction by drs pushes “green” below its share."),
+        (0.102, 0.110, "attention", "Correction by drs leaves “green” above its share."),
     ],
 )
-def test_what_dia_mended_is_said(plain: float, drs: float, tone: str, expected: str) -> None:
+def test_what_dia_mended_is_said(plain: float, drs: float, tone: str, expected: str | None) -> None:
     score, group = imbalanced(0, 2.0)
     found = diagnosed(
         score,
@@ -208,11 +223,39 @@ def test_what_dia_mended_is_said(plain: float, drs: float, tone: str, expected: 
         permutations=FEW,
     )
     verdict = group_verdict(found, weighted=True)
-    assert "hard for the generator to learn; now it makes enough" in verdict.headline
     assert verdict.tone == tone
     text = " ".join(verdict.sentences)
-    assert (expected or "20.0\xa0% of the draws") in text
-    assert ("more often than it occurs, an effect" in text) == (expected is not None)
+    assert "20.0\xa0% of the draws" in text
+    if expected is None:
+        assert "hard for the generator to learn; now it makes enough" in verdict.headline
+        assert "Correction" not in text
+    else:
+        assert "Dia overcorrects: it is 5.0\xa0% of the data and now 10.2\xa0%" in verdict.headline
+        assert expected in text
+
+
+def test_a_group_displaced_by_the_weights_is_not_blamed_on_the_generator() -> None:
+    score, group = imbalanced(0, 2.0)
+    shares = {"": [0.544, 0.206]}
+    options = {"names": ("red", "green"), "generated": shares, "permutations": FEW}
+    found = diagnosed(score, group, drawn=[0.57, 0.43], **options)
+    verdict = group_verdict(found, weighted=True)
+    assert verdict.headline.startswith("“green” was hard to learn; Dia overcorrects")
+    assert verdict.headline.endswith("at the expense of “red”.")
+    assert verdict.tone == "attention"
+    text = " ".join(verdict.sentences)
+    assert "“red” was drawn less often in return: 57.0\xa0% of the draws, 95.0\xa0%" in text
+    assert "--samples drs" in text
+    # Without weights the same shares are the generator's own doing.
+    plain = group_verdict(diagnosed(score, group, **options), weighted=False)
+    assert plain.headline.startswith("“red” is under-represented")
+
+
+def test_shares_of_corrected_samples_alone_do_no_harm() -> None:
+    score, group = imbalanced(0, 2.0)
+    found = diagnosed(score, group, generated={"drs": [0.95, 0.05]}, permutations=FEW)
+    for weighted in (True, False):
+        assert "under-represented" in group_verdict(found, weighted=weighted).headline
 
 
 def test_weights_that_do_not_favour_a_group_are_admitted() -> None:

@@ -30,11 +30,12 @@ MEANINGS = {
     "modes_covered": "clusters hit by at least 10 of 10,000 generated samples",
     "high_quality": "share within 4 standard deviations of a cluster's centre",
     "other": "share that belongs to no known group",
+    "non_finite": "share with values that are no numbers",
     "acceptance_rate": "share of the generated samples that the correction kept",
 }
 """What well-known metrics say, in plain words."""
 
-_SHARES = {"modes_covered": False, "high_quality": True, "other": True, "acceptance_rate": True}
+_SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
 
 def run_sections(report: Report, run: Any, result: Mapping[str, Any]) -> None:
@@ -283,7 +284,7 @@ def _versions(run: Any, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(name: str, value: Any) -> Any:
-    return percent(value) if _SHARES.get(name) and is_number(value) else value
+    return percent(value) if name in _SHARES and is_number(value) else value
 
 
 def _dump(config: Any) -> dict[str, Any]:
