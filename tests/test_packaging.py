@@ -22,7 +22,10 @@ import diagan_plugin
 import gan_registry
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"gan_registry": ROOT / "registry" / "gan_registry", "diagan_plugin": ROOT / "diagan_plugin"}
+FOLDERS = {
+    "gan_registry": ROOT / "registry" / "gan_registry",
+    "diagan_plugin": ROOT / "diagan_plugin",
+}
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "registry", "diagan_plugin")
 
 
@@ -158,7 +161,9 @@ def run_python(site: Path, cwd: Path, *arguments: str) -> subprocess.CompletedPr
 
 
 def test_wheel_works_away_from_the_checkout(unpacked: Path, tmp_path: Path) -> None:
-    where = "import gan_registry, diagan_plugin; print(gan_registry.__file__, diagan_plugin.__file__)"
+    where = (
+        "import gan_registry, diagan_plugin; print(gan_registry.__file__, diagan_plugin.__file__)"
+    )
     done = run_python(unpacked, tmp_path, "-c", where)
     for path in done.stdout.split():
         assert Path(path).is_relative_to(unpacked), done.stderr
@@ -170,7 +175,9 @@ def test_wheel_works_away_from_the_checkout(unpacked: Path, tmp_path: Path) -> N
 
 def test_wheel_trains_and_reports(unpacked: Path, tmp_path: Path) -> None:
     """Configs and templates are read from the wheel, not from the checkout."""
-    arguments = "--config gaussian --diagnose --steps 6 --dia-record-every 2 --num-eval 50 --out run"
+    arguments = (
+        "--config gaussian --diagnose --steps 6 --dia-record-every 2 --num-eval 50 --out run"
+    )
     done = run_python(unpacked, tmp_path, "-m", "gan_registry", "train", *arguments.split())
     assert done.returncode == 0, done.stderr
     assert "<html" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -230,9 +230,7 @@ class Dispatcher:
         """Merges the plugins' metrics."""
         merged: dict[str, float] = {}
         authors: dict[str, str] = {}
-        for plugin, result in self._call(
-            "gan_metrics", _no_numbers, run=run, real=real, fake=fake
-        ):
+        for plugin, result in self._call("gan_metrics", _no_numbers, run=run, real=real, fake=fake):
             for name, value in result.items():
                 if name in merged:
                     raise PluginError(
@@ -277,12 +275,16 @@ def _no_mapping(result: Any) -> str | None:
 def _no_numbers(result: Any) -> str | None:
     if not isinstance(result, Mapping):
         return _no_mapping(result)
-    for name, value in result.items():
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            return f"must return numbers, but {name!r} is {type(value).__name__}"
-    return None
+    bad = [name for name, value in result.items() if not _is_number(value)]
+    return f"must return numbers, but {bad[0]!r} is none" if bad else None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _wrong_weights(weights: Any, like: Tensor) -> str | None:

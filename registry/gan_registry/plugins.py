@@ -140,9 +140,7 @@ class PluginManager:
             except Exception as error:
                 reason = _one_line(error)
                 # Of two distributions that bring a plugin of one name, the first stays.
-                self.infos.setdefault(
-                    entry.name, PluginInfo(entry.name, version, skipped=reason)
-                )
+                self.infos.setdefault(entry.name, PluginInfo(entry.name, version, skipped=reason))
                 warnings.warn(
                     f"Skipped plugin {entry.name!r} ({entry.value}): {reason}", stacklevel=2
                 )

@@ -31,7 +31,7 @@ from gan_registry.report.formatting import duration, format_cell, percent
 from gan_registry.report.images import grid_png, to_png, to_pngs, to_uint8
 from gan_registry.report.sections import load_generated, read_metrics, run_sections
 
-HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png> $\\frac{ & {{ 7*7 }}"
+HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png> $\\frac{$ & {{ 7*7 }}"
 
 
 class _Page(HTMLParser):
@@ -230,8 +230,9 @@ def test_charts_are_deterministic_and_leave_no_trace() -> None:
 
 
 def test_charts_take_any_name_and_any_values() -> None:
-    svg = line_chart({"$\\frac{<b>": [1, 2, 3]}, {"$\\frac{<b>": [1.0, math.nan, math.inf]}, "", "")
-    assert "\\frac{&lt;b&gt;" in svg
+    name = "$\\frac{<b>$"  # as a formula it would be an error
+    svg = line_chart({name: [1, 2, 3]}, {name: [1.0, math.nan, math.inf]}, name, name)
+    assert svg.count("$\\frac{&lt;b&gt;$") >= 3
     assert "名前" in line_chart({"名前": [1]}, {"名前": [1]}, "", "")
     assert "<svg" in line_chart({}, {}, "", "")
     stray = np.array([[0.0, 0.0], [99.0, 0.0], [math.nan, 0.0]])

@@ -10,7 +10,6 @@ from typing import Any
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 
-
 _FLAGS = {
     "data": "DATA.path",
     "sampler": "RUN.sampler",
@@ -116,5 +115,3 @@ def require_folder(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"There is no folder {path}; --run takes the folder of a trained run.")
     return path
-
-

@@ -35,7 +35,7 @@ def load_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: It is not valid.
     """
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, _Loader)
 
 
 def packaged_configs() -> list[str]:

@@ -34,7 +34,7 @@ class Data(Section):
     name: str = "CIFAR10"
     img_size: Count = 32
     num_classes: Annotated[Integer, Field(ge=0)] = 0
-    path: str | None = Field(None, description="ours: folder that holds the data (--data)")
+    path: str | None = Field(default=None, description="ours: folder that holds the data (--data)")
     options: dict[str, Any] = Field(
         default_factory=dict, description="ours: options of the dataset"
     )
@@ -55,13 +55,13 @@ class Model(Section):
     apply_g_ema: bool = False
     g_ema_decay: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.9999
     g_ema_start: Annotated[Integer, Field(ge=0)] = 0
-    g_init: Literal["N(0.02)", "default"] = Field("default", description="ours")
-    d_init: Literal["N(0.02)", "default"] = Field("default", description="ours")
-    g_bn: bool = Field(True, description="ours: batch norm in G")
-    d_bn: bool = Field(False, description="ours: batch norm in D")
-    d_dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = Field(0.0, description="ours")
-    hidden_dim: Count = Field(128, description="ours: width of the mlp backbone")
-    num_layers: Count = Field(3, description="ours: hidden layers of the mlp backbone")
+    g_init: Literal["N(0.02)", "default"] = Field(default="default", description="ours")
+    d_init: Literal["N(0.02)", "default"] = Field(default="default", description="ours")
+    g_bn: bool = Field(default=True, description="ours: batch norm in G")
+    d_bn: bool = Field(default=False, description="ours: batch norm in D")
+    d_dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = Field(default=0.0, description="ours")
+    hidden_dim: Count = Field(default=128, description="ours: width of the mlp backbone")
+    num_layers: Count = Field(default=3, description="ours: hidden layers of the mlp backbone")
 
 
 class Loss(Section):
@@ -74,8 +74,8 @@ class Optimization(Section):
     """Optimisers and the shape of a step."""
 
     type_: Literal["Adam"] = "Adam"
-    batch_size: Count = Field(64, description="samples of a micro-batch, over all ranks")
-    acml_steps: Count = Field(1, description="micro-batches of an update")
+    batch_size: Count = Field(default=64, description="samples of a micro-batch, over all ranks")
+    acml_steps: Count = Field(default=1, description="micro-batches of an update")
     g_lr: Annotated[Real, Field(gt=0.0)] = 0.0002
     d_lr: Annotated[Real, Field(gt=0.0)] = 0.0002
     g_weight_decay: Annotated[Real, Field(ge=0.0)] = 0.0
@@ -92,19 +92,19 @@ class RunSettings(Section):
     """How a run is carried out; what StudioGAN takes as flags."""
 
     seed: Annotated[Integer, Field(ge=0)] = 0
-    sampler: str = Field("uniform", description="ours: catalog `samplers`")
-    samples: str = Field("plain", description="ours: catalog `postprocessors`")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="ours")
+    sampler: str = Field(default="uniform", description="ours: catalog `samplers`")
+    samples: str = Field(default="plain", description="ours: catalog `postprocessors`")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="ours")
     num_workers: Annotated[Integer, Field(ge=0)] = 0
-    print_freq: Count = Field(100, description="steps between two log lines")
+    print_freq: Count = Field(default=100, description="steps between two log lines")
     sample_freq: Annotated[Integer, Field(ge=0)] = Field(
-        0, description="ours: steps between two sample grids; 0: ten in all"
+        default=0, description="ours: steps between two sample grids; 0: ten in all"
     )
     save_freq: Annotated[Integer, Field(ge=0)] = Field(
-        2000, description="steps between two checkpoints; 0: only at the end"
+        default=2000, description="steps between two checkpoints; 0: only at the end"
     )
-    keep_checkpoints: Count = Field(2, description="ours: checkpoints kept, newest first")
-    num_eval: Count = Field(10000, description="ours: samples generated for the evaluation")
+    keep_checkpoints: Count = Field(default=2, description="ours: checkpoints kept, newest first")
+    num_eval: Count = Field(default=10000, description="ours: samples generated for the evaluation")
 
 
 class Config(Section):

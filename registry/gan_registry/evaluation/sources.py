@@ -44,7 +44,7 @@ def generate_batches(generator: nn.Module, z: Tensor, batch: int = BATCH) -> Ten
     was_training = generator.training
     generator.eval()
     try:
-        return torch.cat([generator(piece) for piece in z.split(batch)])
+        return torch.cat([generator(piece) for piece in torch.split(z, batch)])
     finally:
         generator.train(was_training)
 

@@ -30,7 +30,9 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
             for key in entry:
                 if key.startswith("share_generated_"):
                     columns[key] = f"generated, {key.removeprefix('share_generated_')}"
-        columns = {k: v for k, v in columns.items() if any(g.get(k) is not None for g in groups.values())}
+        columns = {
+            k: v for k, v in columns.items() if any(g.get(k) is not None for g in groups.values())
+        }
         extra = [k for k in ("ldrm", "ldrv", "score") if any(k in g for g in groups.values())]
         chosen = list(groups)
         if len(chosen) > max_rows:
@@ -70,12 +72,12 @@ def compare_table(
             which the runs differ are written above the column.
     """
     settings = [{}] * len(results) if settings is None else settings
-    known = [made for made in settings if made]
-    differing = sorted(
-        key
-        for key in {key for made in known for key in made}
-        if any(made.get(key) != known[0].get(key) for made in known)
-    )
+    values_of: dict[str, list[Any]] = {}
+    for made in settings:
+        for key, value in made.items():
+            if value not in values_of.setdefault(key, []):
+                values_of[key].append(value)
+    differing = sorted(key for key, values in values_of.items() if len(values) > 1)
     columns: dict[str, list[Mapping[str, Any]]] = {}
     for result, made in zip(results, settings, strict=True):
         label = f"{result.get('config')} / {result.get('sampler')} / {result.get('steps')} steps"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from gan_registry.config.schema import Config
-from gan_registry.errors import UserError
+from gan_registry.errors import PluginError, UserError
 from gan_registry.training.ema import MovingAverage
 from gan_registry.training.run import Run
+from gan_registry.training.sampling import IndexSampler
 from gan_registry.training.seeding import derive_seed
 from gan_registry.training.stream import BatchStream
 
@@ -23,15 +25,18 @@ def build_data(run: Run) -> None:
     """
     config = run.config
     catalogs = run.plugins.catalogs
-    for name in {config.RUN.samples, *run.postprocessors}:
-        _ = catalogs.postprocessors[name]
-    _ = catalogs.backbones[config.MODEL.backbone], catalogs.losses[config.LOSS.adv_loss]
-    try:
+    try:  # every name is looked up before anything is built
+        for name in sorted({config.RUN.samples, *run.postprocessors}):
+            _ = catalogs.postprocessors[name]
+        _ = catalogs.backbones[config.MODEL.backbone], catalogs.losses[config.LOSS.adv_loss]
         sampler_factory = catalogs.samplers[config.RUN.sampler]
+        dataset_factory = catalogs.datasets[config.DATA.name]
+    except PluginError:
+        raise
     except UserError as error:
         raise UserError(f"{error}{run.plugins.skipped_hint()}") from None
     data_dir = Path(config.DATA.path) if config.DATA.path else None
-    run.dataset = catalogs.datasets[config.DATA.name](config, data_dir)
+    run.dataset = dataset_factory(config, data_dir)
     size, batch_size = len(run.dataset), config.OPTIMIZATION.batch_size
     if size < batch_size:
         raise UserError(
@@ -43,7 +48,14 @@ def build_data(run: Run) -> None:
             f"OPTIMIZATION.batch_size = {batch_size} counts the samples of all processes and must "
             f"be a multiple of their number, {run.world_size}."
         )
-    run.sampler = sampler_factory(run)
+    sampler: Any = sampler_factory(run)
+    if not isinstance(sampler, IndexSampler):
+        owner = catalogs.samplers.owner(config.RUN.sampler)
+        raise PluginError(
+            f"The sampler {config.RUN.sampler!r} of {owner!r} is a {type(sampler).__name__}, "
+            "which lacks a method or attribute of gan_registry.training.sampling.IndexSampler."
+        )
+    run.sampler = sampler
     run.stream = BatchStream(
         run.dataset, run.sampler, batch_size, run.device, run.rank, run.world_size,
         config.RUN.num_workers,
@@ -61,6 +73,8 @@ def build_networks(run: Run) -> None:
     run.generator.to(run.device)
     run.discriminator.to(run.device)
     run.hooks.models_ready(run)
+    run.generator.to(run.device)  # again, as a plugin may have replaced it
+    run.discriminator.to(run.device)
     if config.MODEL.apply_g_ema:
         run.average = MovingAverage(
             run.generator, config.MODEL.g_ema_decay, config.MODEL.g_ema_start

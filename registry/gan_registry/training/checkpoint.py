@@ -6,7 +6,7 @@ renamed, and read with `weights_only=True`, so that it can carry no code.
 
 from __future__ import annotations
 
-import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,17 @@ def save_checkpoint(run: Run, keep: int) -> None:
     """
     plugins = run.hooks.state(run)  # may communicate, so on every rank
     for plugin, part in plugins.items():
-        _check_plain(part, f"the state of plugin {plugin!r}")
+        _check_plain(part, f"The state of plugin {plugin!r}")
     if run.folder is None or run.rank != 0:
         return
-    state = {
+    state: dict[str, Any] = {
         "format": FORMAT,
         "step": run.step,
         "total_steps": run.total_steps,
         "seconds": run.seconds,
-        "fingerprint": run.dataset.fingerprint(),
+        "stopped": run.stopped,
+        "logged": run.noted(),
+        "fingerprint": run.fingerprint,
         "position": run.position,
         "sampler": run.sampler.state_dict(),
         "generator": run.generator.state_dict(),
@@ -60,27 +62,31 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
         "plugins": plugins,
     }
-    with atomic_write(checkpoint_path(run.folder, run.step)) as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(str(error).splitlines()[0]) from error
+    _check_plain(state["sampler"], f"The state of the sampler {run.config.RUN.sampler!r}")
+    _check_plain(state["logged"], "What was given to run.log")
+    for name, part in state["additions"].items():
+        _check_plain(part, f"The state of {name!r}, given to run.add,")
+    path = checkpoint_path(run.folder, run.step)
+    # Through a file of Python's, as torch itself reports a full disk as a riddle.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
     for step in checkpoint_steps(run.folder)[:-keep]:
         checkpoint_path(run.folder, step).unlink(missing_ok=True)
 
 
 def _check_plain(value: Any, where: str) -> None:
     """Refuses what could not be read back without running code from the file."""
-    if isinstance(value, Mapping):
+    if type(value) in (dict, OrderedDict):
         for key, item in value.items():
+            _check_plain(key, f"{where}: the key {key!r}")
             _check_plain(item, f"{where}[{key!r}]")
-    elif isinstance(value, (list, tuple)):
+    elif type(value) in (list, tuple):
         for number, item in enumerate(value):
             _check_plain(item, f"{where}[{number}]")
     elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
         raise PluginError(
-            f"{where} is a {type(value).__name__}; a checkpoint takes tensors, numbers, text, "
-            "lists and mappings only."
+            f"{where} is a {type(value).__name__}; a checkpoint takes tensors and Python's own "
+            "numbers, text, lists, tuples and dicts only."
         )
 
 
@@ -97,7 +103,9 @@ def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["format"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise UserError(f"Cannot read the checkpoint {path}: {error.strerror}.") from error
+    except Exception as error:  # a damaged file can raise anything
         raise UserError(
             f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to continue "
             "from the one before."
@@ -115,15 +123,18 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: The dataset is not the one the checkpoint was made with, or parts do not fit.
     """
-    fingerprint = run.dataset.fingerprint()
+    fingerprint = run.fingerprint
     if state["fingerprint"] != fingerprint:
         raise UserError(
             f"The dataset {run.config.DATA.name!r} has changed since the checkpoint of step "
             f"{state['step']} (fingerprint {fingerprint[:12]}, was {state['fingerprint'][:12]}); "
             "restore the data, or start anew in another folder with --out."
         )
-    run.step = state["step"]
+    run.step = run.first_step = state["step"]
     run.seconds = state["seconds"]
+    if run.total_steps <= state["total_steps"]:  # asked for more steps, it goes on
+        run.stopped = state["stopped"]
+    run.log(state["logged"])
     run.hooks.load_state(run, state["plugins"])
     try:
         run.generator.load_state_dict(state["generator"])
@@ -131,13 +142,14 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
         if run.average is not None:
             run.average.average.load_state_dict(state["average"])
         for name, optimizer in run.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            _load_optimizer(optimizer, state["optimizers"][name])
         for name, addition in run.additions.items():
             addition.load_state_dict(state["additions"][name])
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
             f"The checkpoint of step {state['step']} does not fit the networks of this "
-            f"configuration: {str(error).splitlines()[0]}."
+            f"configuration: {reason if len(reason) < 300 else reason[:300] + ' …'}"
         ) from error
     for name in sorted(set(state["additions"]) - set(run.additions)):
         raise UserError(
@@ -145,3 +157,12 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
         )
     run.sampler.load_state_dict(state["sampler"])
     run.stream.seek(state["position"])
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads an optimiser's state; whether it is fused remains a matter of the present device."""
+    fused = [group.get("fused") for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, fused, strict=True):
+        if "fused" in group:
+            group["fused"] = kept

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,29 @@ class Group:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
         flat /= self.world_size
-        for gradient, piece in zip(
-            gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
-        ):
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, piece in zip(gradients, torch.split(flat, sizes), strict=True):
             gradient.copy_(piece.view_as(gradient))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds up a tensor over the ranks, in place, and returns it."""
+        if self.world_size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Joins the ranks' slices of a batch to the whole of it, in the batch's own order.
+
+        Args:
+            tensor: [B / world_size, ...], of the same shape on every rank; rank r holds the samples
+                r, r + world_size, r + 2·world_size, … of the batch, as the stream deals them out.
+
+        Returns:
+            [B, ...] on every rank.
+        """
+        if self.world_size == 1:
+            return tensor
+        tensor = tensor.contiguous()
+        slices = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        distributed.all_gather(slices, tensor)
+        return torch.stack(slices, 1).flatten(0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class MovingAverage:
@@ -26,8 +26,8 @@ class MovingAverage:
     def update(self, network: nn.Module, step: int) -> None:
         """Follows the network after step number `step` (from 1)."""
         weight = 1.0 - (self.decay if step > self.start else 0.0)
-        averaged = list(self.average.parameters())
-        current = list(network.parameters())
+        averaged: list[Tensor] = list(self.average.parameters())
+        current: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(averaged, current, weight)
         for kept, buffer in zip(self.average.buffers(), network.buffers(), strict=True):
             kept.copy_(buffer)

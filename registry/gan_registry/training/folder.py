@@ -17,6 +17,7 @@ from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.plugins import PluginManager
 
+
 def versions() -> dict[str, str]:
     """Returns the versions that a result may depend on."""
     found = {"python": platform.python_version()}
@@ -72,16 +73,18 @@ def read_folder(
         )
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
-        name = str(content.pop("NAME", folder.name))
-        content.pop("VERSIONS", None)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged; restore it or start in another folder.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged; restore it or start in another folder.")
+    name = str(content.pop("NAME", folder.name))
+    content.pop("VERSIONS", None)
     table = plugins.options
-    recorded = content.get("PLUGINS") or {}
-    known = {name: values for name, values in recorded.items() if name in table.plugins()}
-    content["PLUGINS"] = known
+    if isinstance(content.get("PLUGINS"), dict):
+        present = table.plugins()
+        content["PLUGINS"] = {p: part for p, part in content["PLUGINS"].items() if p in present}
     config = validate_config(content, str(path))
-    return name, config, table.resolve(known, where=str(path))
+    return name, config, table.resolve(config.PLUGINS, where=str(path))
 
 
 def check_same_run(

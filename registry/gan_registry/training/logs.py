@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
-from gan_registry.errors import UserError
+from gan_registry.errors import PluginError, UserError
+from gan_registry.evaluation.results import to_plain
 from gan_registry.files import atomic_write, unwritable
 
 METRICS_FILE = "metrics.jsonl"
@@ -25,15 +29,27 @@ class JsonLines:
         self.path = folder / METRICS_FILE
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
         with atomic_write(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            temporary.write_text("".join(map(_json_line, kept)), encoding="utf-8")
 
     def write(self, values: dict[str, Any]) -> None:
-        """Appends a line."""
+        """Appends a line; numbers that are not finite become null, as JSON has no NaN.
+
+        Raises:
+            PluginError: A value is nothing that JSON can hold.
+        """
+        try:
+            text = _json_line(values)
+        except TypeError as error:
+            raise PluginError(f"A plugin gave run.log what cannot be logged: {error}") from error
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+                file.write(text)
         except OSError as error:
             raise unwritable(self.path, error) from error
+
+
+def _json_line(values: dict[str, Any]) -> str:
+    return json.dumps(to_plain(values), ensure_ascii=False) + "\n"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -41,41 +57,52 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS_FILE
     if not path.is_file():
         return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and "step" in line:
+                lines.append(line)
     return lines
 
 
 class TensorBoard:
-    """Writes scalars for TensorBoard where that is installed, and nothing otherwise."""
+    """Writes scalars for TensorBoard where that is installed, and nothing otherwise.
+
+    An extra must never get in the way of a training: one that is broken is warned of and left out.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder / "tensorboard"
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
+        except Exception as error:  # installed, but at odds with what it stands on
+            warnings.warn(f"TensorBoard cannot be used: {error}", stacklevel=2)
+            return
         try:
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
         except OSError as error:
-            raise unwritable(folder / "tensorboard", error) from error
+            raise unwritable(self._folder, error) from error
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Writes every number."""
         if self._writer is None:
             return
-        for name, value in values.items():
-            if isinstance(value, (int, float)) and name != "step":
-                self._writer.add_scalar(name, value, step)
+        try:
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and name != "step":
+                    self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
 
     def close(self) -> None:
         """Flushes and closes the file."""
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # whatever came before says more
+                self._writer.close()
 
 
 class Terminal:
@@ -96,10 +123,14 @@ class Terminal:
         self._bar: Any = None
         if not quiet and self.stream.isatty():
             from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
 
             self._bar = tqdm(
                 total=total, initial=step, unit="step", file=self.stream, dynamic_ncols=True
             )
+            # A warning that is logged meanwhile gets a line of its own, above the bar.
+            self._redirect = logging_redirect_tqdm()
+            self._redirect.__enter__()
         self.total = total
         # About twenty plain lines a run: enough to follow in a log file, not too many to read.
         self._interval = max(total // 20, 1)
@@ -137,6 +168,7 @@ class Terminal:
         """Ends the bar."""
         if self._bar is not None:
             self._bar.close()
+            self._redirect.__exit__(None, None, None)
 
 
 def format_seconds(seconds: float) -> str:
@@ -156,7 +188,8 @@ def finite_or_fail(values: dict[str, Any], step: int) -> None:
         UserError: A loss is NaN or infinite.
     """
     for name, value in values.items():
-        if name.startswith("loss/") and not abs(value) < float("inf"):
+        is_loss = name.startswith("loss/") and isinstance(value, (int, float))
+        if is_loss and not math.isfinite(value):
             raise UserError(
                 f"{name} is {value} at step {step}: the training has diverged; lower "
                 "OPTIMIZATION.g_lr and d_lr, or resume from an earlier checkpoint with other "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
-from gan_registry.errors import PluginError, UserError
+from gan_registry.errors import PluginError, UserError, unknown_name
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake
 from gan_registry.training.distributed import Group
@@ -46,6 +48,7 @@ class Run:
         group: Rank and world size.
         seed: The run's seed; all randomness follows from it.
         step: Steps done.
+        first_step: Steps that were done when the run was opened: 0 unless it continues one.
         total_steps: Steps to do in all.
         dataset: The training data.
         sampler: Maps stream positions to dataset indices.
@@ -79,12 +82,13 @@ class Run:
         self.config_name = config_name
         self.plugins = plugins
         self.options = options
-        self.hooks = Dispatcher(plugins)
+        self.hooks = Dispatcher(plugins, asked_plugins(config, plugins, options))
         self.folder = folder
         self.group = group or Group.current()
         self.device = resolve_device(config.RUN.device)
         self.seed = config.RUN.seed
         self.step = 0
+        self.first_step = 0
         self.total_steps = config.OPTIMIZATION.total_steps
         self.seconds = 0.0
         self.average: MovingAverage | None = None
@@ -95,7 +99,8 @@ class Run:
         self.stopped: str | None = None
         self.optimizers = {}
         self._logged: dict[str, Any] = {}
-        self._draws = 0
+        self._draws: Counter[tuple[str, str]] = Counter()
+        self._builds: Counter[tuple[str, str]] = Counter()
 
     @property
     def rank(self) -> int:
@@ -136,6 +141,11 @@ class Run:
         settings = self.config.OPTIMIZATION
         return settings.batch_size * settings.acml_steps * settings.d_updates_per_step
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The dataset's digest, taken once."""
+        return self.dataset.fingerprint()
+
     @property
     def position(self) -> int:
         """The stream position of the next batch."""
@@ -149,21 +159,23 @@ class Run:
     def generate(self, n: int, *, averaged: bool = False) -> Fake:
         """Generates n samples without gradients, in the generator's present mode.
 
-        The latents follow from (seed, step, number of this call within the step).
+        The latents follow from (seed, step, plugin, hook, number of this call in the step), so that
+        one plugin's draws never shift another's.
 
         Args:
             n: How many.
             averaged: Use the moving average where the run keeps one.
         """
-        self._draws += 1
-        z = self.latents(n, "generate", self.step, self._draws)
+        caller = self.hooks.calling
+        self._draws[caller] += 1
+        z = self.latents(n, "generate", self.step, *caller, self._draws[caller])
         network = self.sampling_generator if averaged else self.generator
         with torch.no_grad():
             return Fake(network(z), z)
 
     def new_step(self) -> None:
         """Starts counting the draws of a step anew."""
-        self._draws = 0
+        self._draws.clear()
 
     @property
     def sampling_generator(self) -> nn.Module:
@@ -191,9 +203,13 @@ class Run:
 
         Args:
             kind: "generator" or "discriminator".
-            **overrides: What differs, e.g. `in_channels`, `seed`.
+            **overrides: What differs, e.g. `in_channels`, `seed`. Without a `seed` the weights
+                follow from (the run's seed, plugin, number of this call).
         """
-        overrides.setdefault("seed", derive_seed(self.seed, "build", kind, len(self.additions)))
+        plugin, _ = self.hooks.calling
+        self._builds[plugin, kind] += 1
+        number = self._builds[plugin, kind]
+        overrides.setdefault("seed", derive_seed(self.seed, "build", kind, plugin, number))
         return self.backbone.build(kind, **overrides).to(self.device)
 
     def add(self, name: str, addition: Addition) -> None:
@@ -228,18 +244,43 @@ class Run:
         """Notes scalars for the next log line; tensors are read only when it is written."""
         self._logged.update(values)
 
-    def take_log(self) -> dict[str, float]:
-        """Returns what was noted since the last log line, as plain numbers."""
-        logged = {
+    def noted(self) -> dict[str, Any]:
+        """Returns what was noted since the last log line, as plain values."""
+        return {
             name: value.item() if isinstance(value, Tensor) else value
             for name, value in self._logged.items()
         }
+
+    def take_log(self) -> dict[str, Any]:
+        """Returns what was noted since the last log line, and forgets it."""
+        noted = self.noted()
         self._logged = {}
-        return logged
+        return noted
 
     def stop(self, reason: str) -> None:
         """Ends the training after this step, in good order."""
         self.stopped = reason
+
+
+def asked_plugins(
+    config: Config, plugins: PluginManager, options: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    """Returns the plugins that a run asks for: the others may fail without stopping it.
+
+    Those are the plugins handed over by the caller, those that own something the configuration
+    chooses by name, and those with an option that is not at its default.
+    """
+    catalogs = plugins.catalogs
+    chosen = [
+        (catalogs.datasets, config.DATA.name),
+        (catalogs.backbones, config.MODEL.backbone),
+        (catalogs.losses, config.LOSS.adv_loss),
+        (catalogs.samplers, config.RUN.sampler),
+        (catalogs.postprocessors, config.RUN.samples),
+    ]
+    asked = {info.name for info in plugins.infos.values() if info.given}
+    asked |= {catalog.owner(name) for catalog, name in chosen if name in catalog}
+    return asked | plugins.options.changed(options)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -255,6 +296,8 @@ def resolve_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = "cuda" if available["cuda"] else "cpu"
+    if name not in available:
+        raise unknown_name("device", name, ["auto", *available])
     if not available[name]:
         raise UserError(
             f"This machine offers no {name} device; choose --device cpu or --device auto."

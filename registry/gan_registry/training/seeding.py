@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -37,3 +39,22 @@ def seed_modules(seed: int, rank: int, step: int) -> None:
     start of each step makes a step a function of (seed, rank, step) alone.
     """
     torch.manual_seed(derive_seed(seed, "modules", rank, step))
+
+
+@contextmanager
+def kept_random_state(device: torch.device) -> Iterator[None]:
+    """Restores torch's global random state afterwards, which :func:`seed_modules` changes.
+
+    Args:
+        device: Where modules draw, beside the CPU.
+    """
+    cuda = []
+    if device.type == "cuda":
+        cuda.append(torch.cuda.current_device() if device.index is None else device.index)
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None  # fork_rng knows no mps
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            yield
+    finally:
+        if mps is not None:
+            torch.mps.set_rng_state(mps)

@@ -110,13 +110,17 @@ class BatchStream:
         if self._prefetched is None:
             loader: DataLoader[Any] = DataLoader(
                 _Fetched(self.dataset),  # type: ignore[arg-type]
-                batch_sampler=self._index_batches(self.position),  # type: ignore[arg-type]
+                batch_sampler=self._index_batches(self.position),
                 num_workers=self.num_workers,
                 collate_fn=_as_is,
                 pin_memory=self.device.type == "cuda",
+                # Its own, as a loader draws a seed for its workers: taken from torch's global
+                # generator, that would shift the dropout masks of the step.
+                generator=torch.Generator().manual_seed(0),
             )
             self._prefetched = iter(loader)
-        return next(self._prefetched)  # type: ignore[no-any-return]
+        batch: tuple[Tensor, Tensor, Tensor | None] = next(self._prefetched)
+        return batch
 
     def next(self) -> Real:
         """Returns the batch at the current position, and moves on by one batch."""
@@ -132,4 +136,8 @@ class BatchStream:
     def seek(self, position: int) -> None:
         """Continues at a stream position; whatever was prefetched is dropped."""
         self.position = position
+        self.close()
+
+    def close(self) -> None:
+        """Ends the loader's workers; the next batch would start new ones."""
         self._prefetched = None

@@ -5,6 +5,7 @@ It reads from top to bottom as the pseudocode at the head of :mod:`gan_registry.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_registry.config.schema import Config
+from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.errors import UserError
+from gan_registry.files import is_temporary, remove_temporaries
 from gan_registry.plugins import PluginManager
 from gan_registry.training import folder as run_folder
 from gan_registry.training.build import build_data, build_networks, build_optimizers
@@ -29,9 +32,9 @@ from gan_registry.training.logs import (
     finite_or_fail,
     format_seconds,
 )
-from gan_registry.training.run import Run
+from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
-from gan_registry.training.seeding import seed_modules
+from gan_registry.training.seeding import kept_random_state, seed_modules
 from gan_registry.training.updates import update_discriminator, update_generator
 
 
@@ -64,6 +67,7 @@ def train(
     plugins = plugins or PluginManager()
     if options is None:
         options = plugins.options.resolve(config.PLUGINS)
+    folder = None if folder is None else Path(folder)
     run = Run(config, plugins, options, folder, config_name=name)
     state = _prepare_folder(run)
     run.hooks.build(run)
@@ -75,10 +79,17 @@ def train(
     if folder is not None and run.rank == 0:
         run_folder.write_config(folder, name, config, options)
     try:
-        run.hooks.train_start(run)
-        _loop(run, Outputs.open(run, quiet))
+        with kept_random_state(run.device):
+            run.hooks.train_start(run)
+            _loop(run, Outputs.open(run, quiet))
+    except BaseException:
+        # Plugins may still write what they have; what they run into then is not the news.
+        with contextlib.suppress(Exception):
+            run.hooks.train_end(run)
+        raise
     finally:
-        run.hooks.train_end(run)
+        run.stream.close()
+    run.hooks.train_end(run)
     return run
 
 
@@ -91,13 +102,14 @@ def open_run(
         folder: The run folder.
         plugins: The plugins; the installed ones by default.
         step: The checkpoint to open; the newest by default.
-        device: Another device than the run was trained on.
+        device: Where to open it; chosen by what the machine offers by default.
 
     Raises:
         UserError: There is no such run or checkpoint, or its data has changed.
     """
     plugins = plugins or PluginManager()
     name, config, options = run_folder.read_folder(folder, plugins)
+    resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
     steps = checkpoint_steps(folder)
     if not steps:
@@ -120,12 +132,14 @@ def _prepare_folder(run: Run) -> dict[str, Any] | None:
         return None
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file; choose a folder.")
-    if (folder / run_folder.CONFIG_FILE).exists():
+    if (folder / CONFIG_FILE).exists():
         run_folder.check_same_run(folder, run.config, run.options, run.plugins)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not all(map(is_temporary, folder.iterdir())):
         raise UserError(
             f"--out {folder} is not empty and holds no run; choose an empty or a new folder."
         )
+    if run.rank == 0:
+        remove_temporaries(folder)  # a process that was killed could not
     steps = checkpoint_steps(folder)
     if not steps:
         return None
@@ -177,9 +191,14 @@ class Outputs:
 def _loop(run: Run, outputs: Outputs) -> None:
     settings, timing = run.config.RUN, run.config.OPTIMIZATION
     started, first_step, seconds_before = time.monotonic(), run.step, run.seconds
-    if first_step:
-        outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
     try:
+        if run.step == run.total_steps or run.stopped is not None:
+            reason = "" if run.stopped is None else f" (it was stopped: {run.stopped})"
+            outputs.terminal.say(
+                f"this run is complete after {run.step} steps{reason}; more --steps continue it"
+            )
+        elif first_step:
+            outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
         while run.step < run.total_steps and run.stopped is None:
             seed_modules(run.seed, run.rank, run.step)
             run.new_step()
@@ -214,9 +233,10 @@ def _loop(run: Run, outputs: Outputs) -> None:
             if outputs.grids is not None and outputs.grids.due(run.step, last):
                 outputs.grids.draw(run)
             if last or (settings.save_freq and run.step % settings.save_freq == 0):
+                finite_or_fail(run.noted(), run.step)  # never kept to continue from
                 run.seconds = seconds_before + time.monotonic() - started
                 save_checkpoint(run, settings.keep_checkpoints)
-        if run.stopped is not None:
+        if run.stopped is not None and run.step > first_step:
             outputs.terminal.say(f"stopped at step {run.step}: {run.stopped}")
         elif run.step > first_step:
             outputs.terminal.say(

@@ -31,6 +31,7 @@ def update_discriminator(run: Run, number: int) -> None:
     optimizer = run.optimizers["discriminator"]
     optimizer.zero_grad(set_to_none=True)
     batches = []
+    total: Tensor | float = 0.0
     for z in _latents(run, "discriminator", number):
         real = run.stream.next()
         with torch.no_grad():
@@ -39,7 +40,7 @@ def update_discriminator(run: Run, number: int) -> None:
         fake_out = run.discriminator(fake.x, fake.y)
         real_terms = run.loss.real_terms(real_out, real.y)
         fake_terms = run.loss.fake_terms(fake_out, fake.y)
-        _check_terms(run, real_terms, fake_terms, len(real.x))
+        _check_terms(run, real_terms, fake_terms, size=len(real.x))
         if shows_logits or takes_weights:
             with torch.no_grad():
                 real_logits = run.loss.log_density_ratio(real_out, real.y).float()
@@ -60,11 +61,13 @@ def update_discriminator(run: Run, number: int) -> None:
             penalty = hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
             if penalty is not None:
                 loss = loss + penalty
-        (loss / settings.acml_steps).backward()
+        loss = loss / settings.acml_steps
+        torch.autograd.backward(loss)
+        total = total + loss.detach()
         batches.append(MicroBatch(real, fake, _detached(real_out), _detached(fake_out)))
     run.average_gradients(run.discriminator)
     optimizer.step()
-    run.log({"loss/discriminator": loss.detach()})
+    run.log({"loss/discriminator": total})
     if hooks.implements("gan_discriminator_updated"):
         hooks.discriminator_updated(run, batches)
 
@@ -82,6 +85,7 @@ def update_generator(run: Run, number: int) -> None:
     takes_penalty = hooks.implements("gan_generator_penalty")
     optimizer = run.optimizers["generator"]
     optimizer.zero_grad(set_to_none=True)
+    total: Tensor | float = 0.0
     # D is only looked through here: without this its own gradients would be computed in vain.
     trainable = [p for p in run.discriminator.parameters() if p.requires_grad]
     for parameter in trainable:
@@ -91,6 +95,7 @@ def update_generator(run: Run, number: int) -> None:
             fake = Fake(run.generator(z), z)
             fake_out = run.discriminator(fake.x, fake.y)
             terms = run.loss.generator_terms(fake_out, fake.y)
+            _check_terms(run, terms, size=len(fake.x))
             if takes_weights:
                 with torch.no_grad():
                     logits = run.loss.log_density_ratio(fake_out, fake.y).float()
@@ -103,13 +108,15 @@ def update_generator(run: Run, number: int) -> None:
                 penalty = hooks.generator_penalty(run, fake, fake_out)
                 if penalty is not None:
                     loss = loss + penalty
-            (loss / settings.acml_steps).backward()
+            loss = loss / settings.acml_steps
+            torch.autograd.backward(loss)
+            total = total + loss.detach()
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
     run.average_gradients(run.generator)
     optimizer.step()
-    run.log({"loss/generator": loss.detach()})
+    run.log({"loss/generator": total})
 
 
 def _latents(run: Run, network: str, number: int) -> list[Tensor]:
@@ -119,16 +126,18 @@ def _latents(run: Run, network: str, number: int) -> list[Tensor]:
     """
     settings = run.config.OPTIMIZATION
     z = run.latents(settings.batch_size * settings.acml_steps, network, run.step, number)
-    return [piece[run.rank :: run.world_size] for piece in z.split(settings.batch_size)]
+    pieces = torch.split(z, settings.batch_size)
+    return [piece[run.rank :: run.world_size] for piece in pieces]
 
 
 def _weighted(terms: Tensor, weights: Tensor | None) -> Tensor:
     return terms if weights is None else terms * weights.to(terms.dtype)
 
 
-def _check_terms(run: Run, real_terms: Tensor, fake_terms: Tensor, size: int) -> None:
-    for terms in (real_terms, fake_terms):
-        if terms.ndim != 1:
+def _check_terms(run: Run, *groups: Tensor, size: int) -> None:
+    for terms in groups:
+        # At most: a discriminator that packs samples has one output for several.
+        if terms.ndim != 1 or len(terms) > size:
             raise PluginError(
                 f"The loss {run.config.LOSS.adv_loss!r} returned terms of shape "
                 f"{tuple(terms.shape)} for a batch of {size}; it must return one term a sample."

@@ -1,0 +1,1 @@
+"""Measurements: `benchmarks.speed` against peers, `benchmarks.claims` of the papers."""

@@ -1,0 +1,1 @@
+"""What the papers claim, measured at a size that a CPU can do."""

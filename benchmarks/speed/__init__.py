@@ -1,0 +1,13 @@
+"""Speed and memory as ratios within one run: `python -m benchmarks.speed`."""
+
+from __future__ import annotations
+
+BENCHMARKS = {
+    "epoch_indices": "benchmarks.speed.epoch_indices",
+    "sweeps": "benchmarks.speed.sweeps",
+    "training_overhead": "benchmarks.speed.training_overhead",
+    "phase2_step": "benchmarks.speed.phase2_step",
+    "drs": "benchmarks.speed.drs",
+    "hooks": "benchmarks.speed.hooks",
+}
+"""Name → module; each has a function `run(settings) -> list[Row]`."""

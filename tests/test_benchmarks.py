@@ -1,0 +1,63 @@
+"""The benchmarks run and say what they found; how fast anything is, is no matter of tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are part of a checkout only"
+)
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.speed", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_prints_a_table_and_writes_json(tmp_path):
+    path = tmp_path / "speed.json"
+    done = benchmarks(
+        "--quick", "--threads", "1", "--only", "epoch_indices,hooks", "--json", str(path)
+    )
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == ["benchmark", "what", "ours", "theirs", "unit", "ratio", "aim", "met"]
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = content["rows"]
+    assert {row["benchmark"] for row in rows} == {"epoch_indices", "hooks"}
+    for row in rows:
+        assert any(line.startswith(row["benchmark"]) and row["name"] in line for line in lines)
+        assert row["ours"] > 0
+        if row["theirs"] is not None:
+            assert row["theirs"] > 0
+            assert row["ratio"] > 0
+        assert row["met"] is None  # of tiny sizes, nothing is claimed
+    assert content["settings"] == {"quick": True, "repeats": None, "threads": 1}
+    assert content["machine"]["torch_threads"] == 1
+    assert content["machine"]["versions"]["torch"]
+    # Nothing that tells whose machine it was.
+    for private in (str(ROOT), str(Path.home()), str(tmp_path)):
+        assert private not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--only", "nonsense"), ("--only", ""), ("--threads", "0"), ("--repeats", "0")]
+)
+def test_refuses_what_it_cannot_measure(arguments):
+    done = benchmarks(*arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+    assert "Traceback" not in done.stderr

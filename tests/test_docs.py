@@ -1,0 +1,466 @@
+"""The documentation is true: it runs, its links resolve, its tables are those of the code.
+
+Fenced blocks of README.md and docs/*.md:
+
+- `python` is executed, the blocks of a page in order and in one namespace, in a temporary folder.
+- `bash` is executed line by line. A `gan-registry` or `diagan` command must be accepted as written
+  (it is parsed by the command's own parser); then it runs in this process, in the same temporary
+  folder for all pages, with `SHORT` appended to `train`: of a flag given twice the last one counts.
+  `pip install` and `pytest` are compared with setup.cfg and .ci/run.
+- `yaml` must be valid configurations (options of plugins that the page defines are not checked).
+- `text`, `toml`, `mermaid` and `bibtex` are read only.
+
+`python tests/test_docs.py` writes the generated part of docs/configs.md anew.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import configparser
+import inspect
+import os
+import re
+import shlex
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
+SHORT = "--steps 24 --num-eval 200 --quiet"
+SHORT_DIA = "--dia-record-every 4"
+RUN = "runs/colored_digits-dia-seed0"
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = None
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if start is None:
+            start = number
+        else:
+            found.append(Block(lines[start][3:], "\n".join(lines[start + 1 : number]), start + 2))
+            start = None
+    assert start is None, f"{page.name}:{start} opens a block that is not closed"
+    return found
+
+
+def commands(block: Block) -> list[str]:
+    """The commands of a bash block: comments and empty lines left out, `a && b` taken apart."""
+    lines = [line.strip() for line in block.text.splitlines()]
+    return [
+        part.strip()
+        for line in lines
+        if line and not line.startswith("#")
+        for part in line.split("&&")
+    ]
+
+
+# ------------------------------------------------------------------ blocks run
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all pages' commands run, with the README's main job done."""
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_command(MAIN_JOB, patch)
+    return folder
+
+
+def run_command(command: str, patch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(command)
+    while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        name, _, value = words.pop(0).partition("=")
+        patch.setenv(name, value)
+    program, *arguments = words
+    if program == "diagan":
+        from diagan_plugin import cli
+
+        assert cli.build_parser().parse_args(arguments).handler
+        assert cli.main(arguments) == 0, command
+        return
+    assert program == "gan-registry", f"this test does not know how to run {command!r}"
+    from gan_registry.cli.main import build_parser, main
+    from gan_registry.plugins import PluginManager
+
+    assert build_parser(PluginManager()).parse_args(arguments).handler
+    if arguments[0] == "train":
+        arguments += shlex.split(SHORT)
+        if os.environ.get("GAN_REGISTRY_DISABLE") != "dia":
+            arguments += shlex.split(SHORT_DIA)
+    if arguments[0] == "evaluate":
+        arguments += ["--num", "200"]
+    assert main(arguments) == 0, command
+
+
+@each_page
+def test_blocks_run(page: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    module = types.ModuleType(f"page_{page.stem.replace('-', '_').lower()}")
+    for block in blocks(page):
+        where = f"{page.name}:{block.line}"
+        if block.language == "python":
+            flags = __future__.annotations.compiler_flag  # as at the head of every module
+            padded = "\n" * (block.line - 1) + block.text
+            exec(compile(padded, where, "exec", flags, dont_inherit=True), module.__dict__)
+        elif block.language == "bash":
+            for command in commands(block):
+                if not command.startswith(("pip ", "pytest")):
+                    with pytest.MonkeyPatch.context() as patch:
+                        run_command(command, patch)
+        elif block.language == "yaml":
+            check_config(block.text, where)
+        else:
+            assert block.language in {"text", "toml", "mermaid", "bibtex"}, where
+    if page.name == "hooks.md":
+        check_hook_examples(module)
+
+
+def check_config(text: str, where: str) -> None:
+    from gan_registry.config.load import validate_config
+    from gan_registry.plugins import PluginManager
+
+    config = validate_config(yaml.safe_load(text), where)
+    plugins = PluginManager()
+    assert config.DATA.name in plugins.catalogs.datasets
+    assert config.MODEL.backbone in plugins.catalogs.backbones
+    assert config.LOSS.adv_loss in plugins.catalogs.losses
+    known = {name: v for name, v in config.PLUGINS.items() if name in plugins.options.plugins()}
+    plugins.options.resolve(known, where=where)
+
+
+def test_readme_commands_are_those_of_ci_and_setup() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = setup["options.extras_require"]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert f"pip install . && {MAIN_JOB}\n" in readme
+    assert "pip install '.[test]' && pytest\n" in readme
+    assert "pip install '.[test]' && pytest" in ci
+    assert MAIN_JOB in re.sub(r"\s*\\\n\s*", " ", ci)
+    for page in PAGES:
+        for extra in re.findall(r"pip install '[\w.-]*\[(\w+)\]'", page.read_text("utf-8")):
+            assert extra in extras, f"{page.name}: there is no extra {extra!r}"
+        for block in blocks(page):
+            if block.language == "bash":
+                for command in commands(block):
+                    if command.startswith(("pip", "pytest")):
+                        assert command in {"pip install .", "pip install '.[test]'", "pytest"}
+
+
+def test_readme_shows_every_subcommand() -> None:
+    from gan_registry.cli.main import build_parser
+    from gan_registry.plugins import PluginManager
+
+    parser = build_parser(PluginManager(load_entry_points=False))
+    (subparsers,) = [action for action in parser._actions if action.nargs == "A..."]
+    assert subparsers.choices
+    shown = {c.split()[1] for b in blocks(PAGES[0]) for c in commands(b) if c.startswith("gan-")}
+    assert shown == set(subparsers.choices)
+
+
+# ------------------------------------------------------------------ hooks
+
+
+def hooks() -> dict[str, Any]:
+    from gan_registry import hookspecs
+
+    return {name: spec for name, spec in vars(hookspecs).items() if name.startswith("gan_")}
+
+
+def documented_signatures() -> dict[str, ast.FunctionDef]:
+    """Hook → its signature in docs/hooks.md: a `python` block with `...` for a body."""
+    found = {}
+    for block in blocks(ROOT / "docs" / "hooks.md"):
+        if block.language != "python":
+            continue
+        for node in ast.parse(block.text).body:
+            if isinstance(node, ast.FunctionDef) and ast.unparse(node.body[0]) == "...":
+                found[node.name] = node
+    return found
+
+
+def written(annotation: str) -> str:
+    return ast.unparse(ast.parse(annotation, mode="eval"))
+
+
+@pytest.mark.parametrize("name", sorted(hooks()))
+def test_hook_is_documented_with_its_exact_signature(name: str) -> None:
+    signature = inspect.signature(hooks()[name])
+    node = documented_signatures()[name]
+    assert node.returns is not None
+    assert ast.unparse(node.returns) == written(signature.return_annotation)
+    documented = [(a.arg, ast.unparse(a.annotation)) for a in node.args.args if a.annotation]
+    assert documented == [(p.name, written(p.annotation)) for p in signature.parameters.values()]
+
+
+def test_hooks_page_names_no_hook_that_does_not_exist() -> None:
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    known = set(hooks())
+    assert set(documented_signatures()) == known
+    assert set(re.findall(r"^### (\w+)$", text, re.MULTILINE)) == known
+    assert set(re.findall(r"\| \[`(gan_\w+)`\]", text)) == known
+    for page in PAGES:
+        mentioned = set(re.findall(r"\bgan_(?!registry\b)[a-z_]*[a-z]\b", page.read_text("utf-8")))
+        assert mentioned - {"gan_topk"} <= known, page.name
+
+
+def test_hooks_page_tells_historic_hooks() -> None:
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    for name, spec in hooks().items():
+        kind = re.search(rf"\| \[`{name}`\]\(#{name}\) \| (\w+) \|", text)
+        assert kind is not None, name
+        assert (kind.group(1) == "historic") == bool(spec.gan_registry_spec["historic"]), name
+        section = text.split(f"### {name}\n")[1].split("\n### ")[0]
+        assert f"*{kind.group(1).capitalize()}" in section, name
+
+
+def check_hook_examples(page: types.ModuleType) -> None:
+    """Trains with the plugin that the examples of docs/hooks.md make up, and evaluates it."""
+    from gan_registry.config.load import load_config
+    from gan_registry.evaluation.evaluate import evaluate
+    from gan_registry.evaluation.results import read_result
+    from gan_registry.plugins import PluginManager
+    from gan_registry.report.write import write_report
+    from gan_registry.training.plan import describe_plan
+    from gan_registry.training.trainer import open_run, train
+
+    assert {name for name in vars(page) if name.startswith("gan_")} - {"gan_registry"} == set(
+        hooks()
+    )
+    plugins = PluginManager(load_entry_points=False)
+    plugins.register(page, "demo")
+    settings = ["OPTIMIZATION.total_steps=4", "LOSS.adv_loss=demo_logistic", "RUN.num_eval=50"]
+    config = load_config("gaussian", settings)
+    config.PLUGINS = {"demo": {"std": 0.2}}
+    options = plugins.options.resolve(config.PLUGINS)
+    folder = Path("hooks-page")
+    assert "demo: noise" in describe_plan(config, plugins, options, "gaussian", folder)
+    evaluate(train(config, folder, plugins, quiet=True))
+    result = read_result(folder)
+    assert result["metrics"]["mean_gap"] > 0
+    assert result["demo"]["samples_seen"] == 4 * config.OPTIMIZATION.batch_size
+    assert (folder / "demo.txt").read_text() == "256 samples seen\n"
+    vars(page)["seen"].clear()
+    run = open_run(folder, plugins)
+    assert "256 samples." in write_report(run).read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ tables
+
+
+def test_dia_options_are_documented() -> None:
+    from diagan_plugin.options import NAME, DiaOptions
+    from gan_registry.plugins import PluginManager
+
+    flags = {o.name: o.flag for o in PluginManager().options if o.plugin == NAME}
+    text = (ROOT / "docs" / "dia.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(--[\w-]+)` \| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE)
+    assert [(flag, name) for flag, name, _ in rows] == [
+        (flags[field.name], field.name) for field in fields(DiaOptions)
+    ]
+    for _, name, shown in rows:
+        default = getattr(DiaOptions(), name)
+        written_default = (
+            {False: "false"}.get(default, str(default)) if name == "diagnose" else default
+        )
+        assert shown == ("once" if name == "refresh" else str(written_default)), name
+
+
+def test_run_folder_page_describes_a_run(workspace: Path) -> None:
+    import json
+
+    from safetensors import safe_open
+
+    text = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    run = workspace / RUN
+    for path in run.rglob("*"):
+        if path.is_file() and path.parent.name != "tensorboard":
+            name = re.sub(r"\d{8}", "NNNNNNNN", path.relative_to(run).as_posix())
+            assert f"| `{name}` |" in text, name
+    results, tensors = text.split("## result.json")[1].split("## diagnosis.safetensors")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    keys = {*result, *result["metrics"], *result["metrics_drs"], *result["weights"]}
+    keys |= {key for group in result["groups"].values() for key in group}
+    for key in keys:
+        assert f"`{key.replace('generated_drs', 'generated_NAME')}`" in results, key
+    with safe_open(run / "diagnosis.safetensors", "numpy") as file:
+        for name in file.keys():  # noqa: SIM118
+            tensor = file.get_tensor(name)
+            row = re.search(rf"^\| `{name}` \| (\w+) \[(.*?)\]", tensors, re.MULTILINE)
+            assert row is not None, name
+            assert row.group(1) == str(tensor.dtype)
+            assert row.group(2).count(",") + 1 == tensor.ndim
+        for name in file.metadata():
+            assert f"`{name}`" in tensors, name
+    metrics = json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    for name in metrics:
+        if not name.startswith(("weights/", "loss/auxiliary")):
+            assert f"`{name}`" in text, name
+
+
+def test_architecture_page_names_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = next(b for b in blocks(ROOT / "docs" / "architecture.md") if b.language == "text").text
+    folder = ROOT
+    for line in tree.splitlines():
+        entry = re.match(r"(\w[\w/]*/)  ", line)
+        if entry:
+            folder = ROOT / entry.group(1)
+            continue
+        for name in re.findall(r"(?:^|(?<=[ (]))\w+(?:/|\.py)(?=$|[\s,)])", line):
+            places = [folder / name, folder / "training" / name]
+            assert any(place.exists() for place in places), f"{name} of {folder}"
+    assert "registry/gan_registry" in text
+
+
+# ------------------------------------------------------------------ configs.md
+
+BEGIN, END = "<!-- begin generated: python tests/test_docs.py -->", "<!-- end generated -->"
+
+
+def kind_of(annotation: Any, metadata: list[Any]) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if isinstance(annotation, types.UnionType):
+        return " or ".join(
+            "null" if part is type(None) else kind_of(part, []) for part in get_args(annotation)
+        )
+    if get_origin(annotation) is dict:
+        return "mapping"
+    name = {int: "whole number", float: "number", bool: "true, false", str: "text"}[annotation]
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(item, key):g}"
+        for item in flat(metadata)
+        for key, sign in signs.items()
+        if getattr(item, key, None) is not None
+    ]
+    return ", ".join([name, *bounds])
+
+
+def flat(metadata: list[Any]) -> Iterator[Any]:
+    for item in metadata:
+        inner = getattr(item, "metadata", None)  # a Field inside an Annotated
+        yield from flat(inner) if inner else [item]
+
+
+def config_tables() -> str:
+    """The sections and keys as Markdown, from the schema."""
+    from gan_registry.config.schema import Config
+    from gan_registry.config.settings import FREE_KEYS
+
+    parts = []
+    for section, field in Config.model_fields.items():
+        model: Any = field.annotation
+        if not hasattr(model, "model_fields"):
+            continue
+        lead = inspect.cleandoc(model.__doc__).splitlines()[0]
+        parts += [f"### {section}", "", lead, ""]
+        parts += ["| key | value | default | |", "| --- | --- | --- | --- |"]
+        for key, entry in model.model_fields.items():
+            default = entry.get_default(call_default_factory=True)
+            shown = yaml.safe_dump(default, default_flow_style=True).splitlines()[0]
+            note = entry.description or ""
+            if f"{section}.{key}" in FREE_KEYS:
+                note = f"{note}; may change on resuming".removeprefix("; ")
+            value = kind_of(entry.annotation, list(entry.metadata))
+            parts.append(f"| `{key}` | {value} | `{shown}` | {note} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def with_tables(text: str) -> str:
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{config_tables()}\n{END}{after}"
+
+
+def test_configs_page_is_current() -> None:
+    text = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    assert text == with_tables(text), "run: python tests/test_docs.py"
+
+
+def test_configs_page_lists_every_dataset_option() -> None:
+    from gan_registry.datasets import colored_mnist, coloring, gaussian, mixtures
+
+    text = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    models: dict[str, Any] = {
+        "colored_digits": coloring.ColoringOptions,
+        "colored_mnist": colored_mnist.ColoredMNISTOptions,
+        "gmm25": mixtures.GMM25Options,
+        "gaussian": gaussian.GaussianOptions,
+    }
+    from gan_registry.datasets import BUILTIN
+
+    assert models.keys() == BUILTIN.keys()
+    for name, model in models.items():
+        row = re.search(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
+        assert row is not None
+        own = set(model.model_fields)
+        if name == "colored_mnist":  # "as above, and …"
+            own -= set(coloring.ColoringOptions.model_fields)
+        for option in own:
+            default = model.model_fields[option].default
+            shown = {(): "none", None: "all", "train": "`train`"}.get(default, str(default))
+            assert f"`{option}` ({shown})" in row.group(), option
+
+
+# ------------------------------------------------------------------ pages
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page if not name else page.parent / name
+        assert path.exists(), f"{page.name} refers to {target}"
+        if anchor:
+            assert anchor in anchors(path), f"{page.name} refers to {target}"
+
+
+@each_page
+def test_page_names_no_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w.])/(home|work|tmp|root|Users|opt|mnt|data)/", text)
+    assert not re.search(r"\bTODO\b|\bTBD\b|\bFIXME\b", text)
+    assert (
+        max(len(line) for line in text.splitlines() if not line.startswith(("|", "!", " "))) <= 130
+    )
+
+
+if __name__ == "__main__":
+    target = ROOT / "docs" / "configs.md"
+    target.write_text(with_tables(target.read_text(encoding="utf-8")), encoding="utf-8")
