@@ -56,7 +56,9 @@ class DiaDriver:
         self.logit_mode = (
             None if discriminator is None else resolve_logit_mode(options.logits, discriminator)
         )
-        self.tracker = LDRTracker(len(run.dataset), options.window, device=run.device)
+        # Statistics are float64, which MPS does not have.
+        device = torch.device("cpu") if run.device.type == "mps" else run.device
+        self.tracker = LDRTracker(len(run.dataset), options.window, device=device)
         self.phase = 1
         self.score: NDArray[np.float64] | None = None
         self.probabilities: NDArray[np.float64] | None = None
@@ -149,9 +151,14 @@ class DiaDriver:
         self.history.append(self._sweep(run, self.history_indices))
         self.history_steps.append(run.step)
 
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns LDRM and LDRV of every sample, each [N]."""
+        mean, variance = self.tracker.statistics()
+        return mean.cpu().numpy(), variance.cpu().numpy()
+
     def _score(self, run: Run) -> None:
         options = self.options
-        mean, variance = (moment.cpu().numpy() for moment in self.tracker.statistics())
+        mean, variance = self._moments()
         self.score = discrepancy_score(mean, variance, options.k)
         self.probabilities = sampling_probabilities(
             self.score, options.min_clip, options.max_ratio, options.clip
@@ -209,7 +216,8 @@ class DiaDriver:
         assert self.probabilities is not None
         strength = self.schedule.strength(step)
         weights = strength * self.probabilities + (1 - strength) / len(self.probabilities)
-        return weights / weights.sum()
+        weights /= weights.sum()
+        return weights
 
     def _set_weights(self, run: Run) -> None:
         weights = self._weights(run.step)
@@ -222,7 +230,7 @@ class DiaDriver:
         count = self.tracker.count.cpu().numpy()
         if not count.any():
             return None
-        mean, variance = (moment.cpu().numpy() for moment in self.tracker.statistics())
+        mean, variance = self._moments()
         score, probabilities = self.score, self.probabilities
         if score is None or probabilities is None:  # a run that only diagnoses
             options = self.options

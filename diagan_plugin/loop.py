@@ -104,6 +104,7 @@ class LoopRun:
         self.loss = loss
         self.total_steps = total_steps
         self.batch_size = batch_size
+        self.samples_per_step = batch_size
         self.seed = seed
         self.device = device
         self.rank = rank

@@ -73,9 +73,12 @@ class DiaPlugin:
         options = DiaOptions.from_mapping(run.options[NAME])
         if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
             raise UserError(
-                "--dia-aux importance needs a discriminator without batch norm: the statistics of a "
-                "weighted batch cannot be undone by weights on the loss. Use --dia-aux uniform."
+                "--dia-aux importance needs a discriminator without batch norm: weights on the "
+                "loss cannot undo the statistics of a weighted batch. Use --dia-aux uniform."
             )
+        check_visits(
+            options, run.samples_per_step, len(run.dataset), run.total_steps, is_weighted(run)
+        )
         if not run.loss.is_density_ratio:
             _LOG.warning(
                 "The loss %r has no density ratio: D's raw output is recorded as a surrogate, as "
@@ -142,7 +145,9 @@ class DiaPlugin:
         if not is_active(run):
             return None
         options = DiaOptions.from_mapping(run.options[NAME])
-        return plan(options, run.total_steps, is_weighted(run), len(run.dataset), run.batch_size)
+        return plan(
+            options, run.total_steps, is_weighted(run), len(run.dataset), run.samples_per_step
+        )
 
     @hookimpl
     def gan_report(self, run: Run, report: Report) -> None:
@@ -196,8 +201,30 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
         )
 
 
+def check_visits(
+    options: DiaOptions, samples_per_step: int, num_samples: int, total_steps: int, weighted: bool
+) -> None:
+    """Refuses a recording that does not come by each sample twice.
+
+    Raises:
+        UserError: Most samples would have no variance.
+    """
+    schedule = Schedule(options, total_steps, weighted)
+    if options.record == "stream":
+        visits = schedule.phase1_end * samples_per_step / num_samples
+        remedy = f"train for at least {-(-2 * num_samples // samples_per_step)} steps in phase 1"
+    else:
+        visits = len(schedule.record_steps) * options.record_fraction
+        remedy = "raise --dia-record-fraction, or lower --dia-record-every"
+    if visits < 2:
+        raise UserError(
+            f"Each sample would be recorded {visits:.2g} times in phase 1, and a variance takes 2: "
+            f"{remedy}."
+        )
+
+
 def plan(
-    options: DiaOptions, total_steps: int, weighted: bool, num_samples: int, batch_size: int
+    options: DiaOptions, total_steps: int, weighted: bool, num_samples: int, samples_per_step: int
 ) -> dict[str, Any]:
     """Describes the schedule for `--dry-run`."""
     schedule = Schedule(options, total_steps, weighted)
@@ -210,8 +237,8 @@ def plan(
         short = "" if len(records) == options.window else f" (of a window of {options.window})"
         swept = round(options.record_fraction * num_samples)
         rows["records"] = (
-            f"{len(records)} sweeps of {swept} samples{short}, each {options.record_every} steps from "
-            f"{records.start} to {records[-1]}"
+            f"{len(records)} sweeps of {swept} samples{short}, each {options.record_every} steps "
+            f"from {records.start} to {records[-1]}"
         )
         extra += len(records) * swept
     else:
@@ -221,5 +248,5 @@ def plan(
         rows["phase 2"] = f"steps {end + 1}–{total_steps}, drawn by score (k = {options.k:g})"
         if options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
-            extra += (total_steps - end) // options.aux_every * 6 * batch_size
+            extra += (total_steps - end) // options.aux_every * 6 * samples_per_step
     return {**rows, "discriminator_samples": extra}

@@ -79,8 +79,8 @@ class Schedule:
 
     @property
     def history_every(self) -> int:
-        """Steps between two records of the heat map."""
-        return -(-self.total_steps // HISTORY_RECORDS)
+        """Steps between two records of the heat map, the first of which is at step 0."""
+        return -(-self.total_steps // (HISTORY_RECORDS - 1))
 
     def history_at(self, step: int) -> bool:
         """Whether the subset for the heat map is swept after this step."""

@@ -89,13 +89,13 @@ def test_too_few_records_name_an_interval_that_works():
 
 
 def test_plan_counts_the_extra_samples():
-    rows = plan(DiaOptions(), 50_000, True, 50_000, 64)
-    history, sweeps = 101 * 2000, 50 * 50_000
-    assert rows["discriminator_samples"] == history + sweeps + 10_000 * 6 * 64
+    rows = plan(DiaOptions(), 50_000, True, 50_000, 5 * 64)
+    history, sweeps = 99 * 2000, 50 * 50_000
+    assert rows["discriminator_samples"] == history + sweeps + 10_000 * 6 * 5 * 64
     assert rows["records"] == "50 sweeps of 50000 samples, each 100 steps from 35100 to 40000"
     assert "40001–50000" in rows["phase 2"]
     only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
-    assert only["discriminator_samples"] == 101 * 100
+    assert only["discriminator_samples"] == (1 + 1000 // 11) * 100
     assert "phase 2" not in only
     short = plan(DiaOptions(record_every=10), 100, True, 100, 64)
     assert "of a window of 50" in short["records"]

@@ -127,7 +127,7 @@ def test_sweep_statistics_equal_recorded_logits():
     "extra",
     [
         [],
-        ["PLUGINS.dia.record=stream"],
+        ["PLUGINS.dia.record=stream", "DATA.options={num_samples: 250}"],
         ["PLUGINS.dia.refresh=3", "PLUGINS.dia.ramp=6"],
         ["PLUGINS.dia.aux=importance", "PLUGINS.dia.aux_every=2", "PLUGINS.dia.ramp=6"],
     ],
@@ -228,6 +228,27 @@ def test_hinge_loss_is_told_apart_once(caplog):
     with caplog.at_level("WARNING"):
         run_tiny(None, "LOSS.adv_loss=hinge", "PLUGINS.dia.diagnose=true")
     assert sum("surrogate" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("PLUGINS.dia.record=stream", "at least 40 steps in phase 1"),
+        ("PLUGINS.dia.record_fraction=0.1", "--dia-record-fraction"),
+    ],
+)
+def test_recording_that_sees_samples_less_than_twice_is_refused(setting, remedy):
+    with pytest.raises(UserError, match="a variance takes 2") as caught:
+        run_tiny(None, "RUN.sampler=dia", setting)
+    assert remedy in str(caught.value)
+
+
+def test_sweeps_of_a_share_of_the_samples(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia", "PLUGINS.dia.record_fraction=0.5")
+    count = driver(run).diagnosis(run).count
+    assert count.sum() == 5 * 250
+    assert 0 <= count.min() < count.max() <= 5
+    assert np.isfinite(driver(run).probabilities).all()
 
 
 def test_importance_with_batch_norm_is_refused_in_one_line():

@@ -96,6 +96,9 @@ class RunSettings(Section):
     samples: str = Field(default="plain", description="ours: catalog `postprocessors`")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="ours")
     num_workers: Annotated[Integer, Field(ge=0)] = 0
+    cpu_threads: Annotated[Integer, Field(ge=0)] = Field(
+        default=0, description="ours: threads of torch on a CPU; 0: torch's own choice"
+    )
     print_freq: Count = Field(default=100, description="steps between two log lines")
     sample_freq: Annotated[Integer, Field(ge=0)] = Field(
         default=0, description="ours: steps between two sample grids; 0: ten in all"

@@ -14,6 +14,7 @@ FREE_KEYS = frozenset(
         "DATA.path",
         "RUN.device",
         "RUN.num_workers",
+        "RUN.cpu_threads",
         "RUN.print_freq",
         "RUN.sample_freq",
         "RUN.save_freq",

@@ -86,6 +86,8 @@ class Run:
         self.folder = folder
         self.group = group or Group.current()
         self.device = resolve_device(config.RUN.device)
+        if config.RUN.cpu_threads:
+            torch.set_num_threads(config.RUN.cpu_threads)
         self.seed = config.RUN.seed
         self.step = 0
         self.first_step = 0
@@ -196,7 +198,7 @@ class Run:
             float32 [B], by the loss's `log_density_ratio`.
         """
         network = self.discriminator if discriminator is None else discriminator
-        return self.loss.log_density_ratio(network(x, y), y)
+        return self.loss.log_density_ratio(network(x, y), y).float()
 
     def build(self, kind: str, **overrides: Any) -> nn.Module:
         """Builds a fresh network from the backbone's catalog entry.

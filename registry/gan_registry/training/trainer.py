@@ -200,7 +200,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
         elif first_step:
             outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
         while run.step < run.total_steps and run.stopped is None:
-            seed_modules(run.seed, run.rank, run.step)
+            seed_modules(run.seed, run.rank, run.step, run.device)
             run.new_step()
             run.generator.train()
             run.discriminator.train()
