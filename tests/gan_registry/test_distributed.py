@@ -1,46 +1,18 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import in_processes
 from small_runs import fit, points_config, state_of
-from torch import distributed
 
+from gan_registry.errors import UserError
 from gan_registry.training.distributed import Group
+from gan_registry.training.launch import process_group
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-def in_two_processes(work, folder: Path) -> list:
-    """Runs `work(rank)` in two processes joined by gloo; returns what they returned."""
-    children = []
-    for rank in range(2):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                distributed.init_process_group(
-                    "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
-                )
-                torch.save(work(rank), folder / f"{rank}.pt")
-                distributed.destroy_process_group()
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
-    deadline = time.monotonic() + 120
-    for child in children:
-        while (done := os.waitpid(child, os.WNOHANG))[0] == 0:
-            if time.monotonic() > deadline:
-                for left in children:
-                    os.kill(left, 9)
-                pytest.fail("the processes wait for each other")
-            time.sleep(0.02)
-        assert os.waitstatus_to_exitcode(done[1]) == 0
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path):
@@ -52,7 +24,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path):
         assert (run.rank, run.world_size) == (rank, 2)
         return state_of(run)
 
-    first, second = in_two_processes(work, tmp_path)
+    first, second = in_processes(work, tmp_path)
     for name, expected in state_of(alone).items():
         assert torch.equal(first[name], second[name]), name
         if "exp_avg" not in name:
@@ -66,9 +38,65 @@ def test_sums_and_gathers_over_two_processes(tmp_path: Path):
         group = Group.current()
         return group.sum(torch.tensor([rank + 1.0])), group.gather(batch[rank::2])
 
-    for total, gathered in in_two_processes(work, tmp_path):
+    for total, gathered in in_processes(work, tmp_path):
         assert total.item() == 3.0
         assert torch.equal(gathered, batch), "in the order of the whole batch"
+
+
+def test_means_and_buffers_over_two_processes(tmp_path: Path):
+    def work(rank: int) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        group = Group.current()
+        network = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(2))
+        network[0].running_mean.fill_(rank + 1.0)
+        network[1].num_batches_tracked.fill_(7 * (rank + 1))
+        group.share_buffers(network)
+        return group.mean({"a": float(rank), "b": 1.0}), network.state_dict()
+
+    for means, state in in_processes(work, tmp_path):
+        assert means == {"a": 0.5, "b": 1.0}
+        assert state["0.running_mean"].tolist() == [1.0] * 3
+        assert state["1.num_batches_tracked"] == 7
+
+
+def test_a_process_that_dies_is_named_by_the_other(tmp_path: Path):
+    def work(rank: int) -> str:
+        with pytest.raises(UserError) as caught, process_group("cpu"):
+            group = Group.current()
+            group.sum(torch.ones(1))
+            if rank == 1:
+                os._exit(9)
+            group.sum(torch.ones(1))
+        return str(caught.value)
+
+    message, nothing = in_processes(work, tmp_path, join=False)
+    assert nothing is None
+    assert "rank 1 ended without a word" in message
+    assert "same command continues" in message
+
+
+def test_a_process_that_fails_gives_the_others_its_reason(tmp_path: Path):
+    def work(rank: int) -> str:
+        with pytest.raises(UserError) as caught, process_group("cpu"):
+            group = Group.current()
+            group.sum(torch.ones(1))
+            if rank == 1:
+                raise UserError("the data is gone")
+            group.sum(torch.ones(1))
+        return str(caught.value)
+
+    messages = in_processes(work, tmp_path, join=False)
+    assert messages[1] == "the data is gone"
+    assert "rank 1 failed: the data is gone" in messages[0]
+
+
+def test_a_defect_of_ones_own_is_not_blamed_on_others(tmp_path: Path):
+    def work(rank: int) -> str:
+        with pytest.raises(RuntimeError) as caught, process_group("cpu"):
+            Group.current().sum(torch.ones(1))
+            torch.ones(2) @ torch.ones(3)
+        return type(caught.value).__name__
+
+    assert in_processes(work, tmp_path, join=False) == ["RuntimeError"] * 2
 
 
 def test_one_process_needs_no_communication():

@@ -52,6 +52,31 @@ class Group:
             distributed.all_reduce(tensor)
         return tensor
 
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Averages numbers over the ranks, all of which must give the same names."""
+        if self.world_size == 1 or not values:
+            return values
+        total = self.sum(torch.tensor(list(values.values()), dtype=torch.float64))
+        return dict(zip(values, (total / self.world_size).tolist(), strict=True))
+
+    def share_buffers(self, network: torch.nn.Module) -> None:
+        """Gives every rank the buffers of rank 0, such as batch norm's running statistics.
+
+        Each rank's own follow its own share of the batches; without this, ranks would evaluate and
+        record with different networks, and only rank 0's would be in the checkpoint.
+        """
+        if self.world_size == 1:
+            return
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in network.buffers():
+            by_type.setdefault(buffer.dtype, []).append(buffer)
+        for buffers in by_type.values():
+            flat = torch.cat([buffer.flatten() for buffer in buffers])
+            distributed.broadcast(flat, 0)
+            sizes = [buffer.numel() for buffer in buffers]
+            for buffer, piece in zip(buffers, torch.split(flat, sizes), strict=True):
+                buffer.copy_(piece.view_as(buffer))
+
     def gather(self, tensor: Tensor) -> Tensor:
         """Joins the ranks' slices of a batch to the whole of it, in the batch's own order.
 

@@ -230,6 +230,19 @@ class Run:
             addition.to(self.device)
         self.additions[name] = addition
 
+    def share_buffers(self) -> None:
+        """Gives every rank the same buffers in all networks, added ones included."""
+        if self.world_size == 1:
+            return
+        added = [a for a in self.additions.values() if isinstance(a, nn.Module)]
+        for network in (self.generator, self.discriminator, *added):
+            self.group.share_buffers(network)
+
+    def average_losses(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns logged values with the losses averaged over the ranks."""
+        losses = {name: value for name, value in values.items() if name.startswith("loss/")}
+        return {**values, **self.group.mean(losses)}
+
     def average_gradients(self, network: nn.Module) -> None:
         """Averages a network's gradients over the ranks, as the run does with its own."""
         self.group.average_gradients(network.parameters())

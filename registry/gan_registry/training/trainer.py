@@ -212,6 +212,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
                 for number in range(times):
                     update(run, number)
             run.step += 1
+            run.share_buffers()
             if run.average is not None:
                 run.average.update(run.generator, run.step)
             run.hooks.step_end(run)
@@ -226,7 +227,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
                     "step": run.step,
                     "seconds": round(run.seconds, 3),
                     "steps_per_second": round(1 / max(pace, 1e-9), 3),
-                    **run.take_log(),
+                    **run.average_losses(run.take_log()),
                 }
                 finite_or_fail(values, run.step)
                 outputs.write(run, values, pace * (run.total_steps - run.step))
