@@ -63,7 +63,7 @@ def discrepancy_score(mean: ArrayT, variance: ArrayT, k: float) -> ArrayT:
         raise ValueError(f"Argument `k` must be a finite number of at least 0, but got {k}.")
     if bool((v < 0).any()):
         raise ValueError(f"Argument `variance` must not be negative, but got {float(v.min())}.")
-    return _like(m.clone() if k == 0 else m + k * v.sqrt(), mean)
+    return _like(m.clone() if k == 0 else v.sqrt().mul_(k).add_(m), mean)
 
 
 def sampling_probabilities(

@@ -253,32 +253,46 @@ class LDRTracker:
         return self.statistics()[1]
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, both [N] float64, computed once for all reads between two records."""
+        """Mean and variance, both [N] float64.
+
+        Of a window they are computed once for all reads between two records.
+        """
+        if self.window is None:
+            return self._moment_statistics()
         if self._cached is None:
-            self._cached = self._compute_statistics()
+            self._cached = self._window_statistics(self.window)
         mean, variance = self._cached
         return mean.clone(), variance.clone()
 
-    def _compute_statistics(self) -> tuple[Tensor, Tensor]:
+    def _moment_statistics(self) -> tuple[Tensor, Tensor]:
+        mean, variance = self._mean.clone(), self._m2.clone()
+        if self._even and self._shared >= 2:  # all samples have equally many records
+            return mean, variance.div_(self._shared - 1)
+        # In chunks, so that the temporaries stay small beside the statistics.
+        for start in range(0, self.num_samples, _RECORD_CHUNK):
+            part = slice(start, start + _RECORD_CHUNK)
+            count = self._own[part] + self._shared
+            mean[part].masked_fill_(count < 1, torch.nan)
+            variance[part].div_((count - 1).clamp(min=1)).masked_fill_(count < 2, torch.nan)
+        return mean, variance
+
+    def _window_statistics(self, window: int) -> tuple[Tensor, Tensor]:
         count = self.count
         nan = torch.full((), torch.nan, dtype=torch.float64, device=self.device)
-        if self.window is None:
-            mean, m2 = self._mean, self._m2
-        else:
-            mean, m2 = torch.empty_like(count, dtype=torch.float64), self._own.double()
-            row = torch.arange(self.window, device=self.device).unsqueeze(1)
-            full = self._even and self._shared >= self.window
-            ring = self._ring(self.window)
-            for start in range(0, self.num_samples, _STATISTICS_CHUNK):
-                part = slice(start, start + _STATISTICS_CHUNK)
-                held = count[part]
-                block = ring[:, part].to(torch.float64)
-                # Rows not yet written hold zeros: nothing in a sum, but deviations to mask.
-                mean[part] = block.sum(0) / held.clamp(min=1)
-                block.sub_(mean[part])
-                if not full:
-                    block.mul_(row < held)
-                m2[part] = block.square_().sum(0)
+        mean, m2 = torch.empty_like(count, dtype=torch.float64), self._own.double()
+        row = torch.arange(window, device=self.device).unsqueeze(1)
+        full = self._even and self._shared >= window
+        ring = self._ring(window)
+        for start in range(0, self.num_samples, _STATISTICS_CHUNK):
+            part = slice(start, start + _STATISTICS_CHUNK)
+            held = count[part]
+            block = ring[:, part].to(torch.float64)
+            # Rows not yet written hold zeros: nothing in a sum, but deviations to mask.
+            mean[part] = block.sum(0) / held.clamp(min=1)
+            block.sub_(mean[part])
+            if not full:
+                block.mul_(row < held)
+            m2[part] = block.square_().sum(0)
         variance = torch.where(count >= 2, m2 / (count - 1).clamp(min=1), nan)
         return torch.where(count >= 1, mean, nan), variance
 
