@@ -47,7 +47,7 @@ def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux)
     _, driver, alone = fit(*settings)
 
     def work(rank: int):
-        run, driver, diagnosis = fit(*settings)
+        _, driver, diagnosis = fit(*settings)
         auxiliary = torch.cat([p.flatten() for p in driver.auxiliary.discriminator.parameters()])
         return {
             "score": torch.from_numpy(diagnosis.score),
@@ -75,8 +75,8 @@ def test_torchrun_trains_and_resumes_with_another_number_of_processes(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def start(processes: int, steps: int) -> subprocess.CompletedProcess[str]:
-        launcher = [] if processes == 1 else [
-            "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        launcher = [] if processes == 1 else torchrun
         return subprocess.run(
             [sys.executable, *launcher, *command, "--steps", str(steps)],
             env=environment, capture_output=True, text=True, timeout=300, check=False,

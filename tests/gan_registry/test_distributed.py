@@ -58,45 +58,56 @@ def test_means_and_buffers_over_two_processes(tmp_path: Path):
         assert state["1.num_batches_tracked"] == 7
 
 
-def test_a_process_that_dies_is_named_by_the_other(tmp_path: Path):
-    def work(rank: int) -> str:
-        with pytest.raises(UserError) as caught, process_group("cpu"):
+def train_until_it_breaks(rank: int, break_rank_1, exception: type[Exception]) -> str:
+    """Communicates, lets rank 1 break, communicates again; returns the error's message."""
+
+    def work() -> None:
+        with process_group("cpu"):
             group = Group.current()
             group.sum(torch.ones(1))
             if rank == 1:
-                os._exit(9)
+                break_rank_1()
             group.sum(torch.ones(1))
-        return str(caught.value)
 
-    message, nothing = in_processes(work, tmp_path, join=False)
+    with pytest.raises(exception) as caught:
+        work()
+    return str(caught.value)
+
+
+def test_a_process_that_dies_is_named_by_the_other(tmp_path: Path):
+    message, nothing = in_processes(
+        lambda rank: train_until_it_breaks(rank, lambda: os._exit(9), UserError),
+        tmp_path, join=False,
+    )  # fmt: skip
     assert nothing is None
     assert "rank 1 ended without a word" in message
     assert "same command continues" in message
 
 
-def test_a_process_that_fails_gives_the_others_its_reason(tmp_path: Path):
-    def work(rank: int) -> str:
-        with pytest.raises(UserError) as caught, process_group("cpu"):
-            group = Group.current()
-            group.sum(torch.ones(1))
-            if rank == 1:
-                raise UserError("the data is gone")
-            group.sum(torch.ones(1))
-        return str(caught.value)
+def fail() -> None:
+    raise UserError("the data is gone")
 
-    messages = in_processes(work, tmp_path, join=False)
+
+def test_a_process_that_fails_gives_the_others_its_reason(tmp_path: Path):
+    messages = in_processes(
+        lambda rank: train_until_it_breaks(rank, fail, UserError), tmp_path, join=False
+    )
     assert messages[1] == "the data is gone"
     assert "rank 1 failed: the data is gone" in messages[0]
 
 
-def test_a_defect_of_ones_own_is_not_blamed_on_others(tmp_path: Path):
-    def work(rank: int) -> str:
-        with pytest.raises(RuntimeError) as caught, process_group("cpu"):
-            Group.current().sum(torch.ones(1))
-            torch.ones(2) @ torch.ones(3)
-        return type(caught.value).__name__
+def multiply_what_does_not_fit() -> None:
+    torch.ones(2) @ torch.ones(3)
 
-    assert in_processes(work, tmp_path, join=False) == ["RuntimeError"] * 2
+
+def test_a_defect_keeps_its_own_message(tmp_path: Path):
+    messages = in_processes(
+        lambda rank: train_until_it_breaks(rank, multiply_what_does_not_fit, Exception),
+        tmp_path, join=False,
+    )  # fmt: skip
+    assert "size" in messages[1]
+    assert "rank" not in messages[1]
+    assert "rank 1 failed: RuntimeError" in messages[0]
 
 
 def test_one_process_needs_no_communication():
