@@ -135,7 +135,10 @@ class Diagnosis:
                 f"There is no diagnosis at {path}: train with --diagnose or --sampler dia to "
                 "record one."
             )
-        remedy = "it is damaged or of another kind; train again, or restore it from a copy."
+        remedy = (
+            "it is damaged or of another kind; the 'gan-registry train' command of its run, given "
+            "again, writes it anew."
+        )
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}

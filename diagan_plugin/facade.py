@@ -53,7 +53,9 @@ class Dia:
 
     Raises:
         TypeError: An option is unknown.
-        UserError: Options that cannot work together.
+        ValueError: `total_steps` or `batch_size` is below 1.
+        UserError: An option has a value that its flag would not take, or options cannot work
+            together.
 
     Example:
         >>> dia = Dia(data, total_steps=10_000, batch_size=64)  # doctest: +SKIP
@@ -83,11 +85,13 @@ class Dia:
         shard: Literal["self", "host"] = "self",
         **options: Any,
     ) -> None:
-        # The loop has no seam for a second discriminator; AuxiliaryDiscriminator is public.
-        settings = _read_options({"aux": "none", **options})
+        for name, value in (("total_steps", total_steps), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1, but got {value}.")
         self._plugin = DiaPlugin()
         plugins = PluginManager(load_entry_points=False)
         plugins.register(self._plugin, NAME)
+        settings = _read_options(options, plugins)
         described = LoopDataset(dataset, groups, group_names, value_range)
         self.dataset = IndexedDataset(dataset)
         self.sampler = DiaSampler(
@@ -233,11 +237,23 @@ class Dia:
         self._hooks.train_start(self._run)
 
 
-def _read_options(values: Mapping[str, Any]) -> DiaOptions:
+def _read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptions:
+    """Checks options by the rules of their flags, so that a slip shows before the training."""
     known = [field.name for field in fields(DiaOptions)]
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
-    return DiaOptions(**values)
+    # The loop has no seam for a second discriminator; AuxiliaryDiscriminator is public.
+    if values.get("aux", "none") != "none":
+        raise UserError(
+            f"Dia: the option 'aux' is {values['aux']!r}, but a loop of one's own has no place for "
+            "it; train a diagan_plugin.AuxiliaryDiscriminator in the loop."
+        )
+    checked = {
+        option.name: option.check(values[option.name], f"Dia: the option {option.name!r}")
+        for option in plugins.options
+        if option.name in values
+    }
+    return DiaOptions(**{**checked, "aux": "none"})

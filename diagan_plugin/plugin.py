@@ -158,9 +158,13 @@ class DiaPlugin:
         from diagan_plugin.report import add_dia_sections
         from gan_registry.evaluation.results import read_result
 
-        path = run.folder / DIAGNOSIS_FILE
+        path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
         if path.exists():
-            add_dia_sections(report, run, read_result(run.folder), Diagnosis.load(path))
+            diagnosis: Diagnosis | None = Diagnosis.load(path)
+        else:  # deleted, say; the checkpoint holds the same numbers
+            diagnosis = None if driver is None else driver.diagnosis(run)
+        if diagnosis is not None:
+            add_dia_sections(report, run, read_result(run.folder), diagnosis)
 
 
 def is_weighted(run: Run) -> bool:

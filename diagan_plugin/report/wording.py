@@ -271,6 +271,13 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
             f"{percent(f.share_data)} of the data."
             for f, share in displaced
         ]
+    worse = [(f, share) for f, share in less if _was_displaced(f)]
+    less = [(f, share) for f, share in less if not _was_displaced(f)]
+    sentences += [
+        f"For “{f.name}” Dia's weights went the wrong way, as its score is not above the rest: it "
+        f"made up {percent(share)} of the draws in phase 2, {percent(f.share_data)} of the data."
+        for f, share in worse
+    ]
     if less:
         names = listing([f.name for f, _ in less])
         sentences.append(

@@ -150,6 +150,31 @@ def test_mistakes_are_named(points):
         dia.diagnosis()
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"k": -1.0}, "'k' is -1.0, but must be a number of at least 0"),
+        ({"window": 1}, "at least 2"),
+        ({"record": "swep"}, "Did you mean 'sweep'"),
+        ({"logits": "evil"}, "Did you mean 'eval'"),
+        ({"phase1": 1.5}, "at most 1"),
+        ({"record_every": 0}, "at least 1"),
+        ({"max_ratio": 0.5}, "at least 1"),
+        ({"clip": "robust"}, "not available|no rule"),
+        ({"aux": "uniform"}, "AuxiliaryDiscriminator"),
+    ],
+)
+def test_a_bad_option_is_refused_before_the_training(points, option, says):
+    with pytest.raises(UserError, match=says):
+        make(points, **option)
+
+
+def test_options_are_read_as_their_flags_are(points):
+    assert make(points, refresh="once", k=1).step_count == 0
+    with pytest.raises(ValueError, match="batch_size"):
+        Dia(TensorDataset(points), total_steps=10, batch_size=0)
+
+
 def test_items_of_any_form_carry_their_index():
     class Items(torch.utils.data.Dataset):
         def __init__(self, item):

@@ -17,6 +17,8 @@ from gan_registry.config.load import apply_settings, validate_config
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.plugins import PluginManager
+from gan_registry.report.write import write_report
+from gan_registry.training.plan import describe_plan
 from gan_registry.training.trainer import open_run, train
 
 TINY = {
@@ -241,6 +243,21 @@ def test_recording_that_sees_samples_less_than_twice_is_refused(setting, remedy)
     with pytest.raises(UserError, match="a variance takes 2") as caught:
         run_tiny(None, "RUN.sampler=dia", setting)
     assert remedy in str(caught.value)
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path):
+    settings = ["RUN.sampler=dia", "PLUGINS.dia.record_fraction=0.1"]
+    config = validate_config(apply_settings(TINY, settings), "the test")
+    plugins = managers()
+    with pytest.raises(UserError, match="a variance takes 2"):
+        describe_plan(config, plugins, plugins.options.resolve(config.PLUGINS), "tiny", tmp_path)
+
+
+def test_the_report_of_a_run_whose_diagnosis_is_gone_takes_it_from_the_checkpoint(tmp_path):
+    evaluate(run_tiny(tmp_path / "run", "RUN.sampler=dia"))
+    whole = write_report(open_run(tmp_path / "run", managers())).read_text()
+    (tmp_path / "run" / DIAGNOSIS_FILE).unlink()
+    assert write_report(open_run(tmp_path / "run", managers())).read_text() == whole
 
 
 def test_sweeps_of_a_share_of_the_samples(tmp_path):

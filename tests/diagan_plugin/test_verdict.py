@@ -265,6 +265,16 @@ def test_weights_that_do_not_favour_a_group_are_admitted() -> None:
     assert "did not favour “group 1”" in text
 
 
+def test_weights_that_went_the_wrong_way_are_admitted() -> None:
+    score, group = imbalanced(0, -2.0)  # the discriminator rates the missing group below the rest
+    options = {"generated": {"": [1.0, 0.0]}, "permutations": FEW}
+    found = diagnosed(score, group, drawn=[0.977, 0.023], **options)
+    text = " ".join(group_verdict(found, weighted=True).sentences)
+    assert "For “group 1” Dia's weights went the wrong way" in text
+    assert "2.3\xa0% of the draws in phase 2, 5.0\xa0% of the data" in text
+    assert "favour “group 1”" not in text
+
+
 def test_samples_of_no_group_do_not_make_every_group_look_rare() -> None:
     rng = np.random.default_rng(0)
     group = rng.integers(0, 25, 5000)

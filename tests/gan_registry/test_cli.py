@@ -157,6 +157,7 @@ TRAIN = ["train", "--config", "gmm25"]
         ([*TRAIN, "--set", "DATA.name=gmm24"], "Unknown dataset 'gmm24'. Did you mean 'gmm25'?"),
         ([*TRAIN, "--set", "MODEL.z_dmi=3"], "unknown key MODEL.z_dmi = 3 (did you mean 'z_dim'?)"),
         ([*TRAIN, "--set", "MODLE.z_dim=3"], "unknown section MODLE (did you mean 'MODEL'?)"),
+        ([*TRAIN, "--set", "MODLE.z_dim=3"], "The command line has a mistake"),
         ([*TRAIN, "--set", "z_dim=3"], "--set 'z_dim=3' must be of the form SECTION.key=value"),
         ([*TRAIN, "--set", "DATA=5", "--data", "x"], "DATA"),
         ([*TRAIN, "--set", "PLUGINS.dia.kk=5"], "Unknown option 'kk'"),
@@ -358,6 +359,9 @@ def test_images_are_written_as_png(call, tmp_path: Path):
     files = sorted(path.name for path in (tmp_path / "png").iterdir())
     assert files == ["000000.png", "000001.png", "000002.png"]
     assert (tmp_path / "png" / files[0]).read_bytes().startswith(b"\x89PNG")
+    code, _, err = call("sample", "--run", out, "--num", "2", "--out", str(tmp_path / "png"))
+    assert code == 2, "the third picture would pass for one of the new samples"
+    assert "is not empty" in err
 
 
 def test_evaluate_measures_anew(call, refused, finished: Path):

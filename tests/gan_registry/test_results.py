@@ -119,6 +119,12 @@ def test_runs_made_with_other_settings_do_not_share_a_column():
     assert "PLUGINS" not in compare_table(runs[:2], [settings[0], {"X.y": 0}])
 
 
+def test_runs_of_one_seed_do_not_share_a_column():
+    text = compare_table([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)])
+    assert "c / s / 10 steps (n=2)" in text
+    assert cells(text, "metrics/fid") == ["2 ± 1.414", "1.5", "2.5"]
+
+
 def test_a_metric_that_some_runs_lack_says_of_how_many_it_is():
     text = compare_table([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)])
     assert cells(text, "metrics/fid") == ["2 ± 1.414 (n=2)"]

@@ -177,7 +177,11 @@ def validate_config(
         return Config.model_validate(checked)
     except pydantic.ValidationError as error:
         mistakes = [_explain(dict(item), flags or {}) for item in error.errors()]
-        from_flags = all(".".join(map(str, i["loc"])) in (flags or {}) for i in error.errors())
+        keys = [".".join(map(str, item["loc"])) for item in error.errors()]
+        # An unknown section is reported as such, the flag names a key in it.
+        from_flags = all(
+            any(flag == key or flag.startswith(f"{key}.") for flag in flags or {}) for key in keys
+        )
         # Only a sentence's own first word is capitalised, never a file's name.
         place = where.replace("the packaged", "The packaged", 1)
         raise UserError(

@@ -62,7 +62,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
 def compare_table(
     results: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]] | None = None
 ) -> str:
-    """Writes runs side by side: runs that differ in nothing but the seed share a column.
+    """Writes runs side by side: runs that differ in the seed, and in nothing else, share a column.
 
     Cells are the mean over the seeds, with the standard deviation (n − 1) where there are several.
 
@@ -82,6 +82,10 @@ def compare_table(
     for result, made in zip(results, settings, strict=True):
         label = f"{result.get('config')} / {result.get('sampler')} / {result.get('steps')} steps"
         label += "".join(f" / {key}={made[key]}" for key in differing if key in made)
+        # Two runs of one seed are no evidence of how little seeds matter.
+        seed = result.get("seed")
+        while seed is not None and any(r.get("seed") == seed for r in columns.get(label, ())):
+            label += f" / seed {seed} again"
         columns.setdefault(label, []).append(result)
     flat = {label: [flatten(result) for result in runs] for label, runs in columns.items()}
     names = list(dict.fromkeys(key for runs in flat.values() for run in runs for key in run))

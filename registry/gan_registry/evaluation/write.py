@@ -23,7 +23,7 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         dataset: Says whether samples are images, and their value range.
 
     Raises:
-        UserError: Points were to be written as PNG files, or the folder is a file.
+        UserError: Points were to be written as PNG files, or the folder is a file or not empty.
     """
     if out.suffix == ".npz":
         x = collect(source, num).numpy()
@@ -34,6 +34,8 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         raise UserError(f"--out {out} is no .npz file; samples that are no images need one.")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder, or a name ending in .npz.")
+    if out.exists() and any(out.iterdir()):  # what lies there would pass for samples of this run
+        raise UserError(f"--out {out} is not empty; give a new or an empty folder.")
     from gan_registry.report.images import to_pngs
 
     number = 0

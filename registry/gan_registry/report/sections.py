@@ -109,7 +109,7 @@ def _what_was_run(report: Report, run: Any, result: Mapping[str, Any]) -> None:
         ("Loss", config.get("LOSS", {}).get("adv_loss")),
         ("Steps", result.get("steps", run.total_steps)),
         ("Batch size", config.get("OPTIMIZATION", {}).get("batch_size")),
-        ("Seed", result.get("seed", run.seed)),
+        ("Seed", str(result.get("seed", run.seed))),  # a name rather than a quantity
     ]
     if is_number(result.get("seconds")):
         facts.append(("Time", duration(result["seconds"])))
@@ -292,5 +292,5 @@ def _dump(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    # A seed is a name rather than a quantity, but separators only help from 10,000 on anyway.
+    # Separators only help from 10,000 on.
     return str(value) if isinstance(value, int) and abs(value) < 10_000 else value

@@ -192,6 +192,5 @@ def finite_or_fail(values: dict[str, Any], step: int) -> None:
         if is_loss and not math.isfinite(value):
             raise UserError(
                 f"{name} is {value} at step {step}: the training has diverged; lower "
-                "OPTIMIZATION.g_lr and d_lr, or resume from an earlier checkpoint with other "
-                "settings in a new folder."
+                "OPTIMIZATION.g_lr and d_lr, and start anew in another folder with --out."
             )

@@ -54,6 +54,7 @@ def describe_plan(
                 extra += int(value)
             else:
                 rows.append([f"{plugin}: {label}", str(value)])
+    build_networks(run)  # plugins may refuse them
     a_step, a_sample = _measure(config, plugins)
     training, passes = a_step * run.total_steps, a_sample * extra
     rows.append(["a step", f"{1000 * a_step:.1f} ms"])
