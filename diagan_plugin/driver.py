@@ -20,11 +20,17 @@ from diagan_plugin.auxiliary import AuxiliaryDiscriminator
 from diagan_plugin.diagnosis import Diagnosis, group_table
 from diagan_plugin.logit_modes import resolve_logit_mode
 from diagan_plugin.options import NAME, DiaOptions
-from diagan_plugin.recording import fetch, sweep, to_device
+from diagan_plugin.recording import sweep, to_device
 from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.tracker import LDRTracker
-from diagan_plugin.weights import WeightSummary, summarize_weights, weight_warnings
+from diagan_plugin.weights import (
+    WeightSummary,
+    group_shares,
+    summarize_weights,
+    weight_warnings,
+)
+from gan_registry.datasets.fetching import fetch
 from gan_registry.training.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
 
 AUXILIARY = f"{NAME}.auxiliary"
 """The name under which the run keeps the auxiliary discriminator."""
+
+MAX_LOGGED_GROUPS = 40
+"""With more groups than this, their shares of the weights are not logged one by one."""
 
 _AUXILIARY_OPTIMIZER = f"{NAME}.auxiliary_optimizer"
 _STATE_VERSION = 1
@@ -183,6 +192,10 @@ class DiaDriver:
                 "weights/max_over_mean": self.weight_summary.max_over_mean,
             }
         )
+        groups, names = run.dataset.groups, run.dataset.group_names
+        if groups is not None and len(names) <= MAX_LOGGED_GROUPS:
+            shares = group_shares(self.probabilities, groups, len(names))
+            run.log({f"weights/share/{n}": float(s) for n, s in zip(names, shares, strict=True)})
 
     def _start_phase2(self, run: Run) -> None:
         self.phase = 2

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from diagan_plugin.options import NAME
-from diagan_plugin.recording import fetch
 from diagan_plugin.sampler import DiaSampler
 from gan_registry.datasets.base import Dataset, Indices, Ints
+from gan_registry.datasets.fetching import fetch
 from gan_registry.plugins import PluginManager
 from gan_registry.training.distributed import Group
 

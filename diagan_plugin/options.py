@@ -98,7 +98,7 @@ def _at_least(kind: Any, bound: float) -> Any:
     def convert(text: str) -> Any:
         value = _number(kind, text)
         if not value >= bound:
-            raise argparse.ArgumentTypeError(f"{_words(kind)} of at least {bound:g}, not {text}")
+            raise argparse.ArgumentTypeError(f"{_words(kind)} of at least {bound:g}")
         return value
 
     return convert
@@ -107,14 +107,14 @@ def _at_least(kind: Any, bound: float) -> Any:
 def _positive(text: str) -> float:
     value: float = _number(float, text)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text}")
+        raise argparse.ArgumentTypeError("a number above 0")
     return value
 
 
 def _share(text: str) -> float:
     value: float = _number(float, text)
     if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"a share above 0 and at most 1, not {text}")
+        raise argparse.ArgumentTypeError("a share above 0 and at most 1")
     return value
 
 
@@ -124,16 +124,16 @@ def _refresh(text: str) -> int:
     try:
         return int(_at_least(int, 1)(text))
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"'once' or a whole number of steps, not {text}") from None
+        raise argparse.ArgumentTypeError("'once' or a whole number of steps") from None
 
 
 def _number(kind: Any, text: str) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{_words(kind)}, not {text}") from None
+        raise argparse.ArgumentTypeError(_words(kind)) from None
     if value in (float("inf"), float("-inf")):
-        raise argparse.ArgumentTypeError(f"a finite number, not {text}")
+        raise argparse.ArgumentTypeError("a finite number")
     return value
 
 

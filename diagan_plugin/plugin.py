@@ -61,6 +61,14 @@ class DiaPlugin:
         check_options(options, run.total_steps, is_weighted(run))
         if is_weighted(run) and options.aux != "none":
             run.postprocessors.append("drs")
+        if (
+            is_weighted(run)
+            and Schedule(options, run.total_steps, True).phase1_end == run.total_steps
+        ):
+            _LOG.warning(
+                "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
+                run.total_steps,
+            )
 
     @hookimpl
     def gan_models_ready(self, run: Run) -> None:

@@ -10,7 +10,7 @@ one that does not.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from diagan_plugin.logit_modes import depends_on_batch, logit_mode
+from gan_registry.datasets.fetching import fetch
 from gan_registry.training.seeding import derive_seed
 
 #: `(x [B, ...], y [B] or None) -> log-density ratios [B]`
@@ -72,7 +72,7 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
     Args:
         logits_fn: `(x, y) -> logits`, one per sample ([B] or [B, 1], any floating dtype), computed
             by `discriminator` from x [B, ...] and y ([B] or None) on `device`.
-        dataset: A map-style dataset, read through :func:`fetch`.
+        dataset: A map-style dataset, read through :func:`~gan_registry.datasets.fetching.fetch`.
         discriminator: The network whose modes and buffers are looked after.
         mode: One of :data:`~diagan_plugin.logit_modes.LOGIT_MODES`.
         batch_size: The number of samples that D's batch norm sees together in training.
@@ -164,38 +164,6 @@ def sweep_order(
     else:
         fill = rng.permutation(np.setdiff1d(np.arange(num_samples), wanted))[:missing]
     return places, np.concatenate([order, fill])
-
-
-def fetch(dataset: Any, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-    """Reads samples of a map-style dataset as one batch.
-
-    Args:
-        dataset: Anything with `__getitem__`. Where it has `__getitems__` that is called once: it
-            may return the batch as a tuple `(x, y)` of stacked tensors, or, as torch's own datasets
-            do, a list of items. An item is `x` or a tuple or list that begins with `x` or `x, y`.
-        indices: Dataset indices, int64 [B].
-
-    Returns:
-        `(x [B, ...], y [B] or None)` on the CPU, or wherever the dataset keeps them.
-
-    Raises:
-        TypeError: The items are not tensors, arrays, or tuples of such.
-    """
-    keys = indices.tolist()
-    if getattr(dataset, "__getitems__", None) is not None:
-        items = dataset.__getitems__(keys)
-    else:
-        items = [dataset[key] for key in keys]
-    # A list is a list of samples (torch's protocol); a tuple is the finished batch.
-    batch = default_collate(items) if isinstance(items, list) else items
-    parts = [batch] if isinstance(batch, Tensor) else batch
-    if isinstance(parts, Mapping) or not len(parts) or not isinstance(parts[0], Tensor):
-        raise TypeError(
-            "Argument `dataset` must give items `x` or `(x, y)` of tensors or arrays, "
-            f"but got {type(items[0] if isinstance(items, list) else items).__name__}"
-        )
-    y = parts[1] if len(parts) > 1 else None
-    return parts[0], y if isinstance(y, Tensor) else None
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

@@ -61,7 +61,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     remedy = "free some space" if full else "check its permissions"
     return UserError(
-        f"Cannot write {path}: {reason}; {remedy} or choose another folder with --out "
+        f"Cannot write {path}: {reason}; {remedy} or write elsewhere "
         "(what was written before is intact)."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,11 @@ class PluginOption:
     def flag(self) -> str:
         """The first flag that sets it."""
         return self.action.option_strings[0]
+
+    @property
+    def convert(self) -> Any:
+        """The flag's `type` as its plugin declared it."""
+        return self.action.declared_type  # type: ignore[attr-defined]
 
     @property
     def key(self) -> str:
@@ -72,7 +77,7 @@ class PluginOption:
             words = [word for word in (_YES if value else _NO) if word in (choices or ())]
             value = words[0] if words else value
         given = value
-        convert = self.action.type
+        convert = self.convert
         try:
             value = convert(str(value)) if callable(convert) else str(value)
         except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
@@ -88,11 +93,24 @@ class PluginOption:
         """Says in a few words what values are allowed."""
         if self.action.choices is not None:
             return "one of " + ", ".join(map(str, self.action.choices))
-        if self.action.type is int:
+        if self.convert is int:
             return "a whole number"
-        if self.action.type is float:
+        if self.convert is float:
             return "a number"
         return f"a value that {self.flag} takes (see 'gan-registry train --help')"
+
+
+def _complaining(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Makes a flag's complaint a whole sentence, as that of the config file is."""
+
+    def complaining(text: str) -> Any:
+        try:
+            return convert(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"must be {error}, but got {text!r}") from None
+
+    complaining.__name__ = getattr(convert, "__name__", "value")  # argparse shows it
+    return complaining
 
 
 def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
@@ -120,6 +138,9 @@ def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
             )
         default = None if action.default is argparse.SUPPRESS else action.default
         action.declared_default = default  # type: ignore[attr-defined]
+        action.declared_type = action.type  # type: ignore[attr-defined]
+        if callable(action.type):
+            action.type = _complaining(action.type)
         action.default = argparse.SUPPRESS
         shown = str(default).replace("%", "%%")
         if action.help and "%(default)s" in action.help:
@@ -166,6 +187,7 @@ class OptionTable:
         section: Mapping[str, Mapping[str, Any]],
         flags: Mapping[str, Any] | None = None,
         where: str = "the config",
+        origins: Mapping[str, str] | None = None,
     ) -> dict[str, dict[str, Any]]:
         """Merges defaults, the config's section `PLUGINS` and flags, in rising priority.
 
@@ -173,6 +195,8 @@ class OptionTable:
             section: Plugin → option → value, from the config.
             flags: `plugin.option` → value, as argparse returned them.
             where: The config's file, for messages.
+            origins: What else set a key of the config, e.g. a flag: `PLUGINS.plugin.option` → what
+                to call it in a message.
 
         Returns:
             Every option of every plugin, checked.
@@ -186,15 +210,18 @@ class OptionTable:
         for plugin, values in section.items():
             if plugin in self._absent:
                 continue
-            if plugin not in resolved:
-                raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {where}")
             for name, value in values.items():
+                origin = (origins or {}).get(f"PLUGINS.{plugin}.{name}", where)
+                if plugin not in resolved:
+                    raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {origin}")
                 if (plugin, name) not in self._options:
                     raise unknown_name(
-                        "option", name, resolved[plugin], f"PLUGINS.{plugin} of {where}"
+                        "option", name, resolved[plugin], f"PLUGINS.{plugin} of {origin}"
                     )
                 option = self._options[plugin, name]
-                resolved[plugin][name] = option.check(value, f"{option.key} in {where}")
+                resolved[plugin][name] = option.check(value, f"{option.key} in {origin}")
+            if plugin not in resolved:
+                raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {where}")
         for dest, value in (flags or {}).items():
             plugin, _, name = dest.partition(".")
             if (plugin, name) in self._options:

@@ -11,7 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Subset, TensorDataset
 
-from diagan_plugin.recording import fetch, seeded_rng, sweep, sweep_order
+from diagan_plugin.recording import seeded_rng, sweep, sweep_order
+from gan_registry.datasets.fetching import fetch
 
 
 class Vectors:

@@ -172,7 +172,8 @@ def test_percent(value: float, text: str) -> None:
 
 def test_formatting_of_other_values() -> None:
     assert duration(192) == "3 min 12 s"
-    assert duration(7260) == "2 h 1 min"
+    assert duration(7260) == "2 h 01 min"
+    assert [duration(s) for s in (0.4, 59.6)] == ["0 s", "1 min 00 s"]
     assert format_cell(True) == "yes"
     assert format_cell(math.inf) == "∞"
     assert format_cell(np.int64(1234)) == "1,234"

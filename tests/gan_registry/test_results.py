@@ -18,7 +18,6 @@ from gan_registry.evaluation.tables import (
     flatten,
     mean_and_deviation,
     number,
-    percent,
     result_table,
 )
 from gan_registry.hookspecs import hookimpl
@@ -138,7 +137,7 @@ def test_small_pieces():
         "groups/green/ldrm": 2.5,
     }  # fmt: skip
     assert (mean_and_deviation([]), mean_and_deviation([2.0])) == ("–", "2")
-    assert (number(None), number(float("nan")), percent(None)) == ("–", "–", "–")
+    assert (number(None), number(float("nan"))) == ("–", "–")
     assert align([["a", "b"], ["long", "1"]]) == ["a     b", "────  ─", "long  1"]
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.sampler import DiaSampler
+from gan_registry.datasets.fetching import fetch
 from gan_registry.training.sampling import UniformSampler
-from gan_registry.training.stream import BatchStream, fetch
+from gan_registry.training.stream import BatchStream
 
 CPU = torch.device("cpu")
 

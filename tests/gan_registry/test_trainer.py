@@ -28,7 +28,7 @@ from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.training import checkpoint as checkpoint_module
 from gan_registry.training.checkpoint import checkpoint_steps
-from gan_registry.training.logs import Terminal, format_seconds, read_metrics
+from gan_registry.training.logs import Terminal, read_metrics
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import train
 
@@ -611,12 +611,6 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(tty: bool, monkeypa
         assert lines[-1].startswith("step 40/40")
         assert 15 <= len(lines) <= 25
         assert "\r" not in screen.text
-
-
-def test_durations_read_as_people_say_them():
-    assert [format_seconds(s) for s in (0.4, 59.6, 125, 11400)] == [
-        "0 s", "1 min 00 s", "2 min 05 s", "3 h 10 min",
-    ]  # fmt: skip
 
 
 def test_tensorboard_is_optional_and_a_broken_one_is_left_out(tmp_path: Path, monkeypatch, warned):

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
             content = set_key(content, key, value, flag)
             origins[key] = flag
     config = validate_config(content, where, plugins.catalogs.claims, origins)
-    options = plugins.options.resolve(config.PLUGINS, vars(arguments), where)
+    options = plugins.options.resolve(config.PLUGINS, vars(arguments), where, origins)
     folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
 
     if arguments.dry_run:

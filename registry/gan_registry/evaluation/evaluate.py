@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gan_registry.datasets.fetching import fetch
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.evaluation.sources import collect
 from gan_registry.files import atomic_write
+from gan_registry.training.folder import versions
 from gan_registry.training.run import Run
-from gan_registry.training.stream import fetch
 
 FINAL_SAMPLES = "final.npz"
 _KEPT_IMAGES = 256
@@ -45,6 +46,8 @@ def evaluate(
         "seed": run.seed,
         "steps": run.step,
         "seconds": round(run.seconds, 2),
+        "device": str(run.device),
+        "versions": versions(),
         "num_generated": num,
         "metrics": {},
         "groups": _data_shares(run),

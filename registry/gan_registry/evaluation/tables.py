@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gan_registry.report.formatting import format_cell
+
 _BASE_COLUMNS = {
     "share_data": "data",
     "share_drawn": "drawn",
@@ -40,7 +42,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
             chosen = chosen[:max_rows]
         rows = [["group", *columns.values(), *extra]]
         rows += [
-            [name, *(percent(groups[name].get(k)) for k in columns)]
+            [name, *(format_cell(groups[name].get(k), "percent") for k in columns)]
             + [number(groups[name].get(k)) for k in extra]
             for name in chosen
         ]
@@ -132,11 +134,6 @@ def number(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}"
-
-
-def percent(value: Any) -> str:
-    """Writes a share in percent; a dash for a missing one."""
-    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -35,15 +35,15 @@ def duration(seconds: float) -> str:
     """Formats a length of time.
 
     Example:
-        >>> duration(7.31), duration(192), duration(7260)
-        ('7.3 s', '3 min 12 s', '2 h 1 min')
+        >>> duration(7.31), duration(59.7), duration(192), duration(7260)
+        ('7 s', '1 min 00 s', '3 min 12 s', '2 h 01 min')
     """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
     whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def format_cell(value: Any, spec: str = "auto") -> str:

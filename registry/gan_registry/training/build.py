@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
 from gan_registry.errors import PluginError, UserError
 from gan_registry.training.ema import MovingAverage
@@ -25,18 +26,31 @@ def build_data(run: Run) -> None:
     """
     config = run.config
     catalogs = run.plugins.catalogs
-    try:  # every name is looked up before anything is built
-        for name in sorted({config.RUN.samples, *run.postprocessors}):
-            _ = catalogs.postprocessors[name]
-        _ = catalogs.backbones[config.MODEL.backbone], catalogs.losses[config.LOSS.adv_loss]
-        sampler_factory = catalogs.samplers[config.RUN.sampler]
-        dataset_factory = catalogs.datasets[config.DATA.name]
-    except PluginError:
-        raise
-    except UserError as error:
-        raise UserError(f"{error}{run.plugins.skipped_hint()}") from None
+
+    def look_up(catalog: Catalog, name: str, key: str) -> Any:
+        try:
+            return catalog[name]
+        except PluginError:
+            raise
+        except UserError as error:
+            raise UserError(f"{key}: {error}{run.plugins.skipped_hint()}") from None
+
+    # Every name is looked up before anything is built.
+    for name in sorted({config.RUN.samples, *run.postprocessors}):
+        look_up(catalogs.postprocessors, name, "RUN.samples")
+    look_up(catalogs.backbones, config.MODEL.backbone, "MODEL.backbone")
+    look_up(catalogs.losses, config.LOSS.adv_loss, "LOSS.adv_loss")
+    sampler_factory = look_up(catalogs.samplers, config.RUN.sampler, "RUN.sampler")
+    dataset_factory = look_up(catalogs.datasets, config.DATA.name, "DATA.name")
     data_dir = Path(config.DATA.path) if config.DATA.path else None
     run.dataset = dataset_factory(config, data_dir)
+    if data_dir is not None and not data_dir.exists():
+        raise UserError(f"DATA.path (--data) is {data_dir}, which does not exist.")
+    if config.DATA.num_classes not in (0, run.dataset.num_classes):
+        raise UserError(
+            f"DATA.num_classes = {config.DATA.num_classes}, but the dataset {config.DATA.name!r} "
+            f"has {run.dataset.num_classes}; leave the key out."
+        )
     size, batch_size = len(run.dataset), config.OPTIMIZATION.batch_size
     if size < batch_size:
         raise UserError(

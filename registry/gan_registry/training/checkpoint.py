@@ -67,9 +67,14 @@ def save_checkpoint(run: Run, keep: int) -> None:
     for name, part in state["additions"].items():
         _check_plain(part, f"The state of {name!r}, given to run.add,")
     path = checkpoint_path(run.folder, run.step)
-    # Through a file of Python's, as torch itself reports a full disk as a riddle.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # Of a full disk torch tells only that positions do not fit; the cause is behind it.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
     for step in checkpoint_steps(run.folder)[:-keep]:
         checkpoint_path(run.folder, step).unlink(missing_ok=True)
 
@@ -145,18 +150,18 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
             _load_optimizer(optimizer, state["optimizers"][name])
         for name, addition in run.additions.items():
             addition.load_state_dict(state["additions"][name])
+        run.sampler.load_state_dict(state["sampler"])
+        run.stream.seek(state["position"])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"The checkpoint of step {state['step']} does not fit the networks of this "
+            f"The checkpoint of step {state['step']} does not fit this "
             f"configuration: {reason if len(reason) < 300 else reason[:300] + ' …'}"
         ) from error
     for name in sorted(set(state["additions"]) - set(run.additions)):
         raise UserError(
             f"The checkpoint holds {name!r}, which no loaded plugin claims; enable its plugin."
         )
-    run.sampler.load_state_dict(state["sampler"])
-    run.stream.seek(state["position"])
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.results import to_plain
 from gan_registry.files import atomic_write, unwritable
+from gan_registry.report.formatting import duration
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -153,7 +154,7 @@ class Terminal:
             self._bar.set_postfix_str(text)
         elif not self.quiet and (step >= self._next_line or step == self.total):
             self._next_line = step + self._interval
-            self.say(f"step {step}/{self.total}  {text}  ({format_seconds(eta)} left)")
+            self.say(f"step {step}/{self.total}  {text}  ({duration(eta)} left)")
 
     def say(self, message: str) -> None:
         """Prints a line without disturbing the bar."""
@@ -169,16 +170,6 @@ class Terminal:
         if self._bar is not None:
             self._bar.close()
             self._redirect.__exit__(None, None, None)
-
-
-def format_seconds(seconds: float) -> str:
-    """Writes a duration as people say it: 45 s, 2 min 05 s, 3 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def finite_or_fail(values: dict[str, Any], step: int) -> None:

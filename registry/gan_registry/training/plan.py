@@ -13,8 +13,8 @@ import yaml
 from gan_registry.config.schema import Config
 from gan_registry.evaluation.tables import align
 from gan_registry.plugins import PluginManager
+from gan_registry.report.formatting import duration
 from gan_registry.training.build import build_data, build_networks, build_optimizers
-from gan_registry.training.logs import format_seconds
 from gan_registry.training.run import Run
 from gan_registry.training.updates import update_discriminator, update_generator
 
@@ -58,10 +58,10 @@ def describe_plan(
     a_step, a_sample = _measure(config, plugins)
     training, passes = a_step * run.total_steps, a_sample * extra
     rows.append(["a step", f"{1000 * a_step:.1f} ms"])
-    rows.append(["estimate, training", format_seconds(training)])
+    rows.append(["estimate, training", duration(training)])
     if extra:
-        rows.append(["estimate, extra passes", f"{format_seconds(passes)} ({extra} samples)"])
-    rows.append(["estimate, in all", f"about {format_seconds(training + passes)}"])
+        rows.append(["estimate, extra passes", f"{duration(passes)} ({extra} samples)"])
+    rows.append(["estimate, in all", f"about {duration(training + passes)}"])
     table = "\n".join(line for line in align([["plan", ""], *rows]))
     return f"{yaml.safe_dump(resolved, sort_keys=False)}\n{table}"
 

@@ -14,33 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
+from gan_registry.datasets.fetching import fetch
 from gan_registry.records import Real
 from gan_registry.training.sampling import IndexSampler
 
 if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
-
-
-def fetch(dataset: Any, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-    """Fetches samples by index, in one call where the dataset has `__getitems__`.
-
-    Args:
-        dataset: A map-style dataset of (x, y).
-        indices: Dataset indices [B].
-
-    Returns:
-        Samples [B, ...] and labels [B] (None where the dataset has none).
-    """
-    if hasattr(dataset, "__getitems__"):
-        batch = dataset.__getitems__(indices)
-        if isinstance(batch, list):  # torch's own convention: a list of items
-            batch = default_collate(batch)
-    else:
-        batch = default_collate([dataset[int(i)] for i in indices])
-    x, y = batch
-    return x, y
 
 
 class _Fetched:

@@ -17,6 +17,7 @@ from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.errors import UserError
 from gan_registry.files import is_temporary, remove_temporaries
 from gan_registry.plugins import PluginManager
+from gan_registry.report.formatting import duration
 from gan_registry.training import folder as run_folder
 from gan_registry.training.build import build_data, build_networks, build_optimizers
 from gan_registry.training.checkpoint import (
@@ -30,7 +31,6 @@ from gan_registry.training.logs import (
     TensorBoard,
     Terminal,
     finite_or_fail,
-    format_seconds,
 )
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
@@ -241,8 +241,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
             outputs.terminal.say(f"stopped at step {run.step}: {run.stopped}")
         elif run.step > first_step:
             outputs.terminal.say(
-                f"trained {run.step - first_step} steps in "
-                f"{format_seconds(time.monotonic() - started)}"
+                f"trained {run.step - first_step} steps in {duration(time.monotonic() - started)}"
             )
     finally:
         outputs.close()
