@@ -5,8 +5,9 @@ Public names resolve lazily, so that importing the package (and `--help`) stays 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gan_registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from diagan_plugin.auxiliary import AuxiliaryDiscriminator as AuxiliaryDiscriminator
@@ -43,14 +44,4 @@ _HOME = {
     "weight_warnings": "diagan_plugin.weights",
 }
 
-__all__ = [*sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -186,7 +186,7 @@ class Dia:
         Raises:
             UserError: Nothing was recorded yet, or the file cannot be written.
         """
-        from diagan_plugin.report import add_dia_sections
+        from diagan_plugin.report.sections import add_dia_sections
 
         diagnosis = self.diagnosis()
         result = {

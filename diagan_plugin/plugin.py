@@ -163,7 +163,7 @@ class DiaPlugin:
         if not is_active(run) or run.folder is None:
             return
         from diagan_plugin.diagnosis import Diagnosis
-        from diagan_plugin.report import add_dia_sections
+        from diagan_plugin.report.sections import add_dia_sections
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)

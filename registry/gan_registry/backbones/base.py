@@ -159,6 +159,23 @@ class Backbone:
         return None
 
 
+class LinearHead(nn.Module):
+    """An unconditional discriminator: features from its `body`, logits from a linear `head`."""
+
+    body: nn.Module
+    head: nn.Module
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns the penultimate activations, [B, F]."""
+        activations: Tensor = self.body(x)
+        return activations
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Returns logits [B, out_features]; `y` is not used."""
+        logits: Tensor = self.head(self.features(x))
+        return logits
+
+
 def realness(output: Any) -> Tensor:
     """Reads one realness logit per sample from a discriminator's output.
 

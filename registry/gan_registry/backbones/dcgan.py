@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from gan_registry.backbones.base import Backbone, finish, hidden_layer
+from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class DCGANGenerator(nn.Module):
         return images
 
 
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(LinearHead):
     """Maps images [B, in_channels, image_size, image_size] to logits [B, 1].
 
     Convolutions (4×4, stride 2) with LeakyReLU(0.2) that halve the size and double the channels
@@ -136,16 +136,6 @@ class DCGANDiscriminator(nn.Module):
         self.body = nn.Sequential(*modules, nn.Flatten())
         self.head = nn.Linear(channels * grid * grid, out_features)
         finish(self, init, spectral)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Returns the penultimate activations, [B, F]: the last feature map, flattened."""
-        activations: Tensor = self.body(x)
-        return activations
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns logits [B, out_features]; `y` is not used."""
-        logits: Tensor = self.head(self.features(x))
-        return logits
 
 
 def build_dcgan(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from gan_registry.backbones.base import Backbone, finish, hidden_layer
+from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MLPGenerator(nn.Module):
         return points
 
 
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(LinearHead):
     """Maps points [B, in_channels] to logits [B, 1] through LeakyReLU(0.2) layers.
 
     Args:
@@ -96,16 +96,6 @@ class MLPDiscriminator(nn.Module):
         self.body = nn.Sequential(*modules)
         self.head = nn.Linear(width if num_layers else in_channels, out_features)
         finish(self, init, spectral)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Returns the penultimate activations, [B, width]."""
-        activations: Tensor = self.body(x)
-        return activations
-
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns logits [B, out_features]; `y` is not used."""
-        logits: Tensor = self.head(self.features(x))
-        return logits
 
 
 def build_mlp(
