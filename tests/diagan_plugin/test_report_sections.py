@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from diagan_plugin.diagnosis import Diagnosis
-from diagan_plugin.report import add_dia_sections
 from diagan_plugin.report.charts import heat_map, is_diverging, share_bars
 from diagan_plugin.report.ranking import extreme_samples
+from diagan_plugin.report.sections import add_dia_sections
 from gan_registry.errors import UserError
 from gan_registry.report.document import Figure, ImageGrid, Report, Table, Text, Verdict
 
