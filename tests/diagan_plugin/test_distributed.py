@@ -20,8 +20,6 @@ from gan_registry.config.load import load_config
 from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
 
 def fit(*settings: str, folder: Path | None = None):
     config = load_config(
@@ -40,23 +38,23 @@ def fit(*settings: str, folder: Path | None = None):
     return run, driver, driver.diagnosis(run)
 
 
+def fit_together(rank: int, folder: Path, settings: list[str]) -> dict[str, torch.Tensor]:
+    _, driver, diagnosis = fit(*settings)
+    auxiliary = [p.flatten() for p in driver.auxiliary.discriminator.parameters()]
+    return {
+        "score": torch.from_numpy(diagnosis.score),
+        "count": torch.from_numpy(diagnosis.count),
+        "draws": torch.from_numpy(driver.draws),
+        "auxiliary": torch.cat(auxiliary).detach(),
+    }
+
+
 @pytest.mark.parametrize("record", ["sweep", "stream"])
 @pytest.mark.parametrize("aux", ["uniform", "importance"])
 def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux):
     settings = [f"PLUGINS.dia.record={record}", f"PLUGINS.dia.aux={aux}"]
     _, driver, alone = fit(*settings)
-
-    def work(rank: int):
-        _, driver, diagnosis = fit(*settings)
-        auxiliary = torch.cat([p.flatten() for p in driver.auxiliary.discriminator.parameters()])
-        return {
-            "score": torch.from_numpy(diagnosis.score),
-            "count": torch.from_numpy(diagnosis.count),
-            "draws": torch.from_numpy(driver.draws),
-            "auxiliary": auxiliary.detach(),
-        }
-
-    first, second = in_processes(work, tmp_path)
+    first, second = in_processes(fit_together, tmp_path, settings=settings)
     for name in first:
         assert torch.equal(first[name], second[name]), name
     np.testing.assert_allclose(first["score"].numpy(), alone.score, rtol=1e-3, atol=1e-4)

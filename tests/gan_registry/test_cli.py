@@ -431,7 +431,7 @@ def test_ctrl_c_says_how_to_continue(call, monkeypatch, tmp_path):
     monkeypatch.setattr("gan_registry.training.trainer.update_generator", interrupt)
     code, _, err = call(*TRAIN, *TINY, "--quiet", "--out", str(tmp_path / "run"))
     assert code == 130
-    assert "the same command continues" in err
+    assert "interrupted; the same command starts anew (no checkpoint yet)" in err
 
 
 def test_a_closed_pipe_is_no_error():

@@ -12,102 +12,86 @@ from gan_registry.errors import UserError
 from gan_registry.training.distributed import Group
 from gan_registry.training.launch import process_group
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+CONFIG = {"OPTIMIZATION__total_steps": 4, "OPTIMIZATION__d_updates_per_step": 2}
+BATCH = torch.arange(8).view(4, 2)
+
+
+def train_together(rank: int, folder: Path) -> dict[str, torch.Tensor]:
+    run = fit(points_config(**CONFIG), folder / "run")
+    assert (run.rank, run.world_size) == (rank, 2)
+    return state_of(run)
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path):
-    config = points_config(OPTIMIZATION__total_steps=4, OPTIMIZATION__d_updates_per_step=2)
-    alone = fit(config)
-
-    def work(rank: int) -> dict[str, torch.Tensor]:
-        run = fit(config, tmp_path / "run")
-        assert (run.rank, run.world_size) == (rank, 2)
-        return state_of(run)
-
-    first, second = in_processes(work, tmp_path)
+    alone = fit(points_config(**CONFIG))
+    first, second = in_processes(train_together, tmp_path)
     for name, expected in state_of(alone).items():
         assert torch.equal(first[name], second[name]), name
         if "exp_avg" not in name:
             assert torch.allclose(first[name], expected, rtol=1e-4, atol=1e-5), name
 
 
-def test_sums_and_gathers_over_two_processes(tmp_path: Path):
-    batch = torch.arange(8).view(4, 2)
-
-    def work(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        group = Group.current()
-        return group.sum(torch.tensor([rank + 1.0])), group.gather(batch[rank::2])
-
-    for total, gathered in in_processes(work, tmp_path):
-        assert total.item() == 3.0
-        assert torch.equal(gathered, batch), "in the order of the whole batch"
-
-
-def test_means_and_buffers_over_two_processes(tmp_path: Path):
-    def work(rank: int) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-        group = Group.current()
-        network = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(2))
-        network[0].running_mean.fill_(rank + 1.0)
-        network[1].num_batches_tracked.fill_(7 * (rank + 1))
-        group.share_buffers(network)
-        return group.mean({"a": float(rank), "b": 1.0}), network.state_dict()
-
-    for means, state in in_processes(work, tmp_path):
-        assert means == {"a": 0.5, "b": 1.0}
-        assert state["0.running_mean"].tolist() == [1.0] * 3
-        assert state["1.num_batches_tracked"] == 7
+def communicate(rank: int, folder: Path) -> dict[str, object]:
+    group = Group.current()
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(2))
+    network[0].running_mean.fill_(rank + 1.0)
+    network[1].num_batches_tracked.fill_(7 * (rank + 1))
+    group.share_buffers(network)
+    return {
+        "sum": group.sum(torch.tensor([rank + 1.0])),
+        "gathered": group.gather(BATCH[rank::2]),
+        "means": group.mean({"a": float(rank), "b": 1.0}),
+        "buffers": network.state_dict(),
+    }
 
 
-def train_until_it_breaks(rank: int, break_rank_1, exception: type[Exception]) -> str:
+def test_sums_gathers_means_and_buffers_over_two_processes(tmp_path: Path):
+    for result in in_processes(communicate, tmp_path):
+        assert result["sum"].item() == 3.0
+        assert torch.equal(result["gathered"], BATCH), "in the order of the whole batch"
+        assert result["means"] == {"a": 0.5, "b": 1.0}
+        assert result["buffers"]["0.running_mean"].tolist() == [1.0] * 3
+        assert result["buffers"]["1.num_batches_tracked"] == 7
+
+
+def train_until_it_breaks(rank: int, folder: Path, how: str) -> str:
     """Communicates, lets rank 1 break, communicates again; returns the error's message."""
 
     def work() -> None:
         with process_group("cpu"):
             group = Group.current()
             group.sum(torch.ones(1))
-            if rank == 1:
-                break_rank_1()
+            if rank == 1 and how == "die":
+                os._exit(9)
+            if rank == 1 and how == "fail":
+                raise UserError("the data is gone")
+            if rank == 1 and how == "defect":
+                torch.ones(2) @ torch.ones(3)
             group.sum(torch.ones(1))
 
-    with pytest.raises(exception) as caught:
+    with pytest.raises((UserError, RuntimeError)) as caught:
         work()
-    return str(caught.value)
+    return f"{caught.type.__name__}: {caught.value}"
 
 
 def test_a_process_that_dies_is_named_by_the_other(tmp_path: Path):
-    message, nothing = in_processes(
-        lambda rank: train_until_it_breaks(rank, lambda: os._exit(9), UserError),
-        tmp_path, join=False,
-    )  # fmt: skip
+    message, nothing = in_processes(train_until_it_breaks, tmp_path, join=False, how="die")
     assert nothing is None
-    assert "rank 1 ended without a word" in message
+    assert message.startswith("UserError: the process of rank 1 ended without a word")
     assert "same command continues" in message
 
 
-def fail() -> None:
-    raise UserError("the data is gone")
-
-
 def test_a_process_that_fails_gives_the_others_its_reason(tmp_path: Path):
-    messages = in_processes(
-        lambda rank: train_until_it_breaks(rank, fail, UserError), tmp_path, join=False
-    )
-    assert messages[1] == "the data is gone"
-    assert "rank 1 failed: the data is gone" in messages[0]
-
-
-def multiply_what_does_not_fit() -> None:
-    torch.ones(2) @ torch.ones(3)
+    other, own = in_processes(train_until_it_breaks, tmp_path, join=False, how="fail")
+    assert own == "UserError: the data is gone"
+    assert "rank 1 failed: the data is gone" in other
 
 
 def test_a_defect_keeps_its_own_message(tmp_path: Path):
-    messages = in_processes(
-        lambda rank: train_until_it_breaks(rank, multiply_what_does_not_fit, Exception),
-        tmp_path, join=False,
-    )  # fmt: skip
-    assert "size" in messages[1]
-    assert "rank" not in messages[1]
-    assert "rank 1 failed: RuntimeError" in messages[0]
+    other, own = in_processes(train_until_it_breaks, tmp_path, join=False, how="defect")
+    assert own.startswith("RuntimeError")
+    assert "rank" not in own
+    assert "rank 1 failed: RuntimeError" in other
 
 
 def test_one_process_needs_no_communication():

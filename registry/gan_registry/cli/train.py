@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
-
-if TYPE_CHECKING:
-    from gan_registry.config.schema import Config
 
 _FLAGS = {
     "data": "DATA.path",
@@ -86,36 +82,26 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         print(describe_plan(config, plugins, options, name, folder))
         return 0
 
-    from gan_registry.training.launch import process_group
-
-    with process_group(config.RUN.device):
-        return _train(config, folder, plugins, options, name, arguments.quiet)
-
-
-def _train(
-    config: Config,
-    folder: Path,
-    plugins: PluginManager,
-    options: Mapping[str, Mapping[str, Any]],
-    name: str,
-    quiet: bool,
-) -> int:
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.report.write import write_report
+    from gan_registry.training.checkpoint import checkpoint_steps
+    from gan_registry.training.launch import process_group
     from gan_registry.training.trainer import train
 
     try:
-        live = train(config, folder, plugins, options, name=name, quiet=quiet)
+        with process_group(config.RUN.device):
+            live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
     except KeyboardInterrupt:
-        hint = "the same command continues from the last checkpoint"
-        print(f"\ngan-registry: interrupted; {hint}.", file=sys.stderr)
+        steps = checkpoint_steps(folder)
+        hint = f"continues from step {steps[-1]}" if steps else "starts anew (no checkpoint yet)"
+        print(f"\ngan-registry: interrupted; the same command {hint}.", file=sys.stderr)
         return 130
     if live.rank != 0:
         return 0
     if not is_evaluated(live):
-        if not quiet:
+        if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
         evaluate(live)
     report = write_report(live)

@@ -55,6 +55,7 @@ def process_group(device: str) -> Iterator[None]:
     store.set(f"process/{rank}", f"{socket.gethostname()} {os.getpid()}")
     try:
         yield
+        distributed.barrier()  # gloo may abort a process whose peer leaves before it
     except UserError as error:
         _tell(store, rank, str(error))
         raise
