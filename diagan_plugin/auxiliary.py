@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.logit_modes import has_batch_norm
-from diagan_plugin.recording import seeded_rng, to_device
+from diagan_plugin.recording import seeded_rng
+from gan_registry.datasets.fetching import to_device
 from gan_registry.training.sampling import UniformSampler
 from gan_registry.training.seeding import derive_seed
 

@@ -20,7 +20,7 @@ from diagan_plugin.auxiliary import AuxiliaryDiscriminator
 from diagan_plugin.diagnosis import Diagnosis, group_table
 from diagan_plugin.logit_modes import resolve_logit_mode
 from diagan_plugin.options import NAME, DiaOptions
-from diagan_plugin.recording import sweep, to_device
+from diagan_plugin.recording import sweep
 from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.tracker import LDRTracker
@@ -30,7 +30,7 @@ from diagan_plugin.weights import (
     summarize_weights,
     weight_warnings,
 )
-from gan_registry.datasets.fetching import fetch
+from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.training.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class DiaDriver:
         )
         dataset = run.dataset
         metadata = {
-            "fingerprint": dataset.fingerprint(),
+            "fingerprint": run.fingerprint,
             "k": self.options.k,
             "phase": self.phase,
             "window": self.options.window,

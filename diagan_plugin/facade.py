@@ -93,10 +93,11 @@ class Dia:
         plugins.register(self._plugin, NAME)
         settings = _read_options(options, plugins)
         described = LoopDataset(dataset, groups, group_names, value_range)
+        fingerprint = described.fingerprint()
         self.dataset = IndexedDataset(dataset)
         self.sampler = DiaSampler(
             len(dataset), seed, rank=rank, world_size=world_size, shard=shard,
-            fingerprint=described.fingerprint(),
+            fingerprint=fingerprint,
         )  # fmt: skip
         loop: Any = LoopRun(
             plugins,
@@ -112,6 +113,7 @@ class Dia:
             world_size=world_size,
             weighted=weighted,
             loss_name=loss,
+            fingerprint=fingerprint,
         )
         self._run = loop
         self._record = settings.record

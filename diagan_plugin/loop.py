@@ -96,10 +96,12 @@ class LoopRun:
         world_size: int,
         weighted: bool,
         loss_name: str,
+        fingerprint: str,
     ) -> None:
         self.plugins = plugins
         self.options = options
         self.dataset = dataset
+        self.fingerprint = fingerprint
         self.sampler = sampler
         self.loss = loss
         self.total_steps = total_steps

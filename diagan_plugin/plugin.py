@@ -189,7 +189,7 @@ def build_sampler(run: Run) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampler import DiaSampler
 
-    return DiaSampler(len(run.dataset), seed=run.seed, fingerprint=run.dataset.fingerprint())
+    return DiaSampler(len(run.dataset), seed=run.seed, fingerprint=run.fingerprint)
 
 
 def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None:

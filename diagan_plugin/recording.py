@@ -20,8 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.logit_modes import depends_on_batch, logit_mode
-from gan_registry.datasets.fetching import fetch
-from gan_registry.training.seeding import derive_seed
+from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.training.seeding import (
+    derive_seed,
+    kept_random_state,
+    seed_global_generators,
+)
 
 #: `(x [B, ...], y [B] or None) -> log-density ratios [B]`
 LogitsFunction = Callable[[Tensor, "Tensor | None"], Tensor]
@@ -166,14 +170,6 @@ def sweep_order(
     return places, np.concatenate([order, fill])
 
 
-def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """Moves a tensor, to CUDA through pinned memory and without waiting for the copy."""
-    device = torch.device(device)
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 @contextmanager
 def seeded_rng(device: torch.device | str, seed: int, *purpose: int | str) -> Iterator[None]:
     """Seeds every global random generator for a while, then puts each back where it was.
@@ -192,24 +188,13 @@ def seeded_rng(device: torch.device | str, seed: int, *purpose: int | str) -> It
     derived = derive_seed(seed, *purpose)
     python_state = random.getstate()
     numpy_state = np.random.get_state()  # noqa: NPY002 - the global one is the very point
-    mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
-    cuda: list[int] = []
-    if device.type == "cuda":
-        cuda = [torch.cuda.current_device() if device.index is None else device.index]
     try:
-        with torch.random.fork_rng(devices=cuda, device_type="cuda"):
-            # Not `torch.manual_seed`: that would reseed all CUDA devices, also those not forked.
-            torch.default_generator.manual_seed(derived)
-            for index in cuda:
-                torch.cuda.default_generators[index].manual_seed(derived)
-            if mps_state is not None:
-                torch.mps.manual_seed(derived)
+        with kept_random_state(device):
+            seed_global_generators(derived, device)
             random.seed(derived)
             np.random.seed(derived % 2**32)  # noqa: NPY002
             yield
     finally:
-        if mps_state is not None:
-            torch.mps.set_rng_state(mps_state)
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
 

@@ -24,14 +24,6 @@ from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def diagnose(dataset, generate, seed: int, steps: int = 300):
     """Trains D against a fixed generator, and returns the diagnosis of the last 20 sweeps."""
     with torch.random.fork_rng(devices=[]):

@@ -64,14 +64,6 @@ def driver(run):
     return plugin.driver(run)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("record", ["sweep", "stream"])
 @pytest.mark.parametrize("logits", ["eval", "train", "batchstat"])
 def test_diagnosing_never_alters_training(record, logits):

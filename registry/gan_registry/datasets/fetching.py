@@ -1,4 +1,4 @@
-"""Reads samples of any map-style dataset as one batch."""
+"""Reads samples of any map-style dataset as one batch, and moves them to the device."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -41,3 +42,11 @@ def fetch(dataset: Any, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | No
         )
     y = parts[1] if len(parts) > 1 else None
     return parts[0], y if isinstance(y, Tensor) else None
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Moves a tensor, to CUDA through pinned memory and without waiting for the copy."""
+    device = torch.device(device)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

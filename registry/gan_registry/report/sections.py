@@ -18,6 +18,7 @@ from gan_registry.report.document import Block, Column, Details, Facts, Figure, 
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.formatting import duration, is_number, percent
 from gan_registry.report.images import TINY, grid_png
+from gan_registry.training.logs import read_lines
 
 ORDER_RUN = 20
 ORDER_SAMPLES = 30
@@ -77,17 +78,9 @@ def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     A line cut off by a crash is skipped. Of a step that a resumed run logged again, the last line
     counts.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
     series: dict[str, dict[float, float]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if not isinstance(entry, dict) or not is_number(entry.get("step")):
+    for entry in read_lines(path):
+        if not is_number(entry["step"]):
             continue
         for name, value in entry.items():
             if name != "step" and is_number(value):

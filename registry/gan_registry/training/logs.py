@@ -55,7 +55,11 @@ def _json_line(values: dict[str, Any]) -> str:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Returns the log lines of a run; a last line cut short by a crash is left out."""
-    path = folder / METRICS_FILE
+    return read_lines(folder / METRICS_FILE)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns the log lines of a file, none if it is missing; what is no log line is left out."""
     if not path.is_file():
         return []
     lines: list[dict[str, Any]] = []

@@ -45,7 +45,16 @@ def seed_modules(seed: int, rank: int, step: int, device: torch.device) -> None:
         step: The step.
         device: Where modules draw, beside the CPU.
     """
-    value = derive_seed(seed, "modules", rank, step)
+    seed_global_generators(derive_seed(seed, "modules", rank, step), device)
+
+
+def seed_global_generators(value: int, device: torch.device) -> None:
+    """Seeds torch's global generators of the CPU and of one device, and of no other.
+
+    Args:
+        value: The seed, see :func:`derive_seed`.
+        device: The device.
+    """
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -56,7 +65,7 @@ def seed_modules(seed: int, rank: int, step: int, device: torch.device) -> None:
 
 @contextmanager
 def kept_random_state(device: torch.device) -> Iterator[None]:
-    """Restores torch's global random state afterwards, which :func:`seed_modules` changes.
+    """Restores afterwards what :func:`seed_global_generators` changes.
 
     Args:
         device: Where modules draw, beside the CPU.
@@ -66,7 +75,7 @@ def kept_random_state(device: torch.device) -> Iterator[None]:
         cuda.append(torch.cuda.current_device() if device.index is None else device.index)
     mps = torch.mps.get_rng_state() if device.type == "mps" else None  # fork_rng knows no mps
     try:
-        with torch.random.fork_rng(devices=cuda):
+        with torch.random.fork_rng(devices=cuda, device_type="cuda"):
             yield
     finally:
         if mps is not None:

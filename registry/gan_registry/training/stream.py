@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gan_registry.datasets.fetching import fetch
+from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.records import Real
 from gan_registry.training.sampling import IndexSampler
 
@@ -107,11 +107,8 @@ class BatchStream:
         """Returns the batch at the current position, and moves on by one batch."""
         indices, x, y = self._load()
         self.position += self.batch_size
-        if self.device.type != "cpu":
-            if self.device.type == "cuda" and self.num_workers == 0:
-                x = x.pin_memory()
-            x = x.to(self.device, non_blocking=True)
-            y = None if y is None else y.to(self.device, non_blocking=True)
+        x = to_device(x, self.device)
+        y = None if y is None else to_device(y, self.device)
         return Real(indices, x, y)
 
     def seek(self, position: int) -> None:
