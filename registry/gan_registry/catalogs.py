@@ -121,6 +121,8 @@ _BUILTIN_MODULES = {
     "datasets": "gan_registry.datasets",
     "samplers": "gan_registry.training",
     "postprocessors": "gan_registry.evaluation",
+    "features": "gan_registry.features",
+    "metrics": "gan_registry.metrics",
 }
 
 

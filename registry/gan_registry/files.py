@@ -66,6 +66,18 @@ def unwritable(path: Path, error: OSError) -> UserError:
     )
 
 
+def cache_folder() -> Path:
+    """Returns the folder for what can be made or fetched again, e.g. features of the real data.
+
+    `GAN_REGISTRY_CACHE` if set, else `gan_registry` in the user's cache folder.
+    """
+    own = os.environ.get("GAN_REGISTRY_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gan_registry"
+
+
 @functools.cache
 def _umask() -> int:
     """Reads the umask, once: it can only be read by setting it, for all threads."""
