@@ -8,16 +8,17 @@ data and the same fakes (Self-Diagnosing GAN, section 4.3): its logit estimates 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from diagan_plugin.auxiliary_batches import Batch, Parts, Provider, as_sequence, parts_of
+from diagan_plugin.auxiliary_copy import copy_with_optimizer
 from diagan_plugin.logit_modes import has_batch_norm
 from diagan_plugin.recording import seeded_rng
 from gan_registry.datasets.fetching import to_device
@@ -38,26 +39,6 @@ class PerSampleTerms(Protocol):
     def fake_terms(self, out: Any, y: Tensor | None, /) -> Tensor:
         """Returns the terms of generated samples, [B]."""
         ...
-
-
-class Samples(Protocol):
-    """A batch with attributes `x` and `y`: the host's `Real` and `Fake` are such."""
-
-    @property
-    def x(self) -> Tensor:
-        """Samples [B, ...]."""
-        ...
-
-    @property
-    def y(self) -> Tensor | None:
-        """Labels [B], or None."""
-        ...
-
-
-#: One batch: `x`, `(x, y)`, or an object with `.x` and `.y` (and `.indices`, of real samples).
-Batch: TypeAlias = "Tensor | tuple[Tensor, Tensor | None] | Samples"
-#: `indices [B] -> (x [B, ...], y [B] or None)`
-Provider: TypeAlias = Callable[[NDArray[np.int64]], "tuple[Tensor, Tensor | None]"]
 
 
 class AuxiliaryLosses(NamedTuple):
@@ -171,7 +152,7 @@ class AuxiliaryDiscriminator:
             )
         if not 0 <= rank < world_size:
             raise ValueError(f"Argument `rank` must lie in [0, {world_size}), but got {rank}")
-        self.discriminator, self.optimizer = _copy_with_optimizer(discriminator, optimizer)
+        self.discriminator, self.optimizer = copy_with_optimizer(discriminator, optimizer)
         self.loss = loss
         self.num_samples = num_samples
         self.seed = seed
@@ -250,7 +231,7 @@ class AuxiliaryDiscriminator:
         """
         due = self.due
         if due:
-            losses = self._update(reals, [_parts(batch) for batch in _as_sequence(fakes)])
+            losses = self._update(reals, [parts_of(batch) for batch in as_sequence(fakes)])
         self.calls += 1
         return losses if due else None
 
@@ -291,7 +272,7 @@ class AuxiliaryDiscriminator:
         self.calls = int(state["calls"])
 
     def _update(
-        self, reals: Provider | Batch | Sequence[Batch], fakes: list[_Parts]
+        self, reals: Provider | Batch | Sequence[Batch], fakes: list[Parts]
     ) -> AuxiliaryLosses:
         num_fakes = sum(len(part.x) for part in fakes)
         if callable(reals):
@@ -303,7 +284,7 @@ class AuxiliaryDiscriminator:
             num_reals = num_fakes
             parts = self._provided(reals, [len(part.x) for part in fakes])
         else:
-            given = [self._weighted(batch) for batch in _as_sequence(reals)]
+            given = [self._weighted(batch) for batch in as_sequence(reals)]
             num_reals = sum(len(part.x) for part in given)
             parts = iter(given)
         if not num_fakes or not num_reals:
@@ -321,13 +302,13 @@ class AuxiliaryDiscriminator:
         self.optimizer.step()
         return losses
 
-    def _provided(self, provider: Provider, sizes: list[int]) -> Iterator[_Parts]:
+    def _provided(self, provider: Provider, sizes: list[int]) -> Iterator[Parts]:
         indices = self.indices(sum(sizes))
         for end, size in zip(accumulate(sizes), sizes, strict=True):
-            yield _Parts(*provider(indices[end - size : end]))
+            yield Parts(*provider(indices[end - size : end]))
 
-    def _weighted(self, batch: Batch) -> _Parts:
-        parts = _parts(batch)
+    def _weighted(self, batch: Batch) -> Parts:
+        parts = parts_of(batch)
         if self.mode != "importance":
             return parts
         indices = getattr(batch, "indices", None)  # of a Tensor that is a method
@@ -340,7 +321,7 @@ class AuxiliaryDiscriminator:
 
     def _accumulate(
         self,
-        batches: Iterator[_Parts],
+        batches: Iterator[Parts],
         total: int,
         terms_of: Callable[[Any, Tensor | None], Tensor],
         device: torch.device,
@@ -364,58 +345,5 @@ class AuxiliaryDiscriminator:
         return mean
 
 
-class _Parts(NamedTuple):
-    x: Tensor
-    y: Tensor | None = None
-    weights: Tensor | None = None
-
-
-def _parts(batch: Batch) -> _Parts:
-    if isinstance(batch, Tensor):
-        return _Parts(batch)
-    return _Parts(*batch[:2]) if isinstance(batch, tuple) else _Parts(batch.x, batch.y)
-
-
-def _as_sequence(batches: Batch | Sequence[Batch]) -> Sequence[Batch]:
-    if isinstance(batches, (list, tuple)) and not (
-        isinstance(batches, tuple) and batches and isinstance(batches[0], Tensor)
-    ):
-        return batches
-    return [cast("Batch", batches)]
-
-
 def _default_forward(network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
     return network(x) if y is None else network(x, y)
-
-
-def _copy_with_optimizer(
-    discriminator: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Copies a network and, for its parameters, the optimiser with everything it has gathered."""
-    own = {id(parameter) for parameter in discriminator.parameters()}
-    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if own.isdisjoint(map(id, held)):
-        raise ValueError(
-            "Argument `optimizer` must hold the parameters of `discriminator`, but has none of them"
-        )
-    # One deepcopy of both maps the optimiser's parameters, and the keys of its state, to the
-    # copies. The memo says what not to copy: parameters of other networks, and results of a graph
-    # (the older spectral norm leaves its normalised weight on the layer), which torch refuses.
-    memo: dict[int, Any] = {id(other): other for other in held if id(other) not in own}
-    for module in discriminator.modules():
-        for value in chain(vars(module).values(), module._buffers.values()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                memo[id(value)] = value.detach().clone()
-    network, optimizer = copy.deepcopy((discriminator, optimizer), memo)
-    copied = set(network.parameters())
-    for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter in copied]
-    optimizer.param_groups = [group for group in optimizer.param_groups if group["params"]]
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if not any(parameter.requires_grad for parameter in trained):
-        # The host froze D while it trains G. Where only some are frozen, that is meant to last.
-        for parameter in trained:
-            parameter.requires_grad_(True)
-    for other in set(optimizer.state) - copied:
-        del optimizer.state[other]
-    return network, optimizer

@@ -237,6 +237,7 @@ class DiaDriver:
         run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
             self.auxiliary.set_probabilities(weights)
+            run.log({"weights/importance_weight_variance": self.auxiliary.weight_variance})
 
     def diagnosis(self, run: Run) -> Diagnosis | None:
         """Returns the statistics of every sample as they stand; None before any record."""
@@ -311,6 +312,9 @@ class DiaDriver:
                 **dataclasses.asdict(self.weight_summary),
                 "warnings": self.warnings,
             }
+            if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
+                variance = self.auxiliary.weight_variance
+                result["weights"]["importance_weight_variance"] = variance
         return result
 
     def state(self) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """A weighted sampler for training: exact at any size, with weights that may change on the way.
 
-All indices come from one endless *stream*. Position p of the stream is a pure function of the seed,
-of p and of the weights active there, so any part of it can be drawn again, by any process:
-
-* Before any weights, positions [eN, (e+1)N) are a permutation: uniform without replacement.
-* ``set_weights(w, start)`` begins a *segment* at position ``start``. From there on, every N
-  positions are one weighted draw of N indices, in random order.
+All indices come from one endless *stream* (:mod:`diagan_plugin.sampler_stream`). Position p of the
+stream is a pure function of the seed, of p and of the weights active there, so any part of it can
+be drawn again, by any process.
 
 A host that makes its own batches reads the stream by ``draw(start, stop)``. A
 :class:`torch.utils.data.DataLoader` iterates: one epoch of N positions an iteration, strided over
@@ -25,8 +22,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from diagan_plugin.draws import DRAW_METHODS, normalized_weights
-from gan_registry.training.sampling import epoch_permutation
+from diagan_plugin.draws import DRAW_METHODS
+from diagan_plugin.sampler_stream import WeightedStream
 
 __all__ = ["DiaBatchSampler", "DiaSampler"]
 
@@ -34,20 +31,6 @@ _STATE_VERSION = 1
 _SHARDS = ("self", "host")
 # Indices become Python integers in blocks of this many: small enough to stay in the CPU's cache.
 _BLOCK = 8192
-# Up to this many samples two drawn epochs are kept, at most 128 MB each; beyond it one.
-_SMALL = 1 << 24
-# Last word of the seed of a weighted draw. SeedSequence([s, e]) equals SeedSequence([s, e, 0]), so
-# without it draw 0 of segment e would share its random numbers with uniform epoch e.
-_WEIGHTED = 1
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """Weights [N] with sum 1, active from a stream position; segments count from 1."""
-
-    number: int
-    start: int
-    probabilities: npt.NDArray[np.float64]
 
 
 @dataclass
@@ -145,22 +128,26 @@ class DiaSampler(Sampler[int]):
         if not 0 <= rank < world_size:
             raise ValueError(f"Argument `rank` must be in [0, {world_size}), but got {rank}.")
         self.num_samples = int(num_samples)
-        self.seed = int(seed)
-        self.method = method
         self.rank = int(rank)
         self.world_size = int(world_size)
         self.shard = shard
         self.fingerprint = fingerprint
-        self._segments: list[_Segment] = []
-        self._first_weighted: int | None = None  # where uniform sampling ended
-        self._last_drawn = 0  # start of the last draw; only decides which segments to keep
-        # Drawn epochs by (segment number, epoch), the latest last.
-        self._drawn: dict[tuple[int, int], npt.NDArray[np.signedinteger[Any]]] = {}
+        self._stream = WeightedStream(self.num_samples, int(seed), method)
         self._position = 0
         self._block: _Block | None = None
         self._iteration = 0
 
     # ------------------------------------------------------------------ the stream
+
+    @property
+    def seed(self) -> int:
+        """Seed of all draws."""
+        return self._stream.seed
+
+    @property
+    def method(self) -> str:
+        """How an epoch is drawn by weights."""
+        return self._stream.method
 
     def draw(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Dataset indices at stream positions [start, stop), for all ranks, as int64.
@@ -170,22 +157,7 @@ class DiaSampler(Sampler[int]):
         Raises:
             ValueError: If the range is none, or lies where weights held that are no longer kept.
         """
-        if not 0 <= start <= stop:
-            raise ValueError(
-                f"Arguments `start` and `stop` must be 0 ≤ start ≤ stop, but got {start}, {stop}."
-            )
-        self._last_drawn = start
-        out = np.empty(stop - start, dtype=np.int64)
-        position = start
-        while position < stop:
-            segment, end = self._segment_at(position)
-            origin = 0 if segment is None else segment.start
-            epoch, offset = divmod(position - origin, self.num_samples)
-            size = min(self.num_samples - offset, min(stop, end or stop) - position)
-            piece = self._epoch_indices(segment, epoch)[offset : offset + size]
-            out[position - start : position - start + size] = piece
-            position += size
-        return out
+        return self._stream.draw(start, stop)
 
     def set_weights(self, weights: npt.ArrayLike | torch.Tensor, start: int | None = None) -> None:
         """Draw by ``weights`` from a stream position on.
@@ -202,10 +174,6 @@ class DiaSampler(Sampler[int]):
             ValueError: If the weights are out of range or of another length, or the position was
                 already handed out.
         """
-        if isinstance(weights, torch.Tensor):
-            weights = weights.detach().cpu()
-            weights = (weights.double() if weights.is_floating_point() else weights).numpy()
-        probabilities = normalized_weights(weights, self.num_samples)
         reached = self.position
         start = reached if start is None else operator.index(start)
         if start < reached:
@@ -213,68 +181,14 @@ class DiaSampler(Sampler[int]):
                 f"Argument `start` must be at least {reached}, since the indices before were "
                 f"already handed out, but got {start}. A DataLoader with workers asks ahead."
             )
-        earlier = [s for s in self._segments if s.start < start]
-        later = self._segments[len(earlier) :]
-        if earlier:
-            number = earlier[-1].number + 1
-        elif self._first_weighted is None or start <= self._first_weighted:
-            number, self._first_weighted = 1, start
-        elif start == later[0].start:
-            number = later[0].number
-        else:
-            raise ValueError(
-                f"Argument `start` must be at least {later[0].start}, since the weights set before "
-                f"are no longer kept, but got {start}."
-            )
-        self._segments = self._needed([*earlier, _Segment(number, start, probabilities)])
-        self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] < number}
+        # Where the iteration has begun, it says what is still needed; else only draws do.
+        self._stream.set_weights(weights, start, reached if self._position else None)
         if self._block is not None:
             self._block.cut(start)
 
     def probabilities_at(self, position: int) -> npt.NDArray[np.float64] | None:
         """A copy of the weights [N], with sum 1, active at a stream position; None if uniform."""
-        segment, _ = self._segment_at(position)
-        return None if segment is None else segment.probabilities.copy()
-
-    def _segment_at(self, position: int) -> tuple[_Segment | None, int | None]:
-        """The segment active at a position (None: uniform), and where it ends (None: never)."""
-        if self._first_weighted is None or position < self._first_weighted:
-            return None, self._first_weighted
-        end = None
-        for segment in reversed(self._segments):
-            if segment.start <= position:
-                return segment, end
-            end = segment.start
-        raise ValueError(f"The weights active at stream position {position} are no longer kept.")
-
-    def _needed(self, segments: list[_Segment]) -> list[_Segment]:
-        """The last two segments, and those before that end after the last known use."""
-        used = min(self._last_drawn, self.position) if self._position else self._last_drawn
-        ended = [after.start <= used for after in segments[1:]]
-        return [s for s, over in zip(segments[:-2], ended, strict=False) if not over] + segments[
-            -2:
-        ]
-
-    def _epoch_indices(
-        self, segment: _Segment | None, epoch: int
-    ) -> npt.NDArray[np.signedinteger[Any]]:
-        """The N indices of an epoch of a segment (segment None: of the uniform part)."""
-        key = (0 if segment is None else segment.number, epoch)
-        if key in self._drawn:
-            return self._drawn[key]
-        # Two epochs are kept, for hosts that read ahead and look back around an epoch's end.
-        # Where two would be large, even the old one goes before the new one is made.
-        kept = list(self._drawn.items())[-1:] if self.num_samples <= _SMALL else []
-        self._drawn = dict(kept)
-        indices: npt.NDArray[np.signedinteger[Any]]
-        if segment is None:
-            indices = epoch_permutation(self.num_samples, self.seed, epoch)
-        else:
-            seed = np.random.SeedSequence([self.seed, segment.number, epoch, _WEIGHTED])
-            rng = np.random.Generator(np.random.PCG64(seed))
-            indices = DRAW_METHODS[self.method](segment.probabilities, self.num_samples, rng)
-        self._drawn[key] = indices
-        return indices
+        return self._stream.probabilities_at(position)
 
     # ------------------------------------------------------------------ iterating
 
@@ -355,18 +269,8 @@ class DiaSampler(Sampler[int]):
             "version": _STATE_VERSION,
             "num_samples": self.num_samples,
             "fingerprint": self.fingerprint,
-            "seed": self.seed,
-            "method": self.method,
             "position": self.position if position is None else int(position),
-            "first_weighted": self._first_weighted,
-            "segments": [
-                {
-                    "number": segment.number,
-                    "start": segment.start,
-                    "probabilities": torch.from_numpy(segment.probabilities.copy()),
-                }
-                for segment in self._segments
-            ],
+            **self._stream.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -395,15 +299,7 @@ class DiaSampler(Sampler[int]):
                 f"but this one's is {self.fingerprint}."
             )
         _check_choice("method", state["method"], tuple(DRAW_METHODS))
-        self.seed, self.method = int(state["seed"]), state["method"]
-        self._first_weighted = state["first_weighted"]
-        self._segments = [
-            # Not normalised again: that could change the last bits, and with them the draws.
-            _Segment(int(s["number"]), int(s["start"]), s["probabilities"].cpu().numpy().copy())
-            for s in state["segments"]
-        ]
-        self._drawn = {}
-        self._last_drawn = 0
+        self._stream.load_state_dict(state)
         self._seek(int(state["position"]))
 
 

@@ -39,11 +39,12 @@ class RejectionSource:
 
     @torch.no_grad()
     def _propose(self, n: int) -> Proposal:
-        x = self._proposals(n)
+        proposed = self._proposals(n)
         was_training = self._discriminator.training
         self._discriminator.eval()
         try:
-            return Proposal(x, self._run.logits(x, None, self._discriminator))
+            logits = self._run.logits(proposed.x, proposed.y, self._discriminator)
+            return Proposal(proposed.x, logits)
         finally:
             self._discriminator.train(was_training)
 

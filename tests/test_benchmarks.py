@@ -61,3 +61,34 @@ def test_refuses_what_it_cannot_measure(arguments):
     assert done.returncode == 2
     assert arguments[0] in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("claim", "heading", "keys"),
+    [
+        ("importance_vs_uniform", "var. of weights", {"importance", "again", "D itself"}),
+        ("auxiliary_every", "distance to data", {"cost_phase2", "acceptance_rate", "distance"}),
+    ],
+)
+def test_a_claim_is_measured(claim, heading, keys, tmp_path):
+    path = tmp_path / "claim.json"
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.claims.{claim}", "--quick", "--json", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert heading in done.stdout
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert rows
+    for row in rows:
+        assert keys <= row.keys()
+    if claim == "auxiliary_every":
+        cost = {row["name"]: row["cost_phase2"] for row in rows}
+        assert cost["plain"] == cost["D itself"] == 1.0
+        assert all(cost[name] > 1.0 for name in ("M = 1", "M = 2", "M = 5"))
+        assert all(0.0 <= row["distance"] <= 1.0 for row in rows)
+    else:
+        assert all(-1.0 <= row[key] <= 1.0 for row in rows for key in keys)

@@ -3,18 +3,24 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+import json
 import random
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
+from small_runs import fit, manager, points_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm as legacy_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from diagan_plugin.auxiliary import AuxiliaryDiscriminator, importance_weights
+from diagan_plugin.plugin import DiaPlugin
+from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.records import Fake, Real
+from gan_registry.training.trainer import open_run
 
 
 class Logistic:
@@ -506,3 +512,24 @@ def test_bad_batches_and_losses():
     auxiliary = AuxiliaryDiscriminator(net, optimizer, Reduced(), 20, seed=0)
     with pytest.raises(ValueError, match="one term for each of 2 samples, but got the shape"):
         auxiliary.step(randn(2, 3), randn(2, 3))
+
+
+@pytest.mark.parametrize("mode", ["importance", "uniform"])
+def test_a_run_reports_the_variance_of_the_importance_weights(mode, tmp_path):
+    plugins = manager(dia=DiaPlugin())
+    config = points_config(RUN__sampler="dia", OPTIMIZATION__total_steps=10)
+    config.PLUGINS = {"dia": {"record_every": 2, "aux": mode}}
+    result = evaluate(fit(config, tmp_path / "run", plugins), 50)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    name = "weights/importance_weight_variance"
+    logged = [json.loads(line)[name] for line in lines if name in json.loads(line)]
+    if mode == "uniform":
+        assert "importance_weight_variance" not in result["weights"]
+        assert not logged
+        return
+    variance = result["weights"]["importance_weight_variance"]
+    p = load_file(tmp_path / "run" / "diagnosis.safetensors")["probability"]
+    assert variance == pytest.approx((1 / (len(p) ** 2 * p)).sum() - 1, rel=1e-5)
+    assert logged == [pytest.approx(variance)]
+    opened = open_run(tmp_path / "run", manager(dia=DiaPlugin()))
+    assert evaluate(opened, 50)["weights"]["importance_weight_variance"] == variance

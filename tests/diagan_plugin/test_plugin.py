@@ -24,6 +24,7 @@ from gan_registry.training.trainer import open_run, train
 TINY = {
     "DATA": {"name": "gmm25", "options": {"num_samples": 500}},
     "MODEL": {"backbone": "mlp", "hidden_dim": 16, "num_layers": 1, "z_dim": 4, "g_bn": False,
+              "g_init": "default", "d_init": "default",
               "d_dropout": 0.2},
     "LOSS": {"adv_loss": "logistic"},
     "OPTIMIZATION": {"batch_size": 25, "d_updates_per_step": 1, "total_steps": 40, "g_lr": 1e-3,

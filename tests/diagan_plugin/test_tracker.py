@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from diagan_plugin import tracker as module
 from diagan_plugin.tracker import LDRTracker
 
 
@@ -199,6 +200,43 @@ def test_non_finite_values_are_counted_and_not_stored(window):
     assert tracker.total[5] == 2
     assert tracker.total[10:25].sum() == 0
     assert tracker.mean[7] == 0.0
+
+
+@pytest.mark.parametrize("bad", [2, 6, 9])
+def test_a_sweep_goes_on_after_a_value_in_any_part_that_is_not_finite(window, bad, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK", 4)
+    tracker, reference = LDRTracker(10, window), Reference(10, window)
+    rng = np.random.default_rng(bad)
+    for number in range(9):
+        values = rng.normal(3.0, 2.0, 10)
+        values = values.astype(np.float32).astype(np.float64)  # what a window keeps
+        if number in (3, 6):
+            values[bad] = np.nan
+        tracker.record_all(values)
+        reference.record(np.arange(10), values)
+        reference.check(tracker)
+    assert tracker.non_finite_indices == [bad, bad]
+
+
+def test_values_whose_sum_overflows_are_recorded(window):
+    tracker, reference = LDRTracker(4, window), Reference(4, window)
+    for size in (3e38, -3e38):
+        values = torch.full((4,), size)
+        tracker.record_all(values)
+        reference.record(np.arange(4), values.double())
+    assert tracker.non_finite_count == 0
+    np.testing.assert_array_equal(tracker.count, [2 if window != 1 else 1] * 4)
+    mean = [np.mean(kept) for kept in reference.kept()]
+    np.testing.assert_allclose(tracker.mean, mean, rtol=1e-12)
+
+
+def test_recording_leaves_the_values_alone(window):
+    values = torch.arange(4.0, dtype=torch.float64)
+    tracker = LDRTracker(4, window)
+    for _ in range(3):
+        tracker.record_all(values)
+        tracker.record(torch.arange(4), values)
+    assert values.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_reading_between_records_is_never_stale(window):

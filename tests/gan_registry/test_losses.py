@@ -14,9 +14,12 @@ from gan_registry.backbones.base import realness
 from gan_registry.catalogs import Catalog
 from gan_registry.losses import BUILTIN
 from gan_registry.losses.base import Loss
+from gan_registry.losses.least_squares import LeastSquares
 
 TERMS = ("real_terms", "fake_terms", "generator_terms")
 METHODS = (*TERMS, "log_density_ratio")
+ONE_LOGIT = tuple(name for name in BUILTIN if name != "MH")  # D returns one number a sample
+LOG_2 = math.log(2.0)
 P, Q = norm(0.0, 1.0), norm(1.0, 1.5)  # "data" and "generated"
 GRID = torch.linspace(-12.0, 14.0, 4001, dtype=torch.float64)
 
@@ -101,15 +104,110 @@ def test_logistic_terms_equal_torchs_cross_entropy():
         torch.testing.assert_close(loss.generator_terms(v), generator)
 
 
-def test_a_rejected_generator_gets_gradients_from_every_loss_but_the_saturating_one():
+def softplus(v):
+    return np.logaddexp(0.0, v)
+
+
+#: real, fake and generator terms and the log density ratio, as their papers write them, in numpy
+FORMULAS = {
+    "logistic": (lambda v: softplus(-v), softplus, lambda v: softplus(-v), lambda v: v),
+    "vanilla": (lambda v: softplus(-v), softplus, lambda v: softplus(-v), lambda v: v),
+    "minimax": (lambda v: softplus(-v), softplus, lambda v: -softplus(v), lambda v: v),
+    "hinge": (
+        lambda v: np.maximum(0, 1 - v), lambda v: np.maximum(0, 1 + v), lambda v: -v, lambda v: v,
+    ),
+    "wasserstein": (lambda v: -v, lambda v: v, lambda v: -v, lambda v: v),
+    "least_square": (
+        lambda v: (v - 1) ** 2 / 2, lambda v: v**2 / 2, lambda v: (v - 1) ** 2 / 2,
+        lambda v: np.log(np.clip(v, 1e-3, 1 - 1e-3)) - np.log(1 - np.clip(v, 1e-3, 1 - 1e-3)),
+    ),
+    # -T, f*(T) and G's -T or -f*(T), with T = g_f(v) put into f* as in the table of the f-GAN paper
+    "f_kl": (
+        lambda v: -v, lambda v: np.exp(v - 1), lambda v: -v, lambda v: v - 1,
+    ),
+    "f_kl_minimax": (
+        lambda v: -v, lambda v: np.exp(v - 1), lambda v: -np.exp(v - 1), lambda v: v - 1,
+    ),
+    "f_reverse_kl": (
+        lambda v: np.exp(-v), lambda v: -1 - np.log(np.exp(-v)),
+        lambda v: 1 + np.log(np.exp(-v)), lambda v: v,
+    ),
+    "f_js": (
+        lambda v: -(LOG_2 - np.log(1 + np.exp(-v))),
+        lambda v: -np.log(2 - np.exp(LOG_2 - np.log(1 + np.exp(-v)))),
+        lambda v: -(LOG_2 - np.log(1 + np.exp(-v))), lambda v: v,
+    ),
+    "f_js_minimax": (
+        lambda v: -(LOG_2 - np.log(1 + np.exp(-v))),
+        lambda v: -np.log(2 - np.exp(LOG_2 - np.log(1 + np.exp(-v)))),
+        lambda v: np.log(2 - np.exp(LOG_2 - np.log(1 + np.exp(-v)))), lambda v: v,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_LOGIT)
+def test_terms_and_their_gradients_equal_the_formulas_of_the_papers(name):
+    # No point lies where a formula has a kink.
+    v = np.linspace(-5.03, 5.01, 67)
+    for method, formula in zip(METHODS, FORMULAS[name], strict=True):
+        x = torch.from_numpy(v).requires_grad_()
+        terms = getattr(make(name), method)(x)
+        assert terms.dtype == torch.float64
+        np.testing.assert_allclose(terms.detach(), formula(v), rtol=1e-9, atol=1e-12)
+        step = 1e-6
+        slope = (formula(v + step) - formula(v - step)) / (2 * step)
+        terms.sum().backward()
+        np.testing.assert_allclose(x.grad, slope, rtol=1e-5, atol=1e-7)
+
+
+def test_every_loss_has_a_formula_here():
+    assert set(FORMULAS) == set(ONE_LOGIT)
+
+
+@pytest.mark.parametrize("name", ONE_LOGIT)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_weight_of_0_takes_a_sample_out(name, method):
+    v = torch.linspace(-3.0, 3.0, 6, requires_grad=True)
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.0, 0.5, 0.0])
+    (weights * getattr(make(name), method)(v)).mean().backward()
+    assert (v.grad[1::2] == 0.0).all()
+    if (name, method) != ("least_square", "log_density_ratio"):
+        assert (v.grad[::2] != 0.0).any()
+
+
+def test_a_rejected_generator_gets_gradients_from_every_loss_but_the_saturating_ones():
     gradients = {}
-    for name in BUILTIN:
+    for name in ONE_LOGIT:
         v = torch.full((1,), -20.0, requires_grad=True)
         make(name).generator_terms(v).sum().backward()
         gradients[name] = float(v.grad)
-    assert gradients["logistic"] == gradients["vanilla"] == pytest.approx(-1.0)
-    assert gradients["hinge"] == -1.0
-    assert -1e-8 < gradients["minimax"] < 0.0  # the same direction, vanishing
+    saturating = ("minimax", "f_kl_minimax", "f_js_minimax")
+    for name in ("logistic", "vanilla", "hinge", "wasserstein", "f_kl", "f_reverse_kl", "f_js"):
+        assert gradients.pop(name) == pytest.approx(-1.0), name
+    assert gradients.pop("least_square") == -21.0
+    for name in saturating:
+        assert -1e-8 < gradients.pop(name) < 0.0, name  # the same direction, vanishing
+    assert not gradients
+
+
+def test_jensen_shannon_is_the_logistic_loss_moved_by_log_2():
+    v = torch.linspace(-50, 50, 101, dtype=torch.float64)
+    for method in TERMS:
+        expected = getattr(make("logistic"), method)(v) - LOG_2
+        torch.testing.assert_close(getattr(make("f_js"), method)(v), expected)
+
+
+def test_least_squares_reads_outputs_beyond_0_and_1_at_their_ends():
+    loss = make("least_square")
+    v = torch.tensor([-3.0, 0.0, 0.25, 0.5, 0.9, 1.0, 40.0])
+    end = math.log(999)
+    expected = torch.tensor([-end, -end, -math.log(3), 0.0, math.log(9), end, end])
+    torch.testing.assert_close(loss.log_density_ratio(v), expected, rtol=1e-5, atol=1e-6)
+    wide = LeastSquares(realness, eps=1e-6).log_density_ratio(torch.tensor([5.0]))
+    assert float(wide) == pytest.approx(math.log(1e6), rel=1e-2)  # 1 - 1e-6 in float32
+    for eps in (0.0, 0.5, float("nan")):
+        with pytest.raises(ValueError, match="eps"):
+            LeastSquares(realness, eps=eps)
 
 
 def test_hinge_terms_by_hand():
@@ -121,18 +219,32 @@ def test_hinge_terms_by_hand():
     assert loss.log_density_ratio(v).tolist() == v.tolist()
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", ONE_LOGIT)
 @pytest.mark.parametrize("method", METHODS)
 def test_terms_and_gradients_are_finite_at_large_logits(name, method):
+    loss = make(name)
     v = torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4], requires_grad=True)
-    terms = getattr(make(name), method)(v)
+    terms = getattr(loss, method)(v)
     terms.sum().backward()
+    exponential = ("f_kl", "fake_terms"), ("f_reverse_kl", "real_terms")
+    if (name.removesuffix("_minimax"), method) in exponential:
+        # Exact up to float32's end, beyond which the terms are infinite rather than cut off.
+        sign = -1.0 if name == "f_reverse_kl" else 1.0
+        assert torch.isinf(terms).tolist() == (sign * v > 89).tolist()
+        near = getattr(loss, method)(torch.tensor([sign * 88.0]))
+        shift = 1.0 if method == "fake_terms" else 0.0
+        assert float(near) == pytest.approx(math.exp(88.0 - shift), rel=1e-4)
+        return
+    if (name, method) == ("f_kl_minimax", "generator_terms"):
+        assert torch.isinf(terms).tolist() == [False, False, False, True, True]
+        return
     assert torch.isfinite(terms).all()
     assert torch.isfinite(v.grad).all()
-    assert terms.abs().max() >= 1e4  # linear in the tail, not cut off
+    if (name, method) != ("least_square", "log_density_ratio"):
+        assert terms.abs().max() >= 1e4 - 1.0  # linear in the tail, not cut off
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", ONE_LOGIT)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(name, method, dtype):
@@ -146,7 +258,7 @@ def test_half_precision_is_computed_in_float32(name, method, dtype):
     assert v.grad.dtype == dtype
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", ONE_LOGIT)
 @pytest.mark.parametrize("method", METHODS)
 def test_one_term_a_sample_whatever_d_returns(name, method):
     loss = make(name)
@@ -161,19 +273,32 @@ def test_one_term_a_sample_whatever_d_returns(name, method):
     assert getattr(loss, method)(v[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", ONE_LOGIT)
 @pytest.mark.parametrize("method", METHODS)
 def test_nan_stays_visible_and_stays_in_its_sample(name, method):
     v = torch.tensor([0.5, float("nan"), -0.5])
     assert torch.isnan(getattr(make(name), method)(v)).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", ONE_LOGIT)
 def test_infinite_logits_give_the_limit(name):
     loss, inf = make(name), float("inf")
     v = torch.tensor([-inf, inf])
-    assert loss.real_terms(v).tolist() == [inf, 0.0]
-    assert loss.fake_terms(v).tolist() == [0.0, inf]
-    assert loss.log_density_ratio(v).tolist() == [-inf, inf]
-    limits = {"minimax": [0.0, -inf], "hinge": [inf, -inf]}.get(name, [inf, 0.0])
-    np.testing.assert_array_equal(loss.generator_terms(v).numpy(), limits)
+    linear = name == "wasserstein" or name.startswith("f_kl")
+    real = {"least_square": [inf, inf]}.get(name, [inf, -inf] if linear else [inf, 0.0])
+    fake = {
+        "least_square": [inf, inf], "wasserstein": [-inf, inf], "f_reverse_kl": [-inf, inf],
+    }.get(name, [0.0, inf])  # fmt: skip
+    shift = LOG_2 if name.startswith("f_js") else 0.0
+    assert loss.real_terms(v).tolist() == pytest.approx([x - shift for x in real])
+    assert loss.fake_terms(v).tolist() == pytest.approx([x - shift for x in fake])
+    if name == "least_square":
+        assert torch.isfinite(loss.log_density_ratio(v)).all()
+    else:
+        assert loss.log_density_ratio(v).tolist() == [-inf, inf]
+    generator = {
+        "minimax": [0.0, -inf], "f_kl_minimax": [0.0, -inf], "f_js_minimax": [LOG_2, -inf],
+        "least_square": [inf, inf], "logistic": [inf, 0.0], "vanilla": [inf, 0.0],
+        "f_js": [inf, -LOG_2],
+    }.get(name, [inf, -inf])  # fmt: skip
+    np.testing.assert_allclose(loss.generator_terms(v).numpy(), generator, rtol=1e-6)

@@ -21,7 +21,8 @@ def points_config(**changes: Any) -> Config:
     """A tiny MLP on 25 Gaussians; `SECTION__key=value` changes it."""
     content: dict[str, dict[str, Any]] = {
         "DATA": {"name": "gmm25", "options": {"num_samples": 200}},
-        "MODEL": {"backbone": "mlp", "z_dim": 2, "hidden_dim": 8, "num_layers": 2, "g_bn": False},
+        "MODEL": {"backbone": "mlp", "z_dim": 2, "hidden_dim": 8, "num_layers": 2, "g_bn": False,
+                  "g_init": "default", "d_init": "default"},
         "LOSS": {"adv_loss": "logistic"},
         "OPTIMIZATION": {
             "batch_size": 16, "d_updates_per_step": 1, "total_steps": 6, "g_lr": 1e-3, "d_lr": 1e-3,
@@ -37,12 +38,13 @@ def digits_config(**changes: Any) -> Config:
         "DATA": {"name": "colored_digits", "img_size": 8, "options": {"ratio": 0.95}},
         "MODEL": {
             "backbone": "dcgan", "z_dim": 8, "g_conv_dim": 4, "d_conv_dim": 4, "d_dropout": 0.5,
-            "d_bn": True,
+            "d_bn": True, "g_init": "default", "d_init": "default",
         },
         "LOSS": {"adv_loss": "logistic"},
         "OPTIMIZATION": {
             "batch_size": 32, "d_updates_per_step": 1, "total_steps": 6, "g_lr": 5e-4, "d_lr": 5e-4,
         },
+        "PRE": {"apply_rflip": False},
         "RUN": {"print_freq": 1, "save_freq": 0, "num_eval": 200, "device": "cpu"},
     }  # fmt: skip
     return validate_config(_changed(content, changes), "the test's config")

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 BUILTIN = {
+    "big_resnet": "gan_registry.backbones.big_resnet:build_big_resnet",
+    "cnn_gan": "gan_registry.backbones.cnn_gan:build_cnn_gan",
     "dcgan": "gan_registry.backbones.dcgan:build_dcgan",
+    "deep_conv": "gan_registry.backbones.deep_conv:build_deep_conv",
     "mlp": "gan_registry.backbones.mlp:build_mlp",
+    "mnist_dcgan": "gan_registry.backbones.mnist_dcgan:build_mnist_dcgan",
+    "resnet": "gan_registry.backbones.resnet:build_resnet",
+    "sngan": "gan_registry.backbones.sngan:build_sngan",
+    "ssgan": "gan_registry.backbones.ssgan:build_ssgan",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
+from gan_registry.backbones.init import Initialiser, initialise, normalise_spectrally
 from gan_registry.records import Fake, Real
 
 KINDS = ("generator", "discriminator")
 Z_PRIORS = ("gaussian", "uniform")
-INITIALISATIONS = ("default", "N(0.02)")
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Backbone:
@@ -35,11 +32,15 @@ class Backbone:
         z_dim: Dimension of the latent.
         z_prior: "gaussian", N(0, 1), or "uniform", U(-1, 1).
         seed: Seed of the initial weights.
+        num_classes: Number of classes of the labels; 0 where there are none.
+        conditional: Whether the networks take labels `y` (int64 [B]). If not, y is None.
 
     Attributes:
         generator: G. The host or a plugin may replace it by another module.
         discriminator: D, likewise.
         z_dim: Dimension of the latent.
+        num_classes: Number of classes of the labels.
+        conditional: Whether G takes labels.
 
     Example:
         >>> backbone = Backbone(
@@ -60,10 +61,19 @@ class Backbone:
         z_dim: int,
         z_prior: str = "gaussian",
         seed: int,
+        num_classes: int = 0,
+        conditional: bool = False,
     ) -> None:
         if z_prior not in Z_PRIORS:
             raise ValueError(f"Argument `z_prior` must be one of {Z_PRIORS}, but got {z_prior!r}.")
+        if conditional and num_classes < 1:
+            raise ValueError(
+                "Argument `num_classes` must be at least 1 for conditional networks, but got "
+                f"{num_classes}."
+            )
         self.z_dim = z_dim
+        self.num_classes = num_classes
+        self.conditional = conditional
         self._z_prior = z_prior
         self._seed = seed
         self._networks: Mapping[str, partial[Any]] = {
@@ -148,6 +158,22 @@ class Backbone:
         result: Tensor = method(x)
         return result
 
+    def lazy_intervals(self) -> Mapping[str, int]:
+        """Returns the networks with lazy terms, and how many updates those are apart.
+
+        The host scales Adam's settings accordingly (Karras et al., 2020, appendix B).
+        """
+        return {}
+
+    def lazy_generator_terms(self, z: Tensor, y: Tensor | None = None) -> Tensor | None:
+        """Returns what the lazy step of G minimises, already times the interval, or None.
+
+        Args:
+            z: The latents [B, z_dim] of the update before it.
+            y: Its labels, int64 [B], or None.
+        """
+        return None
+
     def discriminator_terms(
         self, real: Real, fake: Fake, real_out: Any, fake_out: Any
     ) -> Tensor | None:
@@ -225,36 +251,31 @@ def seeded_weights(seed: int, stream: int = 0) -> Iterator[None]:
         yield
 
 
-def finish(network: nn.Module, init: str, spectral: bool) -> None:
+def finish(
+    network: nn.Module,
+    init: str | Initialiser,
+    spectral: bool,
+    eps: float = 1e-12,
+    exclude: Iterable[nn.Module] = (),
+) -> None:
     """Initialises a network in place, then puts spectral norm on its layers if asked to.
 
     In this order, because spectral norm measures the weights when it is attached.
 
     Args:
-        network: Its linear, convolutional and batch-norm layers are treated.
-        init: "default" keeps torch's; "N(0.02)" draws weights from N(0, 0.02) and batch-norm
-            scales from N(1, 0.02), with biases of 0 (Radford et al., 2016).
-        spectral: Normalise the largest singular value of each linear and convolutional layer to 1
-            (Miyato et al., 2018).
+        network: Its linear, convolutional, embedding and batch-norm layers are treated.
+        init: See `gan_registry.backbones.init.initialise`.
+        spectral: Normalise the largest singular value of each linear, convolutional and
+            embedding layer to 1 (Miyato et al., 2018).
+        eps: Of the spectral norm.
+        exclude: Layers without spectral norm.
 
     Raises:
         ValueError: `init` is unknown.
     """
-    if init not in INITIALISATIONS:
-        raise ValueError(f"Argument `init` must be one of {INITIALISATIONS}, but got {init!r}.")
-    layers = [module for module in network.modules() if isinstance(module, WEIGHTED)]
-    if init == "N(0.02)":
-        for layer in layers:
-            nn.init.normal_(layer.weight, 0.0, 0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        for module in network.modules():
-            if isinstance(module, BATCH_NORMS):
-                nn.init.normal_(module.weight, 1.0, 0.02)
-                nn.init.zeros_(module.bias)
+    initialise(network, init)
     if spectral:
-        for layer in layers:
-            spectral_norm(layer)
+        normalise_spectrally(network, eps, exclude)
 
 
 def hidden_layer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         help="the run folder (default: runs/CONFIG-SAMPLER-seedN)",
     )  # fmt: skip
     parser.add_argument("--data", metavar="DIR", help="folder that holds the data")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch what is missing of the data first"
+    )
+    parser.add_argument(
+        "--minority", action="append", metavar="GROUP=SHARE",
+        help="thin a group of the data to that share, as 0.05 or 5%%; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--sampler", help="how training samples are drawn (default: uniform)")
     parser.add_argument("--samples", help="post-processor to evaluate beside plain samples")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
@@ -72,10 +80,22 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
             flag = f"--{entry.replace('_', '-')}"
             content = set_key(content, key, value, flag)
             origins[key] = flag
+    if arguments.minority:
+        from gan_registry.datasets.imbalance import parse_minority
+
+        shares = parse_minority(arguments.minority)
+        content = set_key(content, "DATA.minority", shares, "--minority")
+        origins["DATA.minority"] = "--minority"
     config = validate_config(content, where, plugins.catalogs.claims, origins)
     options = plugins.options.resolve(config.PLUGINS, vars(arguments), where, origins)
     folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
 
+    if arguments.download:
+        from gan_registry.datasets.download import download
+
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("--download takes one process: fetch the data first, then train.")
+        download(config.DATA.name, Path(config.DATA.path) if config.DATA.path else None)
     if arguments.dry_run:
         from gan_registry.training.plan import describe_plan
 

@@ -20,6 +20,9 @@ def _no_bool(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(_no_bool)]
 Real = Annotated[float, BeforeValidator(_no_bool)]
 Count = Annotated[Integer, Field(ge=1)]
+Weight = Annotated[Real, Field(ge=0.0)]
+Activation = Literal["ReLU", "Leaky_ReLU", "ELU", "GELU", "Auto"]
+Initialisation = Literal["ortho", "N02", "N(0.02)", "glorot", "xavier", "default"]
 
 
 class Section(BaseModel):
@@ -38,36 +41,92 @@ class Data(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="ours: options of the dataset"
     )
+    minority: dict[str, Annotated[Real, Field(gt=0.0, lt=1.0)]] = Field(
+        default_factory=dict, description="ours: group → the share it is thinned to (--minority)"
+    )
 
 
 class Model(Section):
     """The networks."""
 
     backbone: str = "resnet"
-    g_cond_mtd: Literal["W/O"] = "W/O"
-    d_cond_mtd: Literal["W/O"] = "W/O"
+    g_cond_mtd: Literal["W/O", "cBN", "cAdaIN"] = "W/O"
+    d_cond_mtd: Literal["W/O", "AC", "PD", "MH", "SPD"] = "W/O"
+    normalize_d_embed: bool = False
+    d_embed_dim: Count | None = None
     z_prior: Literal["gaussian", "uniform"] = "gaussian"
     z_dim: Count = 128
+    w_dim: Count | None = None
+    g_shared_dim: Count | None = None
     g_conv_dim: Count = 64
     d_conv_dim: Count = 64
+    g_depth: Count | None = None
+    d_depth: Count | None = None
+    apply_attn: bool = False
+    attn_g_loc: list[Count] = []
+    attn_d_loc: list[Count] = []
+    g_act_fn: Activation = "ReLU"
+    d_act_fn: Activation = "ReLU"
     apply_g_sn: bool = False
     apply_d_sn: bool = False
     apply_g_ema: bool = False
     g_ema_decay: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.9999
     g_ema_start: Annotated[Integer, Field(ge=0)] = 0
-    g_init: Literal["N(0.02)", "default"] = Field(default="default", description="ours")
-    d_init: Literal["N(0.02)", "default"] = Field(default="default", description="ours")
-    g_bn: bool = Field(default=True, description="ours: batch norm in G")
-    d_bn: bool = Field(default=False, description="ours: batch norm in D")
-    d_dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = Field(default=0.0, description="ours")
+    g_init: Initialisation = Field(
+        default="default", description="default: as the networks were published"
+    )
+    d_init: Initialisation = "default"
+    g_bn: bool = Field(default=True, description="ours: batch norm in G (mlp, dcgan)")
+    d_bn: bool = Field(default=False, description="ours: batch norm in D (mlp, dcgan)")
+    d_dropout: Annotated[Real, Field(ge=0.0, lt=1.0)] = Field(
+        default=0.0, description="ours: dropout in D (mlp, dcgan and the small backbones)"
+    )
     hidden_dim: Count = Field(default=128, description="ours: width of the mlp backbone")
     num_layers: Count = Field(default=3, description="ours: hidden layers of the mlp backbone")
+    module: str | None = Field(
+        default=None, description="ours: module of the networks (backbone nvlabs)"
+    )
 
 
 class Loss(Section):
-    """The adversarial loss."""
+    """The adversarial loss and what is added to it."""
 
     adv_loss: str = "vanilla"
+    cond_lambda: Weight = Field(default=1.0, description="weight of the auxiliary classifier (AC)")
+    mh_lambda: Weight = Field(default=1.0, description="weight of G's multi-hinge term")
+    apply_fm: bool = False
+    fm_lambda: Weight = Field(default=1.0, description="weight of G's feature matching")
+    apply_gp: bool = False
+    gp_lambda: Weight = Field(default=10.0, description="weight of WGAN-GP's penalty")
+    apply_dra: bool = False
+    dra_lambda: Weight = Field(default=10.0, description="weight of DRAGAN's penalty")
+    apply_maxgp: bool = False
+    maxgp_lambda: Weight = Field(default=10.0, description="weight of the largest gradient norm")
+    apply_r1_reg: bool = False
+    r1_lambda: Weight = Field(default=10.0, description="γ of R1: the penalty is γ/2 · |∇D|²")
+    r1_place: Literal["inside_loop", "outside_loop"] = Field(
+        default="inside_loop", description="outside_loop: lazily, each STYLEGAN.d_reg_interval"
+    )
+    apply_wc: bool = False
+    wc_bound: Annotated[Real, Field(gt=0.0)] = Field(
+        default=0.01, description="bound of D's weights under weight clipping"
+    )
+    apply_lecam: bool = False
+    lecam_lambda: Weight = 0.3
+    lecam_ema_start_iter: Annotated[Integer, Field(ge=0)] = 1000
+    lecam_ema_decay: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.99
+    apply_cr: bool = False
+    cr_lambda: Weight = Field(default=10.0, description="weight of D's consistency on real images")
+    apply_bcr: bool = False
+    real_lambda: Weight = Field(default=10.0, description="weight of bCR on real images")
+    fake_lambda: Weight = Field(default=10.0, description="weight of bCR on generated images")
+    apply_zcr: bool = False
+    radius: Weight = Field(default=0.05, description="how far zCR moves a latent")
+    g_lambda: Weight = Field(default=0.5, description="weight of zCR in G's loss")
+    d_lambda: Weight = Field(default=20.0, description="weight of zCR in D's loss")
+    fm_reduction: Literal["mean", "sum"] = Field(
+        default="mean", description="ours: of feature matching over the features"
+    )
 
 
 class Optimization(Section):
@@ -88,6 +147,31 @@ class Optimization(Section):
     total_steps: Count = 100000
 
 
+class Preprocessing(Section):
+    """What is done to training images; points are left as they are."""
+
+    apply_rflip: bool = Field(default=True, description="mirror half of the images")
+
+
+class StyleGAN(Section):
+    """What only StyleGAN2 has."""
+
+    mapping_network: Count = Field(default=8, description="layers of the mapping network")
+    style_mixing_p: Annotated[Real, Field(ge=0.0, le=1.0)] = 0.0
+    g_reg_interval: Count = Field(default=4, description="steps between two path-length penalties")
+    d_reg_interval: Count = Field(default=16, description="steps between two lazy R1 penalties")
+    apply_pl_reg: bool = Field(default=False, description="path-length regularisation")
+    pl_weight: Weight = 2.0
+    g_ema_kimg: Annotated[Real, Field(gt=0.0)] | None = Field(
+        default=None, description="half-life of G's average, in thousands of images"
+    )
+    g_ema_rampup: Annotated[Real, Field(gt=0.0)] | None = Field(
+        default=None, description="the half-life is at most this share of the images seen"
+    )
+    d_architecture: Literal["resnet", "orig", "skip"] = "resnet"
+    d_epilogue_mbstd_group_size: Count = 4
+
+
 class RunSettings(Section):
     """How a run is carried out; what StudioGAN takes as flags."""
 
@@ -106,8 +190,15 @@ class RunSettings(Section):
     save_freq: Annotated[Integer, Field(ge=0)] = Field(
         default=2000, description="steps between two checkpoints; 0: only at the end"
     )
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="networks in half precision, losses and penalties in float32"
+    )
     keep_checkpoints: Count = Field(default=2, description="ours: checkpoints kept, newest first")
     num_eval: Count = Field(default=10000, description="ours: samples generated for the evaluation")
+    eval_metrics: list[str] = Field(
+        default=[], description="ours: catalog `metrics`, measured at the end of the training"
+    )
+    eval_features: str = Field(default="auto", description="ours: catalog `features`, or a file")
 
 
 class Config(Section):
@@ -117,5 +208,7 @@ class Config(Section):
     MODEL: Model = Model()
     LOSS: Loss = Loss()
     OPTIMIZATION: Optimization = Optimization()
+    PRE: Preprocessing = Preprocessing()
+    STYLEGAN: StyleGAN = StyleGAN()
     RUN: RunSettings = RunSettings()
     PLUGINS: dict[str, dict[str, Any]] = Field(default_factory=dict)

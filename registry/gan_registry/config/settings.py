@@ -20,6 +20,8 @@ FREE_KEYS = frozenset(
         "RUN.save_freq",
         "RUN.keep_checkpoints",
         "RUN.num_eval",
+        "RUN.eval_metrics",
+        "RUN.eval_features",
         "RUN.samples",
     }
 )

@@ -28,6 +28,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         sample_shape: Shape of one sample, (C, H, W) or (D,).
         num_classes: Number of labels y.
         value_range: Smallest and largest value of a sample, (-1, 1) for images; None if unbounded.
+        labels: int64 [N], the label y of each sample, or None if only reading the samples tells.
         groups: int64 [N], the subgroup of each sample, or None if unknown. Used to judge a run,
             never to train it.
         group_names: Name of each group, by number.
@@ -39,6 +40,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
     sample_shape: tuple[int, ...]
     num_classes: int = 1
     value_range: tuple[float, float] | None = None
+    labels: Ints | None = None
     groups: Ints | None = None
     group_names: tuple[str, ...] = ()
     can_classify: ClassVar[bool] = False
@@ -150,6 +152,7 @@ class ArrayDataset(Dataset):
             _check_length("groups", self.groups, len(x))
         self._x = torch.from_numpy(np.ascontiguousarray(x))
         self._y = torch.from_numpy(labels)
+        self.labels = labels
         is_image = x.dtype == np.uint8
         self.name = name
         self.kind = "image" if is_image else "points"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from gan_registry.records import Fake
 from gan_registry.training.seeding import generator_for
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ class SampleSource(Protocol):
 
 
 @torch.no_grad()
-def generate_batches(generator: nn.Module, z: Tensor, batch: int = BATCH) -> Tensor:
+def generate_batches(
+    generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
+) -> Tensor:
     """Generates from given latents in eval mode; the network's mode is as before afterwards.
 
     Args:
         generator: The network.
         z: Latents [n, z_dim].
+        y: Class labels [n] for a conditional network, or None.
         batch: How many at once.
 
     Returns:
@@ -44,7 +48,12 @@ def generate_batches(generator: nn.Module, z: Tensor, batch: int = BATCH) -> Ten
     was_training = generator.training
     generator.eval()
     try:
-        return torch.cat([generator(piece) for piece in torch.split(z, batch)])
+        return torch.cat(
+            [
+                generator(z[start : start + batch], None if y is None else y[start : start + batch])
+                for start in range(0, len(z), batch)
+            ]
+        )
     finally:
         generator.train(was_training)
 
@@ -59,12 +68,17 @@ class Proposals:
 
     def __init__(self, run: Run, seed: int = 0) -> None:
         self._run = run
+        self._seed = seed
+        self._calls = 0
         self._rng = generator_for(run.seed, "samples", seed, device=run.device)
 
-    def __call__(self, n: int) -> Tensor:
-        """Returns the next n samples [n, ...]."""
-        z = self._run.backbone.latent(n, self._rng, self._run.device)
-        return generate_batches(self._run.sampling_generator, z)
+    def __call__(self, n: int) -> Fake:
+        """Returns the next n samples."""
+        run = self._run
+        z = run.backbone.latent(n, self._rng, run.device)
+        y = run.labels(n, "samples", self._seed, self._calls)
+        self._calls += 1
+        return Fake(generate_batches(run.sampling_generator, z, y), z, y)
 
 
 class PlainSource:
@@ -81,7 +95,7 @@ class PlainSource:
     def batches(self, n: int) -> Iterator[Tensor]:
         """Yields n samples in batches."""
         for start in range(0, n, BATCH):
-            yield self._proposals(min(BATCH, n - start))
+            yield self._proposals(min(BATCH, n - start)).x
 
     def statistics(self) -> dict[str, float]:
         """Returns nothing: every sample is taken."""

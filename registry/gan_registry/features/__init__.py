@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-BUILTIN: dict[str, str] = {}
+BUILTIN: dict[str, str] = {
+    "classifier": "gan_registry.features.classifier:Classifier",
+    "clean": "gan_registry.features.clean:Clean",
+    "inception": "gan_registry.features.inception:Inception",
+    "raw": "gan_registry.features.raw:Raw",
+}

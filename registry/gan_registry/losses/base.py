@@ -24,9 +24,12 @@ class Loss(ABC):
     Attributes:
         is_density_ratio: Whether `log_density_ratio` estimates log(p_data / p_g) where D is
             optimal. If not, it is a surrogate of which only the order and the spread mean anything.
+        options: Keys of the configuration's section `LOSS` that the constructor also takes, each as
+            a keyword argument with a default.
     """
 
     is_density_ratio: ClassVar[bool]
+    options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, realness: Callable[[Any], Tensor]) -> None:
         self._realness = realness

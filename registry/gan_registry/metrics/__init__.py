@@ -2,4 +2,26 @@
 
 from __future__ import annotations
 
-BUILTIN: dict[str, str] = {}
+BUILTIN: dict[str, str] = {
+    "coverage": "gan_registry.metrics.prdc:Coverage",
+    "critic": "gan_registry.metrics.critic:Critic",
+    "density": "gan_registry.metrics.prdc:Density",
+    "epsilon_ball": "gan_registry.metrics.epsilon_ball:EpsilonBall",
+    "epsilon_ball_plain": "gan_registry.metrics.epsilon_ball:EpsilonBallPlain",
+    "fid": "gan_registry.metrics.frechet:Fid",
+    "group_precision": "gan_registry.metrics.partial:GroupPrecision",
+    "inception_score": "gan_registry.metrics.inception_score:InceptionScore",
+    "judge": "gan_registry.metrics.judge:Judge",
+    "kid": "gan_registry.metrics.kernel:Kid",
+    "occurrence": "gan_registry.metrics.occurrence:GroupOccurrence",
+    "occurrence_classifier": "gan_registry.metrics.occurrence:ClassifierOccurrence",
+    "partial_fid": "gan_registry.metrics.partial_fid:PartialFid",
+    "partial_recall": "gan_registry.metrics.partial:PartialRecall",
+    "prdc": "gan_registry.metrics.prdc:PRDC",
+    "precision": "gan_registry.metrics.prdc:Precision",
+    "recall": "gan_registry.metrics.prdc:Recall",
+    "reconstruction_error": "gan_registry.metrics.reconstruction:ReconstructionError",
+    "reconstruction_error_published": (
+        "gan_registry.metrics.reconstruction:PublishedReconstructionError"
+    ),
+}

@@ -10,8 +10,13 @@ from torch import nn
 
 from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
+from gan_registry.datasets.base import Dataset
+from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import PluginError, UserError
+from gan_registry.losses.base import Loss
+from gan_registry.regularizers.lazy import lazy_adam
 from gan_registry.training.ema import MovingAverage
+from gan_registry.training.regularization import Regularization, lazy_intervals
 from gan_registry.training.run import Run
 from gan_registry.training.sampling import IndexSampler
 from gan_registry.training.seeding import derive_seed
@@ -44,6 +49,9 @@ def build_data(run: Run) -> None:
     dataset_factory = look_up(catalogs.datasets, config.DATA.name, "DATA.name")
     data_dir = Path(config.DATA.path) if config.DATA.path else None
     run.dataset = dataset_factory(config, data_dir)
+    if config.DATA.minority:
+        # Not by the run's seed: runs of several seeds are to see the same data.
+        run.dataset = thin(run.dataset, config.DATA.minority)
     if data_dir is not None and not data_dir.exists():
         raise UserError(f"DATA.path (--data) is {data_dir}, which does not exist.")
     if config.DATA.num_classes not in (0, run.dataset.num_classes):
@@ -73,7 +81,17 @@ def build_data(run: Run) -> None:
     run.stream = BatchStream(
         run.dataset, run.sampler, batch_size, run.device, run.rank, run.world_size,
         config.RUN.num_workers,
+        flip_seed=derive_seed(run.seed, "flip") if flips_images(run.dataset, config) else None,
     )  # fmt: skip
+
+
+def flips_images(dataset: Dataset, config: Config) -> bool:
+    """Whether training images are mirrored at random: points and single vectors never are."""
+    return (
+        config.PRE.apply_rflip
+        and getattr(dataset, "kind", "image") == "image"
+        and len(dataset.sample_shape) == 3
+    )
 
 
 def build_networks(run: Run) -> None:
@@ -83,16 +101,24 @@ def build_networks(run: Run) -> None:
     run.backbone = catalogs.backbones[config.MODEL.backbone](
         config, dataset.sample_shape, dataset.num_classes, derive_seed(run.seed, "networks")
     )
-    run.loss = catalogs.losses[config.LOSS.adv_loss](run.backbone.realness)
+    run.loss = build_loss(catalogs.losses[config.LOSS.adv_loss], run.backbone.realness, config)
     place(run.generator, run.device)
     place(run.discriminator, run.device)
     run.hooks.models_ready(run)
     place(run.generator, run.device)  # again, as a plugin may have replaced it
     place(run.discriminator, run.device)
+    run.regularization = Regularization(run)
     if config.MODEL.apply_g_ema:
         run.average = MovingAverage(
             run.generator, config.MODEL.g_ema_decay, config.MODEL.g_ema_start
         )
+
+
+def build_loss(factory: Any, realness: Any, config: Config) -> Loss:
+    """Builds a loss, with the keys of the section LOSS that its `options` name."""
+    options = {name: getattr(config.LOSS, name) for name in getattr(factory, "options", ())}
+    loss: Loss = factory(realness, **options)
+    return loss
 
 
 def place(network: nn.Module, device: torch.device) -> None:
@@ -108,18 +134,31 @@ def place(network: nn.Module, device: torch.device) -> None:
 
 def build_optimizers(run: Run) -> None:
     """Builds the optimisers of G and D."""
-    settings = run.config.OPTIMIZATION
+    settings, intervals = run.config.OPTIMIZATION, lazy_intervals(run)
+    rates = {
+        "generator": (settings.g_lr, settings.g_weight_decay),
+        "discriminator": (settings.d_lr, settings.d_weight_decay),
+    }
     run.optimizers = {
-        "generator": adam(run.generator, settings.g_lr, settings.g_weight_decay, run.config),
-        "discriminator": adam(
-            run.discriminator, settings.d_lr, settings.d_weight_decay, run.config
-        ),
+        name: adam(getattr(run, name), lr, decay, run.config, intervals.get(name, 1))
+        for name, (lr, decay) in rates.items()
     }
 
 
-def adam(network: nn.Module, lr: float, weight_decay: float, config: Config) -> torch.optim.Adam:
-    """Builds Adam with the configuration's betas, fused where torch has it."""
+def adam(
+    network: nn.Module, lr: float, weight_decay: float, config: Config, lazy_interval: int = 1
+) -> torch.optim.Adam:
+    """Builds Adam with the configuration's betas, fused where torch has it.
+
+    Args:
+        network: Its trainable parameters are optimised.
+        lr: The learning rate.
+        weight_decay: Of Adam.
+        config: Section OPTIMIZATION has the betas.
+        lazy_interval: Steps between two regularising steps; see
+            :func:`gan_registry.regularizers.lazy.lazy_adam`.
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
-    betas = (config.OPTIMIZATION.beta1, config.OPTIMIZATION.beta2)
+    lr, betas = lazy_adam(lr, (config.OPTIMIZATION.beta1, config.OPTIMIZATION.beta2), lazy_interval)
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)

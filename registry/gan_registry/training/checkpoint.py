@@ -58,6 +58,7 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "generator": run.generator.state_dict(),
         "discriminator": run.discriminator.state_dict(),
         "average": None if run.average is None else run.average.average.state_dict(),
+        "precision": run.precision.state_dict(),
         "optimizers": {name: o.state_dict() for name, o in run.optimizers.items()},
         "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
         "plugins": plugins,
@@ -146,6 +147,7 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
         run.discriminator.load_state_dict(state["discriminator"])
         if run.average is not None:
             run.average.average.load_state_dict(state["average"])
+        run.precision.load_state_dict(state["precision"])
         for name, optimizer in run.optimizers.items():
             _load_optimizer(optimizer, state["optimizers"][name])
         for name, addition in run.additions.items():

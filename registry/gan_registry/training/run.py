@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gan_registry.config.schema import Config
+from gan_registry.datasets.fetching import to_device
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError, UserError, unknown_name
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake
 from gan_registry.training.distributed import Group
+from gan_registry.training.precision import Precision
 from gan_registry.training.seeding import derive_seed, generator_for
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
     from gan_registry.losses.base import Loss
     from gan_registry.training.ema import MovingAverage
+    from gan_registry.training.regularization import Regularization
     from gan_registry.training.sampling import IndexSampler
     from gan_registry.training.stream import BatchStream
 
@@ -44,6 +47,7 @@ class Run:
         plugins: The loaded plugins and their catalogs.
         hooks: Calls the plugins.
         device: Where networks and batches live.
+        precision: In what the networks are computed.
         folder: The run folder, or None for a run that writes nothing.
         group: Rank and world size.
         seed: The run's seed; all randomness follows from it.
@@ -55,6 +59,7 @@ class Run:
         stream: The batches.
         backbone: Makes networks and latents; its `generator` and `discriminator` are the run's.
         loss: The adversarial loss.
+        regularization: What the configuration adds to the losses.
         optimizers: "generator" and "discriminator".
         average: The moving average of the generator, or None.
         additions: What plugins gave to :meth:`add`, by name.
@@ -67,6 +72,7 @@ class Run:
     stream: BatchStream
     backbone: Backbone
     loss: Loss
+    regularization: Regularization
     optimizers: dict[str, torch.optim.Optimizer]
 
     def __init__(
@@ -86,6 +92,7 @@ class Run:
         self.folder = folder
         self.group = group or Group.current()
         self.device = resolve_device(config.RUN.device)
+        self.precision = Precision(config.RUN.mixed_precision, self.device)
         if config.RUN.cpu_threads:
             torch.set_num_threads(config.RUN.cpu_threads)
         self.seed = config.RUN.seed
@@ -158,11 +165,31 @@ class Run:
         rng = generator_for(self.seed, "latents", *purpose, device=self.device)
         return self.backbone.latent(n, rng, self.device)
 
+    def labels(self, n: int, *purpose: int | str) -> Tensor | None:
+        """Draws n class labels, int64 [n], for a conditional generator; None for any other.
+
+        Classes come as often as in the training data, so that D sees the same mixture on both
+        sides; a pure function of (seed, purpose).
+        """
+        if not getattr(self.backbone, "conditional", False):
+            return None
+        rng = generator_for(self.seed, "labels", *purpose)
+        drawn = torch.rand(n, generator=rng, dtype=torch.float64)
+        y = torch.searchsorted(self._cumulative_class_shares, drawn, right=True)
+        return to_device(y, self.device)
+
+    @cached_property
+    def _cumulative_class_shares(self) -> Tensor:
+        classes, labels = self.dataset.num_classes, self.dataset.labels
+        counts = np.ones(classes) if labels is None else np.bincount(labels, minlength=classes)
+        # Without the last bound, 1, which rounding could leave just below a draw.
+        return torch.from_numpy(np.cumsum(counts / counts.sum())[:-1])
+
     def generate(self, n: int, *, averaged: bool = False) -> Fake:
         """Generates n samples without gradients, in the generator's present mode.
 
-        The latents follow from (seed, step, plugin, hook, number of this call in the step), so that
-        one plugin's draws never shift another's.
+        Latents and labels follow from (seed, step, plugin, hook, number of this call in the step),
+        so that one plugin's draws never shift another's.
 
         Args:
             n: How many.
@@ -170,10 +197,11 @@ class Run:
         """
         caller = self.hooks.calling
         self._draws[caller] += 1
-        z = self.latents(n, "generate", self.step, *caller, self._draws[caller])
+        purpose = ("generate", self.step, *caller, self._draws[caller])
+        z, y = self.latents(n, *purpose), self.labels(n, *purpose)
         network = self.sampling_generator if averaged else self.generator
         with torch.no_grad():
-            return Fake(network(z), z)
+            return Fake(network(z, y), z, y)
 
     def new_step(self) -> None:
         """Starts counting the draws of a step anew."""

@@ -35,7 +35,7 @@ class SampleGrids:
             return
         count = GRID_SAMPLES if run.dataset.kind == "image" else POINT_SAMPLES
         z = run.latents(count, "grid")
-        samples = generate_batches(run.sampling_generator, z)
+        samples = generate_batches(run.sampling_generator, z, run.labels(count, "grid"))
         if run.dataset.kind == "image":
             picture = grid_png(samples.cpu(), value_range=run.dataset.value_range)
         else:

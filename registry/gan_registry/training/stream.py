@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.transforms import flip
 from gan_registry.records import Real
 from gan_registry.training.sampling import IndexSampler
 
@@ -53,6 +54,8 @@ class BatchStream:
         rank: This process's number.
         world_size: The number of processes; each takes every `world_size`-th sample of a batch.
         num_workers: Loader processes; 0 fetches in this one.
+        flip_seed: Mirrors half of the images, chosen by this seed and the stream position; None
+            mirrors none.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class BatchStream:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        flip_seed: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
@@ -72,6 +76,7 @@ class BatchStream:
         self.rank = rank
         self.world_size = world_size
         self.num_workers = num_workers
+        self.flip_seed = flip_seed
         self.position = 0
         self._prefetched: Iterator[Any] | None = None
 
@@ -106,8 +111,11 @@ class BatchStream:
     def next(self) -> Real:
         """Returns the batch at the current position, and moves on by one batch."""
         indices, x, y = self._load()
+        places = np.arange(self.position, self.position + self.batch_size)
         self.position += self.batch_size
         x = to_device(x, self.device)
+        if self.flip_seed is not None:
+            x = flip(x, self.flip_seed, places[self.rank :: self.world_size])
         y = None if y is None else to_device(y, self.device)
         return Real(indices, x, y)
 

@@ -32,12 +32,13 @@ def update_discriminator(run: Run, number: int) -> None:
     optimizer.zero_grad(set_to_none=True)
     batches = []
     total: Tensor | float = 0.0
-    for z in _latents(run, "discriminator", number):
+    for piece, (z, y) in enumerate(_inputs(run, "discriminator", number)):
         real = run.stream.next()
-        with torch.no_grad():
-            fake = Fake(run.generator(z), z)
-        real_out = run.discriminator(real.x, real.y)
-        fake_out = run.discriminator(fake.x, fake.y)
+        with run.precision.autocast():
+            with torch.no_grad():
+                fake = Fake(run.generator(z, y).float(), z, y)
+            real_out = run.discriminator(real.x, real.y)
+            fake_out = run.discriminator(fake.x, fake.y)
         real_terms = run.loss.real_terms(real_out, real.y)
         fake_terms = run.loss.fake_terms(fake_out, fake.y)
         _check_terms(run, real_terms, fake_terms, size=len(real.x))
@@ -57,16 +58,22 @@ def update_discriminator(run: Run, number: int) -> None:
         own = run.backbone.discriminator_terms(real, fake, real_out, fake_out)
         if own is not None:
             loss = loss + own
+        regularizer = run.regularization.discriminator(
+            real, fake, real_out, fake_out, "discriminator", number, piece
+        )
+        if regularizer is not None:
+            loss = loss + regularizer
         if takes_penalty:
             penalty = hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
             if penalty is not None:
                 loss = loss + penalty
         loss = loss / settings.acml_steps
-        torch.autograd.backward(loss)
+        run.precision.backward(loss, "discriminator")
         total = total + loss.detach()
         batches.append(MicroBatch(real, fake, _detached(real_out), _detached(fake_out)))
     run.average_gradients(run.discriminator)
-    optimizer.step()
+    run.precision.step(optimizer, "discriminator")
+    run.regularization.discriminator_stepped(batches, number)
     run.log({"loss/discriminator": total})
     if hooks.implements("gan_discriminator_updated"):
         hooks.discriminator_updated(run, batches)
@@ -91,9 +98,11 @@ def update_generator(run: Run, number: int) -> None:
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        for z in _latents(run, "generator", number):
-            fake = Fake(run.generator(z), z)
-            fake_out = run.discriminator(fake.x, fake.y)
+        inputs = _inputs(run, "generator", number)
+        for piece, (z, y) in enumerate(inputs):
+            with run.precision.autocast():
+                fake = Fake(run.generator(z, y).float(), z, y)
+                fake_out = run.discriminator(fake.x, fake.y)
             terms = run.loss.generator_terms(fake_out, fake.y)
             _check_terms(run, terms, size=len(fake.x))
             if takes_weights:
@@ -104,30 +113,40 @@ def update_generator(run: Run, number: int) -> None:
             own = run.backbone.generator_terms(fake, fake_out)
             if own is not None:
                 loss = loss + own
+            regularizer = run.regularization.generator(fake, "generator", number, piece)
+            if regularizer is not None:
+                loss = loss + regularizer
             if takes_penalty:
                 penalty = hooks.generator_penalty(run, fake, fake_out)
                 if penalty is not None:
                     loss = loss + penalty
             loss = loss / settings.acml_steps
-            torch.autograd.backward(loss)
+            run.precision.backward(loss, "generator")
             total = total + loss.detach()
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
     run.average_gradients(run.generator)
-    optimizer.step()
+    run.precision.step(optimizer, "generator")
+    run.regularization.generator_stepped(inputs, number)
     run.log({"loss/generator": total})
 
 
-def _latents(run: Run, network: str, number: int) -> list[Tensor]:
-    """Draws the latents of an update, as one draw over all micro-batches and ranks.
+def _inputs(run: Run, network: str, number: int) -> list[tuple[Tensor, Tensor | None]]:
+    """Draws G's latents and labels for an update, as one draw over all micro-batches and ranks.
 
     So that 1 × 64 and 4 × 16, and one process and four, see the same numbers.
     """
     settings = run.config.OPTIMIZATION
-    z = run.latents(settings.batch_size * settings.acml_steps, network, run.step, number)
-    pieces = torch.split(z, settings.batch_size)
-    return [piece[run.rank :: run.world_size] for piece in pieces]
+    count, purpose = settings.batch_size * settings.acml_steps, (network, run.step, number)
+
+    def share(drawn: Tensor) -> list[Tensor]:
+        pieces = torch.split(drawn, settings.batch_size)
+        return [piece[run.rank :: run.world_size] for piece in pieces]
+
+    z, y = run.latents(count, *purpose), run.labels(count, *purpose)
+    labels: list[Any] = [None] * settings.acml_steps if y is None else share(y)
+    return list(zip(share(z), labels, strict=True))
 
 
 def _weighted(terms: Tensor, weights: Tensor | None) -> Tensor:

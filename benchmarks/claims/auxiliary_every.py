@@ -1,0 +1,152 @@
+"""What `--dia-aux-every M` saves and costs: `python -m benchmarks.claims.auxiliary_every`.
+
+Trains the auxiliary discriminators for all M in phase 2 of one run, on the same fakes, and then
+rejects the same proposals by each of them (DRS). Cost is CPU time relative to the same run without
+any auxiliary. Effect is how far the groups' shares after DRS are from the data's: the total
+variation distance, and the share of the smallest group (the mean of equally small ones). `plain` is
+the generator without DRS, `D itself` is DRS by the run's own D, which learnt the weighted data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.claims.shadows import Variant, train_with
+from benchmarks.speed.harness import machine
+from diagan_plugin.driver import AUXILIARY
+from diagan_plugin.sources import RejectionSource
+from gan_registry.datasets.base import Dataset
+from gan_registry.evaluation.sources import PlainSource, collect
+from gan_registry.training.run import Run
+
+CONFIGS = ("colored_digits", "gmm25")
+_NUMBERS = ("cost_phase2", "cost_all", "acceptance_rate", "distance", "smallest")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains the runs and prints cost and effect."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configs", nargs="+", default=CONFIGS, metavar="NAME")
+    parser.add_argument("--every", nargs="+", type=int, default=[1, 2, 5], metavar="M")
+    parser.add_argument("--steps", type=int, help="default: the configuration's")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--num", type=int, default=5_000, help="samples after DRS")
+    parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    options = parser.parse_args(arguments)
+    if min(options.seeds, options.num, *options.every) < 1:
+        parser.error("--seeds, --num and --every must be at least 1")
+    if options.quick:
+        options.configs, options.seeds, options.steps, options.num = ["gmm25"], 1, 100, 100
+    rows: list[dict[str, Any]] = []
+    for config in options.configs:
+        of_config = [
+            row
+            for seed in range(options.seeds)
+            for row in measure(config, seed, options.every, options.steps, options.num)
+        ]
+        rows += of_config
+        print(f"{config}\n{_HEAD}")
+        for name in dict.fromkeys(row["name"] for row in of_config):
+            print(_line(name, [row for row in of_config if row["name"] == name]), flush=True)
+    if options.json is not None:
+        content = {"machine": machine(torch.get_num_threads()), "rows": rows}
+        text = json.dumps(content, indent=2, allow_nan=False)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def measure(
+    config: str, seed: int, every: list[int], steps: int | None, num: int
+) -> list[dict[str, Any]]:
+    """Trains one run; returns a row for each M and for both references."""
+    variants = {f"M = {m}": Variant(every=m) for m in every}
+    started = time.process_time()
+    run, shadows = train_with(variants, config, seed, steps)
+    without = time.process_time() - started - sum(shadows.seconds.values())
+    rows = [
+        _row("plain", 1.0, 1.0, run.dataset, collect(PlainSource(run), num)),
+        _row("D itself", 1.0, 1.0, run.dataset, *_corrected(run, run.discriminator, num)),
+    ]
+    for name, shadow in shadows.auxiliaries.items():
+        cost = shadows.seconds[name]
+        rows.append(
+            _row(
+                name, 1 + cost / shadows.rest, 1 + cost / without,
+                run.dataset, *_corrected(run, shadow.discriminator, num),
+            )
+        )  # fmt: skip
+    return [{"config": config, "seed": seed, **row} for row in rows]
+
+
+def _corrected(run: Run, discriminator: nn.Module, num: int) -> tuple[Tensor, float]:
+    """Returns samples after DRS by a discriminator, as the run's own DRS makes them."""
+    run.additions[AUXILIARY] = discriminator
+    source = RejectionSource(run)
+    del run.additions[AUXILIARY]
+    return collect(source, num), source.statistics()["acceptance_rate"]
+
+
+def _row(
+    name: str,
+    cost_phase2: float,
+    cost_all: float,
+    dataset: Dataset,
+    samples: Tensor,
+    acceptance_rate: float = 1.0,
+) -> dict[str, Any]:
+    assert dataset.groups is not None
+    data, made = _shares(dataset, dataset.groups), _shares(dataset, dataset.classify(samples))
+    smallest = data[1:] == data[1:].min()
+    return {
+        "name": name,
+        "cost_phase2": cost_phase2,
+        "cost_all": cost_all,
+        "acceptance_rate": acceptance_rate,
+        "distance": float(np.abs(made - data).sum() / 2),
+        "smallest": float(made[1:][smallest].mean()),
+        "smallest_in_data": float(data[1:].min()),
+    }
+
+
+def _shares(dataset: Dataset, groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns the share of `other` and of each group, [G + 1]."""
+    counts = np.bincount(groups + 1, minlength=len(dataset.group_names) + 1)
+    return np.asarray(counts / max(len(groups), 1), np.float64)
+
+
+_HEAD = (
+    f"{'':<10}{'CPU phase 2':>13}{'CPU in all':>12}{'accepted':>10}"
+    f"{'distance to data':>26}{'smallest group':>27}"
+)
+
+
+def _line(name: str, rows: list[dict[str, Any]]) -> str:
+    middle, low, high = {}, {}, {}
+    for key in _NUMBERS:
+        values = [row[key] for row in rows]
+        middle[key], low[key], high[key] = statistics.median(values), min(values), max(values)
+
+    def ranged(key: str) -> str:
+        return f"{middle[key]:.3f} ({low[key]:.3f}–{high[key]:.3f})"
+
+    return (
+        f"{name:<10}{middle['cost_phase2']:12.2f}×{middle['cost_all']:11.2f}×"
+        f"{middle['acceptance_rate']:10.3f}{ranged('distance'):>26}{ranged('smallest'):>27}"
+        f" of {rows[0]['smallest_in_data']:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

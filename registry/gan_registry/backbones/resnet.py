@@ -1,0 +1,251 @@
+"""The residual networks of StudioGAN's `resnet` (SNGAN, Miyato et al., 2018; SAGAN; ProjGAN).
+
+Supported: square images of 32, 64, 128 or 256 px. Keys read: `MODEL.z_dim`, `z_prior`,
+`g_conv_dim`, `d_conv_dim`, `g_cond_mtd`, `d_cond_mtd`, `normalize_d_embed`, `apply_g_sn`,
+`apply_d_sn`, `apply_attn`, `attn_g_loc`, `attn_d_loc`, `g_act_fn`, `d_act_fn`, `g_init`, `d_init`,
+and `LOSS.cond_lambda`. As there, D has batch norm exactly where it has no spectral norm, whose eps
+is 1e-6, and `g_init` and `d_init` "default" mean "ortho". With the hinge loss this is HingeGAN.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor, nn
+
+from gan_registry.backbones.attention import SelfAttention, attention_places
+from gan_registry.backbones.base import finish
+from gan_registry.backbones.conditioning import (
+    ConditionalBackbone,
+    ConditionalDiscriminator,
+    ConditionalHead,
+    conditions,
+    one_hot,
+)
+from gan_registry.backbones.images import image_shape
+from gan_registry.backbones.init import Initialiser
+from gan_registry.backbones.residual import (
+    DiscriminatorBlock,
+    FirstBlock,
+    GeneratorBlock,
+    SumPool,
+    activation,
+    activations,
+)
+
+if TYPE_CHECKING:
+    from gan_registry.config.schema import Config
+
+GRID = 4  # size of a generator's smallest feature map
+EPS = 1e-6  # of spectral norm
+
+
+class Plan(NamedTuple):
+    """Widths of the networks for one image size, in multiples of the base width."""
+
+    first: int  # of G's smallest feature map
+    generator: tuple[int, ...]  # of G's blocks, each of which doubles the size
+    discriminator: tuple[int, ...]  # of D's blocks
+    halvings: int  # how many of D's blocks, from the first, halve the size
+
+
+PLANS = {
+    32: Plan(4, (4, 4, 4), (2, 2, 2, 2), 2),
+    64: Plan(16, (8, 4, 2, 1), (1, 2, 4, 8, 16), 4),
+    128: Plan(16, (16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), 5),
+    256: Plan(16, (16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16), 6),
+}
+SUPPORTED_SIZES = tuple(PLANS)
+
+
+class ResNetGenerator(nn.Module):
+    """Maps z [B, z_dim] and labels [B] to images [B, out_channels, image_size, image_size].
+
+    Args:
+        z_dim: Dimension of the latent.
+        image_size: One of `SUPPORTED_SIZES`.
+        out_channels: Channels of an image.
+        width: Base width (`g_conv_dim`).
+        num_classes: Classes of class-conditional batch norm; 0 for plain batch norm.
+        attention: Blocks (from 1) that self-attention follows.
+        act: See `gan_registry.backbones.residual.activation`.
+        spectral: Spectral norm on each layer.
+        init: See `gan_registry.backbones.init.initialise`.
+        mode: How blocks upsample, "nearest" or "bilinear".
+        eps: Of plain batch norm.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        image_size: int,
+        out_channels: int = 3,
+        width: int = 64,
+        num_classes: int = 0,
+        attention: tuple[int, ...] = (),
+        act: str = "ReLU",
+        spectral: bool = False,
+        init: str | Initialiser = "ortho",
+        mode: str = "nearest",
+        eps: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        plan = PLANS[image_size]
+        self.num_classes = num_classes
+        channels = width * plan.first
+        self.project = nn.Linear(z_dim, channels * GRID * GRID)
+        self.unflatten = nn.Unflatten(1, (channels, GRID, GRID))
+        self.blocks = nn.ModuleList()
+        for number, factor in enumerate(plan.generator, 1):
+            wide = width * factor
+            self.blocks.append(GeneratorBlock(channels, wide, num_classes, act, mode, eps))
+            if number in attention:
+                self.blocks.append(SelfAttention(wide))
+            channels = wide
+        self.to_image = nn.Sequential(
+            nn.BatchNorm2d(channels, eps),
+            activation(act),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
+            nn.Tanh(),
+        )
+        finish(self, init, spectral, EPS)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Returns images [B, C, H, W] in [-1, 1]; `y` is needed by a conditional G only."""
+        condition = one_hot(y, self.num_classes, z) if self.num_classes else None
+        h = self.unflatten(self.project(z))
+        for block in self.blocks:
+            h = block(h, condition)
+        images: Tensor = self.to_image(h)
+        return images
+
+
+class ResNetDiscriminator(ConditionalDiscriminator):
+    """Maps images [B, in_channels, image_size, image_size] to the output of a `ConditionalHead`.
+
+    Args:
+        image_size: One of `SUPPORTED_SIZES`.
+        in_channels: Channels of an image; of m images stacked for a D that packs them.
+        width: Base width (`d_conv_dim`).
+        method: How labels are taken: "W/O", "PD", "AC" or "MH".
+        num_classes: Number of classes.
+        normalize: See `ConditionalHead`.
+        attention: Blocks (from 1) that self-attention follows.
+        act: See `gan_registry.backbones.residual.activation`.
+        spectral: Spectral norm on each layer; without it, batch norm in each block.
+        init: See `gan_registry.backbones.init.initialise`.
+        out_features: Number of adversarial logits.
+        narrow: Whether the hidden layer of a block has the incoming width, not the outgoing.
+        halvings: How many blocks halve the size; None for StudioGAN's.
+        eps: Of spectral norm.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        in_channels: int = 3,
+        width: int = 64,
+        method: str = "W/O",
+        num_classes: int = 0,
+        normalize: bool = False,
+        attention: tuple[int, ...] = (),
+        act: str = "ReLU",
+        spectral: bool = False,
+        init: str | Initialiser = "ortho",
+        out_features: int = 1,
+        narrow: bool = False,
+        halvings: int | None = None,
+        eps: float = EPS,
+    ) -> None:
+        super().__init__()
+        plan = PLANS[image_size]
+        halvings = plan.halvings if halvings is None else halvings
+        batch_norm = not spectral
+        blocks: list[nn.Module] = []
+        channels = in_channels
+        for number, factor in enumerate(plan.discriminator, 1):
+            wide = width * factor
+            if number == 1:
+                blocks.append(FirstBlock(channels, wide, batch_norm, act))
+            else:
+                hidden = channels if narrow else wide
+                down = number <= halvings
+                blocks.append(DiscriminatorBlock(channels, wide, down, batch_norm, act, hidden))
+            if number in attention:
+                blocks.append(SelfAttention(wide))
+            channels = wide
+        self.body = nn.Sequential(*blocks, activation(act), SumPool())
+        self.head = ConditionalHead(channels, method, num_classes, normalize, out_features)
+        finish(self, init, spectral, eps)
+
+
+def build_resnet(
+    config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
+) -> ConditionalBackbone:
+    """Builds the backbone `resnet`.
+
+    Args:
+        config: Section MODEL is read, and LOSS.cond_lambda.
+        sample_shape: (channels, height, width).
+        num_classes: Number of classes of the labels.
+        seed: Seed of the initial weights.
+
+    Raises:
+        UserError: The samples are no images of a supported size, or the conditioning is not
+            supported.
+    """
+    channels, size = image_shape("resnet", sample_shape, SUPPORTED_SIZES)
+    g_cond, d_cond = conditions("resnet", config, num_classes)
+    model = config.MODEL
+    g_act, _ = activations("resnet", config)
+    generator = partial(
+        ResNetGenerator,
+        z_dim=model.z_dim,
+        image_size=size,
+        out_channels=channels,
+        width=model.g_conv_dim,
+        num_classes=num_classes if g_cond == "cBN" else 0,
+        attention=attention_places(model.apply_attn, model.attn_g_loc, len(PLANS[size].generator)),
+        act=g_act,
+        spectral=model.apply_g_sn,
+        init=studiogan_init(model.g_init),
+    )
+    return ConditionalBackbone(
+        generator,
+        resnet_discriminator(config, channels, size, num_classes),
+        z_dim=model.z_dim,
+        z_prior=model.z_prior,
+        seed=seed,
+        num_classes=num_classes,
+        g_cond=g_cond,
+        d_cond=d_cond,
+        cond_lambda=config.LOSS.cond_lambda,
+    )
+
+
+def resnet_discriminator(
+    config: Config, channels: int, size: int, num_classes: int
+) -> partial[ResNetDiscriminator]:
+    """Returns the discriminator that StudioGAN's `resnet` and `big_resnet` share."""
+    model = config.MODEL
+    places = len(PLANS[size].discriminator)
+    return partial(
+        ResNetDiscriminator,
+        image_size=size,
+        in_channels=channels,
+        width=model.d_conv_dim,
+        method=model.d_cond_mtd,
+        num_classes=num_classes,
+        normalize=model.normalize_d_embed,
+        attention=attention_places(model.apply_attn, model.attn_d_loc, places),
+        act=model.d_act_fn,
+        spectral=model.apply_d_sn,
+        init=studiogan_init(model.d_init),
+        out_features=1,
+    )
+
+
+def studiogan_init(init: str) -> str:
+    """Returns what `g_init` or `d_init` means for StudioGAN's own backbones."""
+    return "ortho" if init == "default" else init

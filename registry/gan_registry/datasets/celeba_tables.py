@@ -1,0 +1,107 @@
+"""Reads CelebA's two lists: 40 attributes of each image, and the split each belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_registry.datasets.base import Ints
+from gan_registry.errors import UserError
+
+
+class Attributes(NamedTuple):
+    """A table of attributes.
+
+    Attributes:
+        files: Name of each image [N].
+        names: Name of each attribute [A].
+        values: bool [N, A].
+    """
+
+    files: list[str]
+    names: tuple[str, ...]
+    values: npt.NDArray[np.bool_]
+
+
+def read_attributes(path: Path) -> Attributes:
+    """Reads `list_attr_celeba.txt`, or Kaggle's .csv of it.
+
+    The text has the number of images, the names of attributes, then a line for each image with its
+    name and 1 or -1 for each attribute. The .csv lacks the first line and has commas.
+
+    Raises:
+        UserError: A line is not of that form; the message names it.
+    """
+    lines = _lines(path)
+    is_csv = path.suffix == ".csv"
+    start = 1 if is_csv else 2
+    if len(lines) <= start:
+        raise UserError(f"{path} is damaged: it has only {len(lines)} lines.")
+    names = tuple(lines[0].split(",")[1:] if is_csv else lines[1].split())
+    if not names or (not is_csv and not lines[0].strip().isdigit()):
+        raise UserError(
+            f"{path} is no list of attributes: its first two lines must be the number of images "
+            "and the attributes' names."
+        )
+    files, rows = list[str](), list[list[bool]]()
+    allowed = {"1", "-1"}
+    for number, line in enumerate(lines[start:], start + 1):
+        file, *values = (line.split(",") if is_csv else line.split()) or [""]
+        if len(values) != len(names) or not allowed.issuperset(values):
+            raise UserError(
+                f"{path}, line {number}: expected an image's name and {len(names)} times 1 or -1, "
+                f"but got {_shorten(line)!r}."
+            )
+        files.append(file)
+        rows.append([value == "1" for value in values])
+    if not is_csv and len(files) != int(lines[0]):
+        raise UserError(
+            f"{path} is damaged: line 1 announces {lines[0].strip()} images, but it has "
+            f"{len(files)}."
+        )
+    return Attributes(files, names, np.array(rows, np.bool_))
+
+
+def read_partition(path: Path, files: list[str]) -> Ints:
+    """Reads `list_eval_partition.txt` (or .csv): 0 train, 1 valid, 2 test.
+
+    Args:
+        path: The list; a line is an image's name and the number.
+        files: The images to look up.
+
+    Returns:
+        int64 [N] in the order of `files`.
+
+    Raises:
+        UserError: A line is not of that form, or an image is missing; the message names it.
+    """
+    is_csv = path.suffix == ".csv"
+    found = dict[str, int]()
+    for number, line in enumerate(_lines(path), 1):
+        if is_csv and number == 1:
+            continue
+        parts = line.split(",") if is_csv else line.split()
+        if len(parts) != 2 or parts[1] not in ("0", "1", "2"):
+            raise UserError(
+                f"{path}, line {number}: expected an image's name and 0, 1 or 2, but got "
+                f"{_shorten(line)!r}."
+            )
+        found[parts[0]] = int(parts[1])
+    missing = next((file for file in files if file not in found), None)
+    if missing is not None:
+        raise UserError(f"{path} does not say to which split {missing} belongs.")
+    return np.array([found[file] for file in files], np.int64)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read {path}: {error}.") from error
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= 60 else line[:57] + "…"

@@ -1,0 +1,130 @@
+"""Turns an image file of any kind into bytes of one shape: decode, crop the centre, resize."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from pydantic import Field
+
+from gan_registry.datasets.options import Options
+
+Bytes = npt.NDArray[np.uint8]
+Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+class ImageOptions(Options):
+    """Options of all datasets that decode image files."""
+
+    channels: Literal[1, 3] = Field(3, description="1 (grey) or 3 (colour)")
+    resize: Filter = Field(
+        "lanczos", description="'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'"
+    )
+    crop: int | None = Field(
+        None, ge=1, description="the side in pixels of the centred square to cut out, from 1 on"
+    )
+    skip_corrupt: bool = Field(False, description="true or false")
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are no image that can be decoded; the message says why."""
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What images are brought to.
+
+    Attributes:
+        size: Side of the square in pixels; None keeps an image's own height and width.
+        channels: 1 (grey) or 3 (colour); None keeps grey images grey and others in colour.
+        resize: Filter; all but "nearest" widen their support when they shrink (antialiasing).
+        crop: Side of the centred square that is cut out before; None, or where an image is
+            smaller, the largest there is.
+    """
+
+    size: int | None
+    channels: int | None = 3
+    resize: Filter = "lanczos"
+    crop: int | None = None
+
+
+def decode(data: bytes, form: ImageFormat) -> Bytes:
+    """Decodes an image, turns it upright (EXIF), and crops and resizes it.
+
+    Transparency is dropped, 16-bit grey is scaled to 8 bits, of an animation the first frame is
+    taken.
+
+    Args:
+        data: The content of an image file.
+        form: What to bring it to.
+
+    Returns:
+        uint8 [C, H, W].
+
+    Raises:
+        UnreadableImageError: The file is damaged, no image, or of a kind that has no 8-bit form.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            image = _to_eight_bits(ImageOps.exif_transpose(opened))
+        channels = form.channels or (1 if image.mode in _GREY else 3)
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # else Pillow warns that it ignores transparency
+        image = image.convert("L" if channels == 1 else "RGB")
+        pixels = np.asarray(_to_square(image, form))
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # what Pillow raises depends on how the file is broken
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def resize_images(images: Bytes, size: int, resize: Filter = "lanczos") -> Bytes:
+    """Resizes square images in memory.
+
+    Args:
+        images: uint8 [N, C, H, H].
+        size: New side in pixels.
+        resize: Filter, see `ImageFormat`.
+
+    Returns:
+        uint8 [N, C, size, size]; the very same array if it has that size.
+    """
+    if images.shape[-1] == size:
+        return images
+    resized = np.empty((*images.shape[:2], size, size), np.uint8)
+    method = Image.Resampling[resize.upper()]
+    for n, c in np.ndindex(*images.shape[:2]):
+        resized[n, c] = Image.fromarray(images[n, c]).resize((size, size), method)
+    return resized
+
+
+def _to_square(image: Image.Image, form: ImageFormat) -> Image.Image:
+    if form.size is None:
+        return image
+    width, height = image.size
+    side = min(width, height, form.crop or min(width, height))
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    # Cropped first: a filter would otherwise mix in what lies beyond the border.
+    image = image.crop((left, top, left + side, top + side))
+    if side == form.size:
+        return image
+    return image.resize((form.size, form.size), Image.Resampling[form.resize.upper()])
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey, which Pillow's own conversion would clip to white."""
+    if image.mode == "F":
+        raise UnreadableImageError("floating-point pixels; save it with 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImageError("pixels of more than 16 bits; save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -1,0 +1,107 @@
+"""MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao et al., 2017), grey, from their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy.typing as npt
+from pydantic import Field
+
+from gan_registry.datasets.base import Ints
+from gan_registry.datasets.colored_mnist import SIZES, resize
+from gan_registry.datasets.idx import find_idx, read_idx
+from gan_registry.datasets.labels import ClassOptions, LabelledImages
+from gan_registry.datasets.options import bad_image_size, read_options
+from gan_registry.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gan_registry.config.schema import Config
+
+_PREFIXES = {"train": "train", "test": "t10k"}
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "MNIST": tuple(f"digit {digit}" for digit in range(10)),
+    "FashionMNIST": (
+        "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+        "ankle boot",
+    ),
+}  # fmt: skip
+
+
+class MNISTOptions(ClassOptions):
+    """Options of `MNIST` and `FashionMNIST`."""
+
+    split: Literal["train", "test"] = Field("train", description="'train' or 'test'")
+
+
+def build_mnist(config: Config, data_dir: Path | None) -> LabelledImages:
+    """Builds the dataset `MNIST` or `FashionMNIST`, one channel of 16, 28 or 32 px.
+
+    32 px are the image with a margin of 2 px, 16 px are that halved. Options: `split`, "train"
+    (60,000 images) or "test" (10,000); `groups`, "class" (default) or "none".
+
+    Args:
+        config: Section DATA is read: `name`, `img_size`, `options`.
+        data_dir: The folder that holds NAME/raw, as torchvision writes it, or the files themselves.
+
+    Raises:
+        UserError: An option is unknown or its value not allowed, the size is none of the three, or
+            the files are missing or damaged.
+    """
+    name = config.DATA.name
+    options = read_options(MNISTOptions, name, config.DATA.options)
+    if config.DATA.img_size not in SIZES:
+        raise bad_image_size(name, SIZES, config.DATA.img_size)
+    grey, y = read_images(name, data_dir, name, options.split)
+    images = resize(grey, config.DATA.img_size)[:, None]
+    return LabelledImages(name, images, y, CLASS_NAMES[name], options.groups)
+
+
+def read_images(
+    dataset: str, data_dir: Path | None, name: str, split: Literal["train", "test"]
+) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Reads one split of MNIST or Fashion-MNIST.
+
+    Args:
+        dataset: The dataset that asks, for messages.
+        data_dir: The folder that holds NAME/raw, or for `dataset` itself the files.
+        name: "MNIST" or "FashionMNIST".
+        split: "train" or "test".
+
+    Returns:
+        Images, uint8 [N, 28, 28], and labels 0–9, int64 [N].
+
+    Raises:
+        UserError: The files are missing or damaged, or do not belong together.
+    """
+    prefix = _PREFIXES[split]
+    stems = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    if data_dir is None:
+        raise UserError(
+            f"The dataset {dataset!r} needs a folder: set DATA.path (or --data) to the one that "
+            f"holds {name}/raw. {_remedy('DIR', name, stems)}"
+        )
+    root = Path(data_dir).expanduser()
+    folders = [root / name / "raw", root / name]
+    if dataset == name:  # a mixture could not tell the files of its parts apart
+        folders += [root / "raw", root]
+    paths = [find_idx(folders, stem) for stem in stems]
+    for path, stem in zip(paths, stems, strict=True):
+        if path is None:
+            raise UserError(
+                f"The dataset {dataset!r} (split {split!r}) misses the file {folders[0] / stem}. "
+                f"{_remedy(str(root), name, stems)}"
+            )
+    grey, labels = (read_idx(path) for path in paths if path is not None)
+    if grey.shape[1:] != (28, 28) or labels.shape != grey.shape[:1] or labels.max(initial=0) > 9:
+        raise UserError(
+            f"{paths[0]} and {paths[1]} do not belong together: images {list(grey.shape)}, labels "
+            f"{list(labels.shape)} up to {labels.max(initial=0)}; get them anew."
+        )
+    return grey, labels.astype("int64")
+
+
+def _remedy(folder: str, name: str, stems: tuple[str, str]) -> str:
+    return f"Get it with --download, or copy {stems[0]} and {stems[1]} into {folder}/{name}/raw."
