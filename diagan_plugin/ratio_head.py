@@ -1,0 +1,63 @@
+"""A logistic layer on D's features, which measures the density ratio where D's own loss has none.
+
+Under the hinge or the Wasserstein loss D's output is no log-density ratio. The paper (§5.2,
+"Extension to hinge loss") names a remedy: attach an auxiliary layer to D and train it with the
+original GAN loss. This is that layer. D itself is not touched: no gradient flows into it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+LEARNING_RATE = 2e-3
+"""Of Adam: the layer has to keep up with features that D goes on changing."""
+
+
+class RatioHead(nn.Module):
+    """Reads log p_data(x)/p_g(x) off D's features by logistic regression.
+
+    Features are standardised first by their running mean and deviation, as a linear layer on
+    features of unlike scales learns slowly.
+
+    Args:
+        num_features: Dimension F of D's features.
+
+    Attributes:
+        optimizer: Adam on the layer.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.standardise = nn.BatchNorm1d(num_features, affine=False)
+        self.linear = nn.Linear(num_features, 1)
+        # A ratio of 1 everywhere is what one knows before the first batch.
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.optimizer = torch.optim.Adam(self.parameters(), LEARNING_RATE)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns log-density ratios, float32 [B], of samples with features [B, F]."""
+        ratios: Tensor = self.linear(self.standardise(features.float())).squeeze(1)
+        return ratios
+
+    def update(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Takes one step on the logistic loss.
+
+        Args:
+            real: Features of training samples, [B, F]; detached here.
+            fake: Features of generated samples, [B', F]; detached here.
+
+        Returns:
+            The loss before the step, a scalar on the device.
+        """
+        self.train()
+        # In one pass, so that both are standardised alike.
+        ratios = self(torch.cat([real.detach(), fake.detach()]))
+        loss = softplus(-ratios[: len(real)]).mean() + softplus(ratios[len(real) :]).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        self.eval()
+        return loss.detach()
