@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     if min(options.seeds, options.num, *options.every) < 1:
         parser.error("--seeds, --num and --every must be at least 1")
     if options.quick:
-        options.configs, options.seeds, options.steps, options.num = ["gmm25"], 1, 100, 100
+        options.configs, options.seeds, options.steps, options.num = ["gmm25"], 1, 40, 50
     rows: list[dict[str, Any]] = []
     for config in options.configs:
         of_config = [

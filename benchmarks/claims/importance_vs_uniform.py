@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seeds < 1 or options.num < 2:
         parser.error("--seeds must be at least 1 and --num at least 2")
     if options.quick:
-        options.configs, options.seeds, options.steps, options.num = ["gaussian"], 1, 100, 100
+        options.configs, options.seeds, options.steps, options.num = ["gaussian"], 1, 40, 50
     rows: list[dict[str, Any]] = []
     print(_HEAD)
     for config in options.configs:

@@ -9,5 +9,7 @@ BENCHMARKS = {
     "phase2_step": "benchmarks.speed.phase2_step",
     "drs": "benchmarks.speed.drs",
     "hooks": "benchmarks.speed.hooks",
+    "frechet": "benchmarks.speed.frechet",
+    "prdc": "benchmarks.speed.prdc",
 }
 """Name → module; each has a function `run(settings) -> list[Row]`."""

@@ -14,7 +14,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed import BENCHMARKS
-from benchmarks.speed.harness import Row, Settings, Skipped, machine, table, write_json
+from benchmarks.speed.harness import (
+    CLOCKS,
+    Row,
+    Settings,
+    Skipped,
+    machine,
+    table,
+    use_clock,
+    write_json,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--repeats", type=int, metavar="N", help="pairs of measurements")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of torch (2)")
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall",
+        help="cpu: the process's own time, for a busy machine, best with --threads 1 (wall)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     options = parser.parse_args(arguments)
     names = [name for name in options.only.split(",") if name]
@@ -38,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads < 1 or (options.repeats is not None and options.repeats < 1):
         parser.error("--threads and --repeats take numbers of at least 1")
 
-    settings = Settings(options.quick, options.repeats, options.threads)
+    settings = Settings(options.quick, options.repeats, options.threads, options.clock)
+    use_clock(options.clock)
     torch.set_num_threads(settings.threads)
     logging.disable(logging.WARNING)  # about runs that are short on purpose
     rows: list[Row] = []
@@ -64,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows))
     print(
         f"\n{facts['system']} {facts['architecture']} ({facts['cpu_capability']}), "
-        f"{facts['cpus']} CPUs, {facts['torch_threads']} torch threads; {versions}"
+        f"{facts['cpus']} CPUs, {facts['torch_threads']} torch threads, "
+        f"{settings.clock} time; {versions}"
     )
     if settings.quick:
         print("--quick: the sizes are tiny, and the numbers mean nothing.")
