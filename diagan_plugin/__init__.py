@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diagan_plugin.facade import Dia as Dia
     from diagan_plugin.laplace import LaplaceLDRV as LaplaceLDRV
     from diagan_plugin.laplace import laplace_ldrv as laplace_ldrv
+    from diagan_plugin.ratio_head import RatioHead as RatioHead
     from diagan_plugin.rejection import RejectionSampler as RejectionSampler
     from diagan_plugin.sampler import DiaBatchSampler as DiaBatchSampler
     from diagan_plugin.sampler import DiaSampler as DiaSampler
@@ -34,6 +35,7 @@ _HOME = {
     "DiaSampler": "diagan_plugin.sampler",
     "Diagnosis": "diagan_plugin.diagnosis",
     "LDRTracker": "diagan_plugin.tracker",
+    "RatioHead": "diagan_plugin.ratio_head",
     "LaplaceLDRV": "diagan_plugin.laplace",
     "RejectionSampler": "diagan_plugin.rejection",
     "WeightSummary": "diagan_plugin.weights",

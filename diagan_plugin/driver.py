@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from diagan_plugin.auxiliary import AuxiliaryDiscriminator
 from diagan_plugin.diagnosis import Diagnosis, group_table
-from diagan_plugin.logit_modes import resolve_logit_mode
 from diagan_plugin.options import NAME, DiaOptions
-from diagan_plugin.recording import sweep
-from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule, thin_history
+from diagan_plugin.recorder import Recorder
+from diagan_plugin.schedule import Schedule
 from diagan_plugin.score import discrepancy_score, sampling_probabilities
-from diagan_plugin.tracker import LDRTracker
 from diagan_plugin.weights import (
     WeightSummary,
     group_shares,
     summarize_weights,
     weight_warnings,
 )
+from diagan_plugin.within_class import within_classes
 from gan_registry.datasets.fetching import fetch, to_device
-from gan_registry.training.seeding import derive_seed
+from gan_registry.datasets.labels import labels_of
+from gan_registry.losses.logistic import Logistic
 
 if TYPE_CHECKING:
     from gan_registry.records import MicroBatch, Real
@@ -60,40 +60,27 @@ class DiaDriver:
     def __init__(self, run: Run, options: DiaOptions, weighted: bool) -> None:
         self.options = options
         self.schedule = Schedule(options, run.total_steps, weighted)
-        # A loop of one's own that streams need not show its discriminator; then there is no sweep.
-        discriminator: nn.Module | None = run.discriminator
-        self.logit_mode = (
-            None if discriminator is None else resolve_logit_mode(options.logits, discriminator)
-        )
-        # Statistics are float64, which MPS does not have.
-        device = torch.device("cpu") if run.device.type == "mps" else run.device
-        self.tracker = LDRTracker(len(run.dataset), options.window, device=device)
+        self.recorder = Recorder(run, options)
         self.phase = 1
         self.score: NDArray[np.float64] | None = None
         self.probabilities: NDArray[np.float64] | None = None
         self.auxiliary: AuxiliaryDiscriminator | None = None
         self.weight_summary: WeightSummary | None = None
         self.warnings: list[str] = []
-        self.record_steps: list[int] = []
-        self.history: list[Tensor] = []
-        self.history_steps: list[int] = []
-        self.history_indices = _subset(len(run.dataset), run.seed)
         self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
 
     def start(self, run: Run) -> None:
         """Makes the record of step 0 for the heat map."""
-        if run.step == 0:
-            self._record_history(run)
+        self.recorder.start(run)
 
     def observe(self, run: Run, real: Real, logits: Tensor) -> None:
         """Records the logits of a training batch, when streaming."""
-        if self.options.record == "stream" and self.schedule.observes_at(run.step):
-            indices = to_device(real.indices, self.tracker.device)
-            self.tracker.record(run.group.gather(indices), run.group.gather(logits))
+        self.recorder.observe(run, real, logits, self.schedule)
 
     def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
         if self.phase != 2:
+            self.recorder.train_ratio_head(run, batches)
             return
         # Read off the sampler rather than the batches, which hold this rank's share only.
         drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
@@ -116,11 +103,7 @@ class DiaDriver:
     def step_end(self, run: Run) -> None:
         """Does what the schedule asks for after this step."""
         step, schedule = run.step, self.schedule
-        if self.options.record == "sweep" and schedule.records_at(step):
-            self._record(run)
-            self.record_steps = [*self.record_steps, step][-self.options.window :]
-        if schedule.history_at(step):
-            self._record_history(run)
+        self.recorder.step_end(run, schedule)
         if schedule.scores_at(step):
             self._score(run)
             if self.phase == 1:
@@ -129,57 +112,20 @@ class DiaDriver:
         elif schedule.ramps_at(step):
             self._set_weights(run)
 
-    def _record(self, run: Run) -> None:
-        """Records the whole dataset, or a random share of it that follows from (seed, step)."""
-        fraction, size = self.options.record_fraction, len(run.dataset)
-        if fraction == 1.0:
-            self.tracker.record_all(self._sweep(run))
-            return
-        rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
-        indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
-        self.tracker.record(torch.from_numpy(indices), self._sweep(run, indices))
-
-    def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
-        assert self.logit_mode is not None
-        return sweep(
-            run.logits,
-            run.dataset,
-            discriminator=run.discriminator,
-            mode=self.logit_mode,
-            batch_size=run.batch_size,
-            seed=run.seed,
-            step=run.step,
-            device=run.device,
-            indices=indices,
-            ranks=run.group,
-        )
-
-    def _record_history(self, run: Run) -> None:
-        if self.logit_mode is None:
-            return
-        self.history.append(self._sweep(run, self.history_indices))
-        self.history_steps.append(run.step)
-
-    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns LDRM and LDRV of every sample, each [N]."""
-        mean, variance = self.tracker.statistics()
-        return mean.cpu().numpy(), variance.cpu().numpy()
-
     def _score(self, run: Run) -> None:
         options = self.options
-        mean, variance = self._moments()
+        mean, variance = self.recorder.moments()
         self.score = discrepancy_score(mean, variance, options.k)
-        self.probabilities = sampling_probabilities(
-            self.score, options.min_clip, options.max_ratio, options.clip
-        )
+        self.probabilities = self._probabilities(run, self.score)
         self.weight_summary = summarize_weights(
             self.probabilities, self.score, options.min_clip, options.max_ratio
         )
         self.warnings = weight_warnings(self.weight_summary)
-        if self.tracker.non_finite_count:
-            first = ", ".join(map(str, self.tracker.non_finite_indices))
+        tracker = self.recorder.tracker
+        if tracker.non_finite_count:
+            first = ", ".join(map(str, tracker.non_finite_indices))
             self.warnings.append(
-                f"{self.tracker.non_finite_count} logits were NaN or infinite and were not "
+                f"{tracker.non_finite_count} logits were NaN or infinite and were not "
                 f"recorded; the first belong to the samples {first}."
             )
         for warning in self.warnings:
@@ -197,6 +143,11 @@ class DiaDriver:
             shares = group_shares(self.probabilities, groups, len(names))
             run.log({f"weights/share/{n}": float(s) for n, s in zip(names, shares, strict=True)})
 
+    def _probabilities(self, run: Run, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        options = self.options
+        p = sampling_probabilities(score, options.min_clip, options.max_ratio, options.clip)
+        return within_classes(p, labels_of(run.dataset)) if options.within_class else p
+
     def _start_phase2(self, run: Run) -> None:
         self.phase = 2
         # The beginning of phase 2 stays where it is, also when the run is continued for longer.
@@ -211,7 +162,8 @@ class DiaDriver:
         self.auxiliary = AuxiliaryDiscriminator(
             run.discriminator,
             run.optimizers["discriminator"],
-            run.loss,
+            # A ratio is what DRS needs; D's own loss may not give one.
+            Logistic(run.backbone.realness) if self.options.aux_ratio else run.loss,
             len(run.dataset),
             seed=run.seed,
             every=self.options.aux_every,
@@ -241,24 +193,17 @@ class DiaDriver:
 
     def diagnosis(self, run: Run) -> Diagnosis | None:
         """Returns the statistics of every sample as they stand; None before any record."""
-        count = self.tracker.count.cpu().numpy()
+        count = self.recorder.tracker.count.cpu().numpy()
         if not count.any():
             return None
-        mean, variance = self._moments()
+        mean, variance = self.recorder.moments()
         score, probabilities = self.score, self.probabilities
         if score is None or probabilities is None:  # a run that only diagnoses
             options = self.options
             score = discrepancy_score(mean, variance, options.k)
             probabilities = np.full(len(score), np.nan)
             if np.isfinite(score).any():
-                probabilities = sampling_probabilities(
-                    score, options.min_clip, options.max_ratio, options.clip
-                )
-        history = (
-            torch.stack([row.float().cpu() for row in self.history]).numpy()
-            if self.history
-            else np.zeros((0, len(self.history_indices)), np.float32)
-        )
+                probabilities = self._probabilities(run, score)
         dataset = run.dataset
         metadata = {
             "fingerprint": run.fingerprint,
@@ -266,12 +211,8 @@ class DiaDriver:
             "phase": self.phase,
             "window": self.options.window,
             "records": int(count.max()),
-            "record": self.options.record,
-            "logits": self.logit_mode if self.options.record == "sweep" else "training batches",
-            "is_density_ratio": run.loss.is_density_ratio,
+            **self.recorder.describe(run),
         }
-        if self.record_steps:
-            metadata |= {"first_step": self.record_steps[0], "last_step": self.record_steps[-1]}
         if self.phase == 2:
             metadata["phase_boundary"] = self.schedule.phase1_end + 1
         return Diagnosis(
@@ -281,9 +222,9 @@ class DiaDriver:
             probability=probabilities,
             count=count,
             group=np.full(len(score), -1) if dataset.groups is None else dataset.groups,
-            history=history,
-            history_steps=np.asarray(self.history_steps, np.int64),
-            history_indices=self.history_indices,
+            history=self.recorder.history_table(),
+            history_steps=np.asarray(self.recorder.history_steps, np.int64),
+            history_indices=self.recorder.history_indices,
             metadata={name: str(value) for name, value in metadata.items()},
         )
 
@@ -323,10 +264,7 @@ class DiaDriver:
             "version": _STATE_VERSION,
             "phase": self.phase,
             "phase1_end": self.schedule.phase1_end,
-            "tracker": self.tracker.state_dict(),
-            "record_steps": self.record_steps,
-            "history": torch.stack(self.history).cpu() if self.history else None,
-            "history_steps": self.history_steps,
+            **self.recorder.state(),
             "score": None if self.score is None else torch.from_numpy(self.score),
             "probabilities": (
                 None if self.probabilities is None else torch.from_numpy(self.probabilities)
@@ -342,11 +280,7 @@ class DiaDriver:
         self.phase = state["phase"]
         if self.phase == 2:
             self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=state["phase1_end"])
-        self.tracker.load_state_dict(state["tracker"])
-        self.record_steps = list(state["record_steps"])
-        kept = thin_history(list(state["history_steps"]), self.schedule.history_every)
-        self.history_steps = [state["history_steps"][position] for position in kept]
-        self.history = [state["history"][position].to(run.device) for position in kept]
+        self.recorder.load_state(run, state, self.schedule)
         self.score = None if state["score"] is None else state["score"].numpy()
         if state["probabilities"] is not None and self.score is not None:
             self.probabilities = state["probabilities"].numpy()
@@ -361,11 +295,3 @@ class DiaDriver:
             self.auxiliary.calls = state["auxiliary_calls"]
             if self.auxiliary.mode == "importance":
                 self.auxiliary.set_probabilities(self._weights(run.step))
-
-
-def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:
-    """Chooses the samples of the heat map: all of a small dataset, else a fixed random subset."""
-    if num_samples <= HISTORY_SAMPLES:
-        return np.arange(num_samples)
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, HISTORY_SAMPLES])))
-    return np.sort(rng.choice(num_samples, HISTORY_SAMPLES, replace=False))

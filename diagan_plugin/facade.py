@@ -253,6 +253,11 @@ def _read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptio
             f"Dia: the option 'aux' is {values['aux']!r}, but a loop of one's own has no place for "
             "it; train a diagan_plugin.AuxiliaryDiscriminator in the loop."
         )
+    if values.get("aux_ratio"):
+        raise UserError(
+            "Dia: the option 'aux_ratio' is True, but a loop of one's own has no place for it; "
+            "train a diagan_plugin.RatioHead in the loop, and give its ratios to Dia.observe."
+        )
     checked = {
         option.name: option.check(values[option.name], f"Dia: the option {option.name!r}")
         for option in plugins.options

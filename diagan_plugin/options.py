@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 NAME = "dia"
 """The plugin's name: its section under `PLUGINS`, and the sampler it brings."""
+
+EPOCH = -1
+"""As a number of steps: those of an epoch, which only a run with its data knows."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    # §3.2 of the replication on small data: 90 % of the training without weights, which are then
+    # computed again after each epoch. The length of the ramp is ours.
+    "replication": {"phase1": 0.9, "refresh": EPOCH, "ramp": EPOCH},
+}
+"""What a preset puts in the place of a default."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,17 @@ class DiaOptions:
         record_fraction: Share of the samples that a sweep takes, another random one each time; each
             sample's own number of records counts.
         logits: Which logits a sweep records; see :mod:`diagan_plugin.logit_modes`.
-        refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps.
-        ramp: Steps over which the weights go from uniform to their full strength.
+        refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps, or each
+            epoch with :data:`EPOCH`.
+        ramp: Steps over which the weights go from uniform to their full strength, or :data:`EPOCH`.
         clip: The rule that turns scores into weights; see :data:`diagan_plugin.score.CLIP_RULES`.
         aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
             the paper, §4.3) or "importance" (the weighted batches, reweighted); "none": none.
         aux_every: D updates between two of the auxiliary discriminator.
+        aux_ratio: Measure the density ratio by a logistic layer on D's features, and train the
+            auxiliary discriminator with the logistic loss (paper, §5.2): for losses without one.
+        within_class: Keep each class's share of the draws and weight inside the classes.
+        preset: "paper", or "replication" for the schedule of the replication on small data.
         diagnose: Record with any sampler, never altering training.
     """
 
@@ -49,12 +65,28 @@ class DiaOptions:
     clip: str = "paper"
     aux: str = "uniform"
     aux_every: int = 1
+    aux_ratio: bool = False
+    within_class: bool = False
+    preset: str = "paper"
     diagnose: bool = False
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> DiaOptions:
-        """Takes the host's resolved options of this plugin."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        """Takes the host's resolved options of this plugin.
+
+        A preset stands in for those that are at their defaults.
+        """
+        chosen = {field.name: values[field.name] for field in fields(cls)}
+        for name, value in PRESETS[chosen["preset"]].items():
+            if chosen[name] == getattr(cls, name):
+                chosen[name] = value
+        return cls(**chosen)
+
+    def with_epochs(self, steps: int) -> DiaOptions:
+        """Returns the options with all epochs in steps, given the steps of an epoch."""
+        found = [name for name in ("refresh", "ramp") if getattr(self, name) == EPOCH]
+        changed: dict[str, Any] = dict.fromkeys(found, steps)
+        return replace(self, **changed)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +115,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
     add("record_fraction", _share, metavar="SHARE", help="share of the samples of a sweep")
     add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
-    add("refresh", _refresh, metavar="once|STEPS", help="score once, or again every STEPS")
-    add("ramp", _at_least(int, 0), metavar="STEPS", help="steps to the weights' full strength")
+    add("refresh", _refresh, metavar="once|epoch|STEPS", help="score once, or again so often")
+    add("ramp", _ramp, metavar="epoch|STEPS", help="steps to the weights' full strength")
     add("clip", choices=("paper", "robust"), help="rule that turns scores into weights")
     add("aux", choices=("uniform", "importance", "none"), help="auxiliary discriminator for DRS")
     add("aux_every", _at_least(int, 1), metavar="M", help="D updates between two of its own")
+    add(
+        "aux_ratio", action="store_true",
+        help="measure the density ratio by a logistic layer, for losses that give none",
+    )  # fmt: skip
+    add("within_class", action="store_true", help="weight inside the classes only")
+    add("preset", choices=tuple(PRESETS), help="defaults of the paper or of its replication")
     add(
         "diagnose", flag="--diagnose", action="store_true",
         help="record and report with any sampler, without altering the training",
@@ -121,10 +159,21 @@ def _share(text: str) -> float:
 def _refresh(text: str) -> int:
     if text in ("once", "0"):
         return 0
+    if text == "epoch":
+        return EPOCH
     try:
         return int(_at_least(int, 1)(text))
     except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError("'once' or a whole number of steps") from None
+        raise argparse.ArgumentTypeError("'once', 'epoch' or a whole number of steps") from None
+
+
+def _ramp(text: str) -> int:
+    if text == "epoch":
+        return EPOCH
+    try:
+        return int(_at_least(int, 0)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError("'epoch' or a whole number of steps") from None
 
 
 def _number(kind: Any, text: str) -> Any:

@@ -78,7 +78,7 @@ class DiaPlugin:
         from diagan_plugin.driver import DiaDriver
         from diagan_plugin.logit_modes import has_batch_norm
 
-        options = DiaOptions.from_mapping(run.options[NAME])
+        options = options_of(run)
         if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
             raise UserError(
                 "--dia-aux importance needs a discriminator without batch norm: weights on the "
@@ -87,10 +87,15 @@ class DiaPlugin:
         check_visits(
             options, run.samples_per_step, len(run.dataset), run.total_steps, is_weighted(run)
         )
-        if not run.loss.is_density_ratio:
+        if options.within_class and run.dataset.num_classes < 2:
+            raise UserError(
+                f"--dia-within-class needs classes, but the dataset {run.config.DATA.name!r} has "
+                "one only; leave the flag out."
+            )
+        if not (run.loss.is_density_ratio or options.aux_ratio):
             _LOG.warning(
                 "The loss %r has no density ratio: D's raw output is recorded as a surrogate, as "
-                "the paper does for the hinge loss (§5.2).",
+                "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
                 run.config.LOSS.adv_loss,
             )
         self._drivers[run] = DiaDriver(run, options, is_weighted(run))
@@ -152,7 +157,7 @@ class DiaPlugin:
         """Says when it will record and weight."""
         if not is_active(run):
             return None
-        options = DiaOptions.from_mapping(run.options[NAME])
+        options = options_of(run)
         return plan(
             options, run.total_steps, is_weighted(run), len(run.dataset), run.samples_per_step
         )
@@ -185,6 +190,12 @@ def is_active(run: Run) -> bool:
     return is_weighted(run) or bool(run.options[NAME]["diagnose"])
 
 
+def options_of(run: Run) -> DiaOptions:
+    """Returns the options of a run that has its data, with epochs in steps."""
+    epoch = -(-len(run.dataset) // run.samples_per_step)
+    return DiaOptions.from_mapping(run.options[NAME]).with_epochs(epoch)
+
+
 def build_sampler(run: Run) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampler import DiaSampler
@@ -202,6 +213,8 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
         raise UserError(
             "--dia-clip robust: no rule of that name is available yet; use --dia-clip paper."
         )
+    if options.aux_ratio and options.record == "stream":
+        raise UserError("--dia-aux-ratio records sweeps of its own; use --dia-record sweep.")
     schedule = Schedule(options, total_steps, weighted)
     records = len(schedule.record_steps)
     if options.record == "sweep" and records < 2:

@@ -7,6 +7,8 @@ original GAN loss. This is that layer. D itself is not touched: no gradient flow
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -42,12 +44,18 @@ class RatioHead(nn.Module):
         ratios: Tensor = self.linear(self.standardise(features.float())).squeeze(1)
         return ratios
 
-    def update(self, real: Tensor, fake: Tensor) -> Tensor:
+    def update(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        average_gradients: Callable[[Iterable[nn.Parameter]], None] | None = None,
+    ) -> Tensor:
         """Takes one step on the logistic loss.
 
         Args:
             real: Features of training samples, [B, F]; detached here.
             fake: Features of generated samples, [B', F]; detached here.
+            average_gradients: Averages them over the ranks, between backward and step.
 
         Returns:
             The loss before the step, a scalar on the device.
@@ -58,6 +66,8 @@ class RatioHead(nn.Module):
         loss = softplus(-ratios[: len(real)]).mean() + softplus(ratios[len(real) :]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        if average_gradients is not None:
+            average_gradients(self.parameters())
         self.optimizer.step()
         self.eval()
         return loss.detach()

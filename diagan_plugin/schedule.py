@@ -57,7 +57,7 @@ class Schedule:
     @property
     def refreshes(self) -> bool:
         """Whether weights are computed again during phase 2."""
-        return self.weighted and self.options.refresh > 0
+        return self.weighted and self.options.refresh != 0
 
     @property
     def record_steps(self) -> range:

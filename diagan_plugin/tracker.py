@@ -39,7 +39,7 @@ Values = Tensor | npt.NDArray[np.floating[Any]] | Sequence[float]
 
 _STATE_VERSION = 1
 # Large enough that calling torch costs little beside the work, small enough for a CPU's caches.
-_CHUNK = 1 << 17
+_CHUNK = 1 << 16
 
 
 class LDRTracker:
@@ -138,12 +138,14 @@ class LDRTracker:
         value = self._as_values(values, self.num_samples)
         self._cached = None
         counts = self._counts
-        # In chunks, so that the temporaries stay small beside the statistics.
+        # In chunks, so that the temporaries stay small beside the statistics, and one of them for
+        # all chunks, as the CPU's caches hold it then.
+        scratch = torch.empty(min(_CHUNK, self.num_samples), dtype=torch.float64)
         for start in range(0, self.num_samples, _CHUNK):
             part = slice(start, min(start + _CHUNK, self.num_samples))
             piece = value[part]
             if counts.even and self._known_finite(piece):
-                self._records.add_even(part, piece, counts.shared)
+                self._records.add_even(part, piece, counts.shared, scratch)
                 continue
             if counts.even:
                 counts.end_even(start)

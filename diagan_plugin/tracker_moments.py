@@ -33,10 +33,13 @@ class RunningMoments:
         """Bytes held."""
         return self._mean.nbytes + self._m2.nbytes
 
-    def add_even(self, part: slice, value: Tensor, earlier: int) -> None:
-        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records."""
+    def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
+        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records.
+
+        Only on the CPU. ``scratch`` is float64 of at least n elements, to be written over.
+        """
         mean = self._mean[part]
-        delta = value.to(torch.float64, copy=True).sub_(mean)
+        delta = scratch[: len(value)].copy_(value).sub_(mean)
         mean.add_(delta, alpha=1.0 / (earlier + 1))
         self._m2[part].addcmul_(delta, delta, value=earlier / (earlier + 1))
 
@@ -94,9 +97,10 @@ class RunningMoments:
 
     def statistics(self, counts: RecordCounts) -> tuple[Tensor, Tensor]:
         """Mean and unbiased variance, both [N] float64; NaN where there are too few records."""
-        mean, variance = self._mean.clone(), self._m2.clone()
+        mean = self._mean.clone()
         if counts.even and counts.shared >= 2:
-            return mean, variance.div_(counts.shared - 1)
+            return mean, self._m2 / (counts.shared - 1)
+        variance = self._m2.clone()
         # In chunks, so that the temporaries stay small beside the statistics.
         for start in range(0, len(mean), _CHUNK):
             part = slice(start, start + _CHUNK)

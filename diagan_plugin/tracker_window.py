@@ -36,8 +36,11 @@ class RecordWindow:
         """Bytes held."""
         return self._slots.nbytes
 
-    def add_even(self, part: slice, value: Tensor, earlier: int) -> None:
-        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records."""
+    def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
+        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records.
+
+        Has no use for ``scratch``.
+        """
         self._ring[earlier % self._window, part].copy_(value)
 
     def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:

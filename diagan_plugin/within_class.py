@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def within_classes(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
+def within_classes(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Rescales sampling probabilities so that each class is drawn as often as in the data.
 
     A conditional model learns p(x | y): to draw one class more often would not help the rare

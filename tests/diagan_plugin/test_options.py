@@ -5,8 +5,9 @@ from dataclasses import fields
 
 import pytest
 
-from diagan_plugin.options import NAME, DiaOptions, add_options
+from diagan_plugin.options import EPOCH, NAME, DiaOptions, add_options
 from diagan_plugin.plugin import DiaPlugin, check_options, plan
+from diagan_plugin.schedule import Schedule
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 
@@ -99,3 +100,21 @@ def test_plan_counts_the_extra_samples():
     assert "phase 2" not in only
     short = plan(DiaOptions(record_every=10), 100, True, 100, 64)
     assert "of a window of 50" in short["records"]
+
+
+def test_a_preset_stands_in_for_defaults_only():
+    table = PluginManager().options
+    chosen = DiaOptions.from_mapping(table.resolve({"dia": {"preset": "replication"}})["dia"])
+    assert (chosen.phase1, chosen.refresh, chosen.ramp) == (0.9, EPOCH, EPOCH)
+    given = table.resolve({"dia": {"preset": "replication", "phase1": 0.6, "ramp": 7}})["dia"]
+    chosen = DiaOptions.from_mapping(given)
+    assert (chosen.phase1, chosen.refresh, chosen.ramp) == (0.6, EPOCH, 7)
+    in_steps = chosen.with_epochs(40)
+    assert (in_steps.refresh, in_steps.ramp) == (40, 7)
+    assert Schedule(in_steps, 1000, True).scores_at(640)
+    assert not Schedule(in_steps, 1000, True).scores_at(650)
+
+
+def test_a_ratio_layer_records_sweeps():
+    with pytest.raises(UserError, match="--dia-record sweep"):
+        check_options(DiaOptions(aux_ratio=True, record="stream"), 10_000, True)

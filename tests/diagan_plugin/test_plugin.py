@@ -271,7 +271,57 @@ def test_nan_logits_are_counted_and_do_no_harm():
     run = run_tiny(None, "PLUGINS.dia.diagnose=true")
     values = torch.zeros(500)
     values[3] = float("nan")
-    driver(run).tracker.record_all(values)
+    driver(run).recorder.tracker.record_all(values)
     driver(run)._score(run)
     assert any("NaN" in warning and "3" in warning for warning in driver(run).warnings)
     assert np.isfinite(driver(run).probabilities).all()
+
+
+def test_the_ratio_layer_is_recorded_resumed_and_leaves_d_alone(tmp_path):
+    settings = ("LOSS.adv_loss=hinge", "PLUGINS.dia.aux=none", "RUN.sampler=dia")
+    ratio = (*settings, "PLUGINS.dia.aux_ratio=true")
+    plain = run_tiny(None, *settings, "PLUGINS.dia.phase1=1.0")
+    measured = run_tiny(None, *ratio, "PLUGINS.dia.phase1=1.0")
+    # Phase 1 only: the layer watches, so that G and D are the same to the last bit.
+    for one, other in zip(
+        plain.discriminator.parameters(), measured.discriminator.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    mine, theirs = (driver(run).diagnosis(run) for run in (measured, plain))
+    assert mine.metadata["is_density_ratio"] == "True"
+    assert theirs.metadata["is_density_ratio"] == "False"
+    assert not np.allclose(mine.ldrm, theirs.ldrm)
+
+    whole = run_tiny(tmp_path / "whole", *ratio)
+    run_tiny(tmp_path / "parts", *ratio, "RUN.save_freq=10", "OPTIMIZATION.total_steps=40")
+    last = sorted((tmp_path / "parts" / "checkpoints").iterdir())[-1]
+    last.unlink()
+    resumed = run_tiny(tmp_path / "parts", *ratio, "RUN.save_freq=10")
+    assert resumed.first_step == 30
+    one, other = whole.additions["dia.ratio_head"], resumed.additions["dia.ratio_head"]
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_without_a_ratio_the_run_says_so_once(caplog):
+    run_tiny(None, "LOSS.adv_loss=hinge", "PLUGINS.dia.diagnose=true")
+    assert caplog.text.count("has no density ratio") == 1
+    caplog.clear()
+    run_tiny(None, "LOSS.adv_loss=hinge", "PLUGINS.dia.diagnose=true", "PLUGINS.dia.aux_ratio=true")
+    assert "has no density ratio" not in caplog.text
+
+
+def test_within_class_needs_classes_and_keeps_their_shares():
+    with pytest.raises(UserError, match="needs classes"):
+        run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.within_class=true",
+                 "DATA.name=gaussian", "DATA.options={}")  # fmt: skip
+    run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.within_class=true")
+    labels = run.dataset.labels
+    shares = np.bincount(labels, weights=driver(run).probabilities)
+    np.testing.assert_allclose(shares, np.bincount(labels) / len(labels))
+
+
+def test_the_replications_schedule_refreshes_each_epoch():
+    run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.preset=replication")
+    assert driver(run).schedule.phase1_end == 36
+    assert driver(run).options.refresh == driver(run).options.ramp == 20  # 500 samples by 25

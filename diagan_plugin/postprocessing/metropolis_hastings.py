@@ -1,0 +1,166 @@
+"""Metropolis–Hastings GAN: each sample is the end of a Markov chain over generated samples.
+
+The generator proposes x' independently of the chain's present x, and the move is made with
+probability (Turner et al. 2019, arXiv:1811.11357, eq. 3 and algorithm 1)
+
+    min(1, (1/D(x) − 1) / (1/D(x') − 1)) = min(1, exp(l' − l)),
+
+where l is the logit of a *calibrated* D, log p_data/p_g. The stationary distribution is that of the
+data if the logits are right, whatever the generator; unlike rejection sampling there is no largest
+ratio M to be known. A chain begins at the score of a real sample, so that it is stationary from the
+start. If it never moves it holds no generated sample: it begins anew at one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diagan_plugin.postprocessing.streaming import (
+    Proposal,
+    Propose,
+    SampleStream,
+    no_finite_logit,
+    rows,
+    without_infinity,
+)
+
+STEPS = 640
+"""Length of a chain in the published experiments."""
+
+_METHOD = "Metropolis–Hastings sampling"
+
+
+def acceptance_probability(current: Tensor, proposed: Tensor) -> Tensor:
+    """Computes min(1, exp(l' − l)), the probability of a move.
+
+    Args:
+        current: Logits l of where the chains are, any shape, any floating dtype.
+        proposed: Logits l' of the proposals, of the same shape.
+
+    Returns:
+        Probabilities, at least float32. 0 where l' is NaN, ±inf; 1 where l is −inf or NaN (a place
+        to leave at once) and l' is finite.
+    """
+    at_least = torch.promote_types(current.dtype, torch.float32)
+    ratio = (proposed.to(at_least) - current.to(at_least)).clamp(max=0).exp()
+    ratio = torch.where(current.isfinite(), ratio, 1.0)
+    return torch.where(proposed.isfinite(), ratio, 0.0)
+
+
+class MetropolisHastingsSampler(SampleStream):
+    """Independent chains over the generator's samples, a batch of chains at a time (MH-GAN).
+
+    `batch_size` chains advance together; each gives one sample after `steps` proposals. See
+    :class:`~diagan_plugin.postprocessing.streaming.SampleStream` for what is common to all
+    samplers: samples depend on the seed alone and memory does not grow with their number.
+
+    Args:
+        propose: `n -> (x, logits)`, `(x, logits, y)` or `(x, logits, y, z)` of n new samples, with
+            calibrated logits (:mod:`diagan_plugin.postprocessing.calibration`).
+        rng: Generator for the decisions, best on the proposals' device.
+        initial: `n -> logits [n]` of real samples, calibrated likewise: where chains begin. None
+            begins at generated samples; then short chains keep a trace of the generator's own
+            distribution.
+        steps: The length K of a chain; 640 as published. A sample costs K proposals.
+        batch_size: The number of chains that run together.
+        floor: The share of proposals that chains move to under which sampling stops.
+
+    Attributes:
+        chains: The number of chains that were finished.
+        restarted: How many of them never left the real sample they began at, and were run again
+            from a generated one, as published.
+        accepted: The number of moves.
+
+    Raises:
+        ValueError: An argument is out of range, or `propose` or `initial` gives tensors of the
+            wrong length.
+        AcceptanceRateError: The share of moves is under `floor`, or no logit is finite.
+
+    Example:
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> noise = torch.Generator().manual_seed(1)
+        >>> def propose(n):
+        ...     x = torch.randn(n, generator=noise)
+        ...     return x, -(x**2)
+        >>> sampler = MetropolisHastingsSampler(propose, rng=rng, steps=20)
+        >>> sum(len(batch.x) for batch in sampler.sample(1000))
+        1000
+    """
+
+    def __init__(
+        self,
+        propose: Propose,
+        *,
+        rng: torch.Generator,
+        initial: Callable[[int], Tensor] | None = None,
+        steps: int = STEPS,
+        batch_size: int = 256,
+        floor: float = 1e-4,
+    ) -> None:
+        super().__init__(propose, batch_size=batch_size, floor=floor)
+        if steps < 1:
+            raise ValueError(f"Argument `steps` must be at least 1, but got {steps}")
+        self.rng = rng
+        self.initial = initial
+        self.steps = steps
+        self.chains = 0
+        self.restarted = 0
+
+    def _accept(self) -> Proposal:
+        while True:
+            ends, usable = self._run(self.batch_size, self.initial)
+            self.chains += self.batch_size
+            # The first look at the device since the chains began.
+            stuck = (~usable).nonzero().flatten()
+            if len(stuck) and self.initial is not None:
+                self.restarted += len(stuck)
+                again, mended = self._run(len(stuck), None)
+                ends = _scattered(ends, stuck, again)
+                usable = usable.index_copy(0, stuck, mended)
+            self._check_floor(
+                _METHOD,
+                "The generator hardly ever makes what the discriminator takes for real: train it "
+                "longer, calibrate the logits, or lower the floor to go on at this rate.",
+            )
+            kept = usable.nonzero().flatten()
+            if len(kept):
+                return rows(ends, kept)
+            if self.invalid == self.proposed:
+                raise no_finite_logit(_METHOD, self.proposed)
+
+    def _run(
+        self, count: int, initial: Callable[[int], Tensor] | None
+    ) -> tuple[Proposal, Tensor]:
+        """Runs `count` chains; returns where they end and which end at a usable sample [count]."""
+        state = self._proposals(count)
+        if initial is None:
+            # Begins where the logit is finite; the others leave at the first chance.
+            usable = state.logits.isfinite()
+            steps = self.steps
+        else:
+            start = initial(count).detach()
+            if start.numel() != count:
+                raise ValueError(
+                    f"Argument `initial` must return {count} logits, "
+                    f"but got the shape {tuple(start.shape)}"
+                )
+            start = start.reshape(-1).to(state.logits)
+            usable, steps = self._move(state.logits, start), self.steps - 1
+            state = state._replace(logits=torch.where(usable, state.logits, start))
+            moves = usable.sum()
+        if initial is None:
+            moves = torch.zeros((), dtype=torch.int64, device=usable.device)
+        invalid = state.logits.new_zeros((), dtype=torch.int64)
+        for _ in range(steps):
+            new = self._proposals(count)
+            moved = self._move(new.logits, state.logits)
+            state = _where(moved, new, state)
+            usable = usable | moved
+            moves = moves + moved.sum()
+        self.proposed += count * self.steps
+        self.accepted += int(moves)
+        return state, usable

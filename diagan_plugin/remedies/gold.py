@@ -1,0 +1,167 @@
+"""GOLD: generated samples weighted by the gap of log-densities (Mo et al., 2019).
+
+Mo, Kim, Kim, Cho and Shin, *Mining GOLD Samples for Conditional GANs*, arXiv:1910.09170. The gap of
+a generated sample x of class c is
+
+    log p_data(x)/p_g(x)  +  log p_data(c | x)/p_g(c | x)   ≈   l(x) + log C(c | x),
+
+with D's logit l and the class probabilities C of an auxiliary classifier; p_g(c | x) is taken for 1,
+as x was made for c. Self-Diagnosing GAN compares with the unconditional form, without the second
+term. Both published codes multiply the fake terms of *D's* loss by the gap, late in the training;
+the text of the second paper speaks of G's. A gap below 0 turns a term's sign, which is published
+too, but rewards D for taking the sample for real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from diagan_plugin.remedies.arguments import AUTO, start
+from diagan_plugin.remedies.timing import phase1_end
+from gan_registry.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_registry.records import Fake
+    from gan_registry.training.run import Run
+
+NAME = "gold"
+CLAMPS = ("zero", "none")
+_STATE_VERSION = 1
+
+
+def gold_weights(
+    logits: Tensor,
+    class_logits: Tensor | None = None,
+    y: Tensor | None = None,
+    *,
+    clamp: str = "zero",
+    eps: float = 1e-6,
+) -> Tensor:
+    """Computes the gap of log-densities of generated samples.
+
+    Args:
+        logits: log p_data/p_g of each sample, [B].
+        class_logits: An auxiliary classifier's logits, [B, C]; None for the unconditional form. A
+            projection discriminator's logit is conditional already.
+        y: The classes the samples were made for, int64 [B]; with `class_logits` only.
+        clamp: "zero" raises weights below 0 to it; "none" leaves them, as published.
+        eps: Added to class probabilities, so that the gap stays above log eps (Mo's code: 1e-6).
+
+    Returns:
+        Weights [B], detached, in the dtype of `logits`. NaN stays NaN: a discriminator that has
+        diverged is to be noticed.
+
+    Raises:
+        ValueError: `clamp` is unknown, shapes do not fit, or there are class logits, but no `y`.
+    """
+    if clamp not in CLAMPS:
+        raise ValueError(f"Argument `clamp` must be one of {CLAMPS}, but got {clamp!r}.")
+    if logits.ndim != 1:
+        raise ValueError(f"Argument `logits` must be [B], but got {list(logits.shape)}.")
+    gap = logits.detach()
+    if class_logits is not None:
+        if class_logits.ndim != 2 or len(class_logits) != len(logits):
+            raise ValueError(
+                f"Argument `class_logits` must be [{len(logits)}, C], but got "
+                f"{list(class_logits.shape)}."
+            )
+        if y is None:
+            raise ValueError("Argument `y` must be given together with `class_logits`.")
+        probability = class_logits.detach().float().softmax(1).gather(1, y[:, None]).squeeze(1)
+        gap = (gap.float() + (probability + eps).log()).to(logits.dtype)
+    return gap.clamp(min=0.0) if clamp == "zero" else gap
+
+
+def class_logits_of(output: Any) -> Tensor | None:
+    """Returns the class logits [B, C] in D's raw output ("cls_output"), or None."""
+    return output.get("cls_output") if isinstance(output, Mapping) else None
+
+
+class GoldPlugin:
+    """GOLD as hooks; what has begun keeps its beginning when a run is continued for longer."""
+
+    def __init__(self) -> None:
+        self._starts: weakref.WeakKeyDictionary[Run, int] = weakref.WeakKeyDictionary()
+
+    @hookimpl
+    def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds `--gold` and what belongs to it."""
+        group = parser.add_argument_group(
+            "GOLD", "weight generated samples by how much more often they occur in the data"
+        )
+        group.add_argument(
+            "--gold", dest=f"{NAME}.enabled", action="store_true", default=False,
+            help="weight generated samples by the gap of log-densities in phase 2",
+        )  # fmt: skip
+        group.add_argument(
+            "--gold-on", dest=f"{NAME}.on", choices=("discriminator", "generator"),
+            default="discriminator", help="whose loss is weighted",
+        )  # fmt: skip
+        group.add_argument(
+            "--gold-clamp", dest=f"{NAME}.clamp", choices=CLAMPS, default="zero",
+            help="raise negative weights to zero, or leave them as published",
+        )  # fmt: skip
+        group.add_argument(
+            "--gold-start", dest=f"{NAME}.start", type=start, default=AUTO, metavar="auto|SHARE",
+            help="share of the steps before phase 2; auto: as --dia-phase1",
+        )  # fmt: skip
+
+    @hookimpl
+    def gan_discriminator_weights(
+        self, run: Run, fake: Fake, fake_logits: Tensor, fake_out: Any
+    ) -> tuple[None, Tensor] | None:
+        """Weights the fake terms of D's loss."""
+        if not self._acts(run, "discriminator"):
+            return None
+        return None, self._weights(run, fake, fake_logits, fake_out)
+
+    @hookimpl
+    def gan_generator_weights(
+        self, run: Run, fake: Fake, logits: Tensor, fake_out: Any
+    ) -> Tensor | None:
+        """Weights the terms of G's loss."""
+        if not self._acts(run, "generator"):
+            return None
+        return self._weights(run, fake, logits, fake_out)
+
+    @hookimpl
+    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+        """Returns where phase 2 began, once it has."""
+        if not run.options[NAME]["enabled"] or run.step < self._start(run):
+            return None
+        return {"version": _STATE_VERSION, "start": self._start(run)}
+
+    @hookimpl
+    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Restores it."""
+        self._starts[run] = state["start"]
+
+    @hookimpl
+    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+        """Says when it will weight what."""
+        options = run.options[NAME]
+        if not options["enabled"]:
+            return None
+        steps = f"steps {self._start(run) + 1}–{run.total_steps}"
+        return {"phase 2": f"{steps}, generated samples weighted in the loss of {options['on']}"}
+
+    def _acts(self, run: Run, network: str) -> bool:
+        options = run.options[NAME]
+        return options["enabled"] and options["on"] == network and run.step >= self._start(run)
+
+    def _start(self, run: Run) -> int:
+        if run not in self._starts:
+            return phase1_end(run, run.options[NAME]["start"])
+        return self._starts[run]
+
+    def _weights(self, run: Run, fake: Fake, logits: Tensor, out: Any) -> Tensor:
+        class_logits = class_logits_of(out)
+        clamp = run.options[NAME]["clamp"]
+        weights = gold_weights(logits, class_logits, fake.y, clamp=clamp)
+        run.log({"gold/mean_weight": weights.mean()})
+        return weights

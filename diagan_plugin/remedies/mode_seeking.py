@@ -1,0 +1,136 @@
+"""Mode seeking: G is rewarded for distant samples from distant latents (Mao et al., 2019).
+
+Mao, Lee, Tseng, Ma and Yang, *Mode Seeking Generative Adversarial Networks for Diverse Image
+Synthesis*, arXiv:1903.05628. Where modes are missing, latents far apart give samples close
+together, so G maximises the ratio of the two distances. As in the published code it minimises
+
+    1 / (mean |G(z₁) − G(z₂)| / mean |z₁ − z₂| + 1e-5).
+"""
+
+from __future__ import annotations
+
+import argparse
+import weakref
+from typing import TYPE_CHECKING
+
+from diagan_plugin.remedies.arguments import at_least
+from diagan_plugin.remedies.timing import epoch_of
+from gan_registry.errors import UserError
+from gan_registry.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_registry.records import Fake
+    from gan_registry.training.run import Run
+
+NAME = "mode_seeking"
+
+
+def mode_seeking_term(x1: Tensor, x2: Tensor, z1: Tensor, z2: Tensor, eps: float = 1e-5) -> Tensor:
+    """Computes the inverse of the ratio of distances between samples and between latents.
+
+    Both distances are mean absolute differences over the batch and all values.
+
+    Args:
+        x1: Samples [B, ...], with their graph.
+        x2: As many others, made for the same classes.
+        z1: Latents of `x1`, [B, ...].
+        z2: Latents of `x2`.
+        eps: Bounds the result by 1/eps.
+
+    Returns:
+        A scalar, in float32 at least; the smaller, the more diverse the samples.
+
+    Raises:
+        ValueError: There are no pairs, or shapes differ.
+    """
+    if x1.shape != x2.shape or z1.shape != z2.shape or len(x1) != len(z1) or not len(x1):
+        shapes = [list(part.shape) for part in (x1, x2, z1, z2)]
+        raise ValueError(
+            "Arguments `x1` and `x2`, `z1` and `z2` must be of equal shapes and hold at least one "
+            f"pair, but got {shapes}."
+        )
+    of_samples = (x1.float() - x2.float()).abs().mean()
+    of_latents = (z1.float() - z2.float()).abs().mean()
+    # 1/(a/b + eps), written so that nothing divides by a distance of 0.
+    return of_latents / (of_samples + eps * of_latents).clamp(min=1e-30)
+
+
+def mode_seeking_weight(weight: float, increase: float, every: int, epoch: int) -> float:
+    """Returns λ in an epoch: `weight`, and `increase` more after each `every` epochs.
+
+    Args:
+        weight: λ at the start.
+        increase: What is added.
+        every: Epochs, at least 1.
+        epoch: Epochs done, from 0.
+    """
+    return weight + increase * (epoch // every)
+
+
+class ModeSeekingPlugin:
+    """Mode seeking as hooks."""
+
+    def __init__(self) -> None:
+        # How many second halves were drawn in the present step: (step, number).
+        self._drawn: weakref.WeakKeyDictionary[Run, tuple[int, int]] = weakref.WeakKeyDictionary()
+
+    @hookimpl
+    def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds `--mode-seeking` and its schedule."""
+        group = parser.add_argument_group(
+            "Mode seeking", "reward G for distant samples from distant latents"
+        )
+        group.add_argument(
+            "--mode-seeking", dest=f"{NAME}.weight", type=at_least(float, 0.0), default=0.0,
+            metavar="LAMBDA", help="weight of the term in G's loss; 0 leaves it out",
+        )  # fmt: skip
+        group.add_argument(
+            "--mode-seeking-increase", dest=f"{NAME}.increase", type=at_least(float, 0.0),
+            default=0.0, metavar="STEP", help="what is added to LAMBDA at regular intervals",
+        )  # fmt: skip
+        group.add_argument(
+            "--mode-seeking-every", dest=f"{NAME}.every", type=at_least(int, 1), default=10,
+            metavar="EPOCHS", help="epochs between two increases",
+        )  # fmt: skip
+
+    @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Refuses batches without a pair."""
+        if self._is_active(run) and run.batch_size < 2 * run.world_size:
+            raise UserError(
+                "--mode-seeking compares two samples of a batch: OPTIMIZATION.batch_size must be "
+                f"at least {2 * run.world_size}, but is {run.batch_size}."
+            )
+
+    @hookimpl
+    def gan_generator_penalty(self, run: Run, fake: Fake) -> Tensor | None:
+        """Adds λ times the term to G's loss."""
+        options = run.options[NAME]
+        weight = mode_seeking_weight(
+            options["weight"], options["increase"], options["every"], epoch_of(run)
+        )
+        if not self._is_active(run) or not weight:
+            return None
+        term = mode_seeking_term(*self._pairs(run, fake))
+        run.log({"mode_seeking/weight": weight, "mode_seeking/term": term.detach()})
+        return weight * term
+
+    def _pairs(self, run: Run, fake: Fake) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns x₁, x₂, z₁, z₂: the halves of the batch, or new samples of the same classes."""
+        if fake.y is None:
+            half = len(fake.x) // 2
+            return fake.x[:half], fake.x[half : 2 * half], fake.z[:half], fake.z[half : 2 * half]
+        step, number = self._drawn.get(run, (-1, 0))
+        number = number + 1 if step == run.step else 0
+        self._drawn[run] = run.step, number
+        z = run.latents(len(fake.z), NAME, run.rank, run.step, number)
+        with run.precision.autocast():
+            x = run.generator(z, fake.y).float()
+        return fake.x, x, fake.z, z
+
+    @staticmethod
+    def _is_active(run: Run) -> bool:
+        options = run.options[NAME]
+        return bool(options["weight"] or options["increase"])
