@@ -1,13 +1,27 @@
-"""The command `diagan`: what the plugin does beside the host's own command."""
+"""The command `diagan`: what the plugin does beside the host's own command.
+
+Each subcommand is a line of :data:`COMMANDS`. Nothing here, nor in the modules named there, imports
+torch before a command runs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diagan_plugin import __version__
 from gan_registry.cli.main import Parser, run_command
+
+COMMANDS = {
+    "report": "diagan_plugin.cli:add_report",
+    "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
+}
+"""Subcommand → `module:function`. The function is called with the object that `add_subparsers`
+returned, adds the subcommand of that name, and sets its default `handler`: a function of the parsed
+arguments that returns the exit code."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -15,12 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="diagan", description="Self-diagnosis for GANs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"diagan {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    report = commands.add_parser(
-        "report", allow_abbrev=False, help="write the report of a trained run anew",
-        description="Write report.html of a trained run anew, from the files in its folder.",
-    )  # fmt: skip
-    report.add_argument("--run", required=True, metavar="DIR", type=Path, help="the run folder")
-    report.set_defaults(handler=write)
+    for place in COMMANDS.values():
+        module, _, function = place.partition(":")
+        getattr(importlib.import_module(module), function)(commands)
     return parser
 
 
@@ -36,6 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.handler(arguments))
 
     return run_command(command, "diagan")
+
+
+def add_report(commands: Any) -> None:
+    """Adds `diagan report`."""
+    report = commands.add_parser(
+        "report", allow_abbrev=False, help="write the report of a trained run anew",
+        description="Write report.html of a trained run anew, from the files in its folder.",
+    )  # fmt: skip
+    report.add_argument("--run", required=True, metavar="DIR", type=Path, help="the run folder")
+    report.set_defaults(handler=write)
 
 
 def write(arguments: argparse.Namespace) -> int:

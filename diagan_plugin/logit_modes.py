@@ -63,12 +63,12 @@ def depends_on_batch(discriminator: nn.Module, mode: str) -> bool:
 
     Returns:
         True in train and batchstat mode (dropout, too, depends on the place in a batch), and in
-        eval mode where a batch norm keeps no running statistics. Layers of one's own that look
-        across the batch even in eval mode, such as StyleGAN's minibatch standard deviation, cannot
-        be recognised: record those in train mode.
+        eval mode where a batch norm keeps no running statistics, or where a module says so by an
+        attribute `depends_on_batch`, as one with StyleGAN's minibatch standard deviation should.
     """
     return mode != "eval" or any(
-        isinstance(module, _BatchNorm) and module.running_mean is None
+        (isinstance(module, _BatchNorm) and module.running_mean is None)
+        or bool(getattr(module, "depends_on_batch", False))
         for module in discriminator.modules()
     )
 

@@ -16,40 +16,24 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_registry.errors import UserError
+from diagan_plugin.postprocessing.streaming import (
+    AcceptanceRateError as AcceptanceRateError,
+)
+from diagan_plugin.postprocessing.streaming import Proposal as Proposal
+from diagan_plugin.postprocessing.streaming import (
+    Propose,
+    SampleStream,
+    no_finite_logit,
+    rows,
+)
 
 _LOG = logging.getLogger(__name__)
-
-
-class Proposal(NamedTuple):
-    """Generated samples with their log-density ratios.
-
-    Attributes:
-        x: Samples [B, ...], on any device.
-        logits: log p_data/p_g of each, [B] or [B, 1]; [B] where :class:`RejectionSampler` yields.
-        y: The labels they were made for, [B], or None.
-    """
-
-    x: Tensor
-    logits: Tensor
-    y: Tensor | None = None
-
-
-#: `n -> Proposal`, or a plain tuple `(x, logits)` or `(x, logits, y)`, of n new samples
-Propose: TypeAlias = Callable[
-    [int], "Proposal | tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor | None]"
-]
-
-
-class AcceptanceRateError(UserError):
-    """So few proposals are accepted that sampling would hardly ever end."""
+_METHOD = "Rejection sampling"
 
 
 def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor:
@@ -96,7 +80,7 @@ def acceptance_probability(
     return torch.sigmoid(drs_statistic(logits, max_logit, eps) - gamma).nan_to_num(nan=0.0)
 
 
-class RejectionSampler:
+class RejectionSampler(SampleStream):
     """An endless source of accepted samples (DRS).
 
     The first use proposes `burn_in` samples, which are not kept, for M and for γ. M is raised
@@ -106,8 +90,8 @@ class RejectionSampler:
     alone, not on how they are asked for, and memory does not grow with their number.
 
     Args:
-        propose: `n -> (x, logits)` or `(x, logits, y)` of n new samples; run without gradients. It
-            brings its own random state.
+        propose: `n -> (x, logits)`, `(x, logits, y)` or `(x, logits, y, z)` of n new samples; run
+            without gradients. It brings its own random state.
         rng: Generator for the decisions, on any device.
         gamma: A fixed γ (0: exact rejection), or None for a percentile.
         percentile: With `gamma=None`, γ is this percentile of F0 over the burn-in and then fixed;
@@ -169,63 +153,18 @@ class RejectionSampler:
             )
         if not eps > 0:
             raise ValueError(f"Argument `eps` must be positive, but got {eps}")
-        if not 0 <= floor < 1:
-            raise ValueError(f"Argument `floor` must lie in [0, 1), but got {floor}")
-        self.propose = propose
+        super().__init__(propose, batch_size=batch_size, floor=floor)
         self.rng = rng
         self.percentile = percentile
         self.per_batch = per_batch
         self.burn_in = burn_in
-        self.batch_size = batch_size
         self.eps = eps
-        self.floor = floor
         self.gamma = gamma
         self.max_logit = -math.inf
         self.max_updates = 0
-        self.proposed = 0
-        self.accepted = 0
-        self.invalid = 0
-        self._waiting: Proposal | None = None
 
-    @property
-    def acceptance_rate(self) -> float:
-        """The share of the proposals that were accepted; NaN before the first."""
-        return self.accepted / self.proposed if self.proposed else math.nan
-
-    def __iter__(self) -> Iterator[Proposal]:
-        """Yields accepted samples for ever, at most `batch_size` at a time."""
-        while True:
-            yield self._next_batch()
-
-    def sample(self, n: int) -> Iterator[Proposal]:
-        """Yields exactly n accepted samples, at most `batch_size` at a time.
-
-        Args:
-            n: How many, at least 0.
-
-        Raises:
-            ValueError: `n` is negative.
-            AcceptanceRateError: See the class.
-        """
-        if n < 0:
-            raise ValueError(f"Argument `n` must be at least 0, but got {n}")
-        return self._take(n)
-
-    def _take(self, n: int) -> Iterator[Proposal]:
-        while n > 0:
-            batch = self._next_batch()
-            size = len(batch.x)
-            if size > n:
-                self._waiting = _rows(batch, slice(n, None))
-                batch = _rows(batch, slice(n))
-            n -= size
-            yield batch
-
-    def _next_batch(self) -> Proposal:
-        """Returns the accepted samples that wait, or proposes until at least one is accepted."""
-        if self._waiting is not None:
-            batch, self._waiting = self._waiting, None
-            return batch
+    def _accept(self) -> Proposal:
+        """Proposes until at least one sample is accepted."""
         if self.max_logit == -math.inf:
             self._run_burn_in()
         while True:
@@ -241,9 +180,13 @@ class RejectionSampler:
             kept = (chance.cpu() < probability).nonzero().flatten()
             self.proposed += self.batch_size
             self.accepted += len(kept)
-            self._check_floor()
+            self._check_floor(
+                _METHOD,
+                "Take γ from a lower percentile, or lower the floor to go on at this rate.",
+                f"largest logit {self.max_logit:.3g}",
+            )
             if len(kept):
-                return _rows(batch, kept)
+                return rows(batch, kept)
 
     def _run_burn_in(self) -> None:
         logits = torch.cat(
@@ -251,31 +194,10 @@ class RejectionSampler:
         )
         maximum = _largest(logits)
         if maximum == -math.inf:
-            raise AcceptanceRateError(
-                f"Rejection sampling found no finite logit among {len(logits):,} proposals: check "
-                "that the discriminator belongs to this generator and did not diverge."
-            )
+            raise no_finite_logit(_METHOD, len(logits))
         self.max_logit = maximum
         if self.gamma is None and not self.per_batch:
             self.gamma = self._percentile(drs_statistic(logits, maximum, self.eps))
-
-    def _draw(self) -> Proposal:
-        """Returns a batch of proposals, its logits float64 [B] on the CPU, the unusable ones NaN.
-
-        A logit of +inf is unusable, too: as the maximum it would reject all others.
-        """
-        with torch.no_grad():
-            batch = Proposal(*self.propose(self.batch_size))
-        logits = batch.logits.detach().to("cpu", torch.float64)
-        if logits.numel() != self.batch_size or len(batch.x) != self.batch_size:
-            raise ValueError(
-                f"Argument `propose` must return {self.batch_size} samples and a logit for each, "
-                f"but got {len(batch.x)} and logits of shape {tuple(logits.shape)}"
-            )
-        logits = logits.reshape(-1)
-        logits = torch.where(logits == math.inf, math.nan, logits)
-        self.invalid += int(logits.isnan().sum())
-        return batch._replace(logits=logits)
 
     def _raise_maximum(self, logits: Tensor) -> None:
         maximum = _largest(logits)
@@ -293,24 +215,7 @@ class RejectionSampler:
         finite = statistic[statistic.isfinite()].numpy()
         return float(np.percentile(finite, self.percentile)) if len(finite) else 0.0
 
-    def _check_floor(self) -> None:
-        if self.proposed * self.floor < 10 or self.acceptance_rate >= self.floor:
-            return
-        unusable = f" {self.invalid:,} logits were NaN or infinite." if self.invalid else ""
-        raise AcceptanceRateError(
-            f"Rejection sampling accepted {self.accepted:,} of {self.proposed:,} proposals, under "
-            f"the floor of {self.floor:g} (largest logit {self.max_logit:.3g}).{unusable} "
-            "Take γ from a lower percentile, or lower the floor to go on at this rate."
-        )
-
 
 def _largest(logits: Tensor) -> float:
     """Returns the largest logit, ignoring NaN; −inf where there is none."""
     return float(torch.where(logits.isnan(), -math.inf, logits).max())
-
-
-def _rows(batch: Proposal, rows: Tensor | slice) -> Proposal:
-    def pick(tensor: Tensor) -> Tensor:
-        return tensor[rows if isinstance(rows, slice) else rows.to(tensor.device)]
-
-    return Proposal(pick(batch.x), pick(batch.logits), None if batch.y is None else pick(batch.y))

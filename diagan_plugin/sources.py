@@ -1,23 +1,21 @@
-"""Post-processors as sources of samples for the host's commands."""
+"""Discriminator rejection sampling as sources of samples for the host's commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from diagan_plugin.driver import AUXILIARY
-from diagan_plugin.rejection import Proposal, RejectionSampler
-from gan_registry.evaluation.sources import Proposals
+from diagan_plugin.postprocessing.choice import choose_judge
+from diagan_plugin.postprocessing.options import EXACT, PostOptions
+from diagan_plugin.postprocessing.source import StreamSource
+from diagan_plugin.rejection import RejectionSampler
 from gan_registry.training.seeding import generator_for
 
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
 
 
-class RejectionSource:
+class RejectionSource(StreamSource):
     """Discriminator rejection sampling (post-processor `drs`).
 
     Uses the auxiliary discriminator where the run has one, as its ratio is unbiased by the weighted
@@ -26,33 +24,29 @@ class RejectionSource:
     Args:
         run: The run, trained.
         seed: Distinguishes several draws from one run.
+        options: The run's own by default.
     """
 
-    def __init__(self, run: Run, seed: int = 0) -> None:
-        self._run = run
-        self._proposals = Proposals(run, seed)
-        auxiliary = run.additions.get(AUXILIARY)
-        self._discriminator = auxiliary if isinstance(auxiliary, nn.Module) else run.discriminator
-        self._sampler = RejectionSampler(
-            self._propose, rng=generator_for(run.seed, "rejection", seed)
+    def __init__(self, run: Run, seed: int = 0, options: PostOptions | None = None) -> None:
+        options = options or PostOptions.of(run)
+        gamma = options.drs_gamma
+        super().__init__(
+            RejectionSampler(
+                choose_judge(run, options).proposer(seed),
+                rng=generator_for(run.seed, "rejection", seed),
+                gamma=0.0 if gamma == EXACT else None,
+                percentile=80.0 if gamma == EXACT else float(gamma),
+                burn_in=options.burn_in,
+                floor=options.floor,
+            )
         )
 
-    @torch.no_grad()
-    def _propose(self, n: int) -> Proposal:
-        proposed = self._proposals(n)
-        was_training = self._discriminator.training
-        self._discriminator.eval()
-        try:
-            logits = self._run.logits(proposed.x, proposed.y, self._discriminator)
-            return Proposal(proposed.x, logits)
-        finally:
-            self._discriminator.train(was_training)
 
-    def batches(self, n: int) -> Iterator[Tensor]:
-        """Yields exactly n accepted samples."""
-        for batch in self._sampler.sample(n):
-            yield batch.x
+def exact_rejection(run: Run, seed: int = 0) -> RejectionSource:
+    """Builds `drs_exact`: with γ = 0."""
+    return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), drs_gamma=EXACT))
 
-    def statistics(self) -> dict[str, float]:
-        """Returns the share of proposals that were accepted."""
-        return {"acceptance_rate": self._sampler.acceptance_rate}
+
+def fresh_rejection(run: Run, seed: int = 0) -> RejectionSource:
+    """Builds `drs_fresh`: with a discriminator trained after the fact."""
+    return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), judge="fresh"))

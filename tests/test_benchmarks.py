@@ -45,7 +45,7 @@ def test_prints_a_table_and_writes_json(tmp_path):
             assert row["theirs"] > 0
             assert row["ratio"] > 0
         assert row["met"] is None  # of tiny sizes, nothing is claimed
-    assert content["settings"] == {"quick": True, "repeats": None, "threads": 1}
+    assert content["settings"] == {"quick": True, "repeats": None, "threads": 1, "clock": "wall"}
     assert content["machine"]["torch_threads"] == 1
     assert content["machine"]["versions"]["torch"]
     # Nothing that tells whose machine it was.

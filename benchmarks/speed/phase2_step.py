@@ -73,6 +73,8 @@ def run(settings: Settings) -> list[Row]:
 
 def _compare(label: str, run: Run, loss: str, settings: Settings, usual: int) -> Row:
     generator, discriminator = copy.deepcopy((run.generator, run.discriminator))
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.contiguous_format)  # the peer leaves torch's own layout
     second = copy.deepcopy(discriminator)
     z_dim = run.backbone.z_dim
     networks = mimicry.wrapped(generator, discriminator, z_dim, loss)

@@ -13,7 +13,6 @@ start. If it never moves it holds no generated sample: it begins anew at one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -31,6 +30,7 @@ from diagan_plugin.postprocessing.streaming import (
 STEPS = 640
 """Length of a chain in the published experiments."""
 
+_LEAST = torch.float32  # log-ratios in half precision would be too coarse
 _METHOD = "Metropolis–Hastings sampling"
 
 
@@ -45,7 +45,7 @@ def acceptance_probability(current: Tensor, proposed: Tensor) -> Tensor:
         Probabilities, at least float32. 0 where l' is NaN, ±inf; 1 where l is −inf or NaN (a place
         to leave at once) and l' is finite.
     """
-    at_least = torch.promote_types(current.dtype, torch.float32)
+    at_least = torch.promote_types(current.dtype, _LEAST)
     ratio = (proposed.to(at_least) - current.to(at_least)).clamp(max=0).exp()
     ratio = torch.where(current.isfinite(), ratio, 1.0)
     return torch.where(proposed.isfinite(), ratio, 0.0)
@@ -109,6 +109,8 @@ class MetropolisHastingsSampler(SampleStream):
         self.steps = steps
         self.chains = 0
         self.restarted = 0
+        self._rated = False  # whether any logit was finite
+        self._tally = torch.zeros(2, dtype=torch.int64)  # NaN and finite logits since last read
 
     def _accept(self) -> Proposal:
         while True:
@@ -129,38 +131,77 @@ class MetropolisHastingsSampler(SampleStream):
             kept = usable.nonzero().flatten()
             if len(kept):
                 return rows(ends, kept)
-            if self.invalid == self.proposed:
+            if not self._rated:
                 raise no_finite_logit(_METHOD, self.proposed)
 
-    def _run(
-        self, count: int, initial: Callable[[int], Tensor] | None
-    ) -> tuple[Proposal, Tensor]:
-        """Runs `count` chains; returns where they end and which end at a usable sample [count]."""
-        state = self._proposals(count)
-        if initial is None:
-            # Begins where the logit is finite; the others leave at the first chance.
-            usable = state.logits.isfinite()
-            steps = self.steps
-        else:
-            start = initial(count).detach()
-            if start.numel() != count:
-                raise ValueError(
-                    f"Argument `initial` must return {count} logits, "
-                    f"but got the shape {tuple(start.shape)}"
-                )
-            start = start.reshape(-1).to(state.logits)
-            usable, steps = self._move(state.logits, start), self.steps - 1
+    def _run(self, count: int, initial: Callable[[int], Tensor] | None) -> tuple[Proposal, Tensor]:
+        """Runs `count` chains; returns where they end and which hold a usable sample, [count]."""
+        state = self._tallied(count)
+        moves = torch.zeros((), dtype=torch.int64, device=state.logits.device)
+        usable, steps = state.logits.isfinite(), self.steps
+        if initial is not None:
+            # A real sample is never handed out: where a chain still rests at it, x, y and z are
+            # those of the first proposal, a mere placeholder.
+            start = self._starts(initial, count).to(state.logits)
+            usable, steps = self._decide(start, state.logits), steps - 1
             state = state._replace(logits=torch.where(usable, state.logits, start))
-            moves = usable.sum()
-        if initial is None:
-            moves = torch.zeros((), dtype=torch.int64, device=usable.device)
-        invalid = state.logits.new_zeros((), dtype=torch.int64)
+            moves = moves + usable.sum()
         for _ in range(steps):
-            new = self._proposals(count)
-            moved = self._move(new.logits, state.logits)
+            new = self._tallied(count)
+            moved = self._decide(state.logits, new.logits)
             state = _where(moved, new, state)
             usable = usable | moved
             moves = moves + moved.sum()
         self.proposed += count * self.steps
         self.accepted += int(moves)
+        invalid, finite = self._tally.tolist()
+        self._tally.zero_()
+        self.invalid += invalid
+        self._rated |= finite > 0
         return state, usable
+
+    def _tallied(self, count: int) -> Proposal:
+        """Returns proposals, unusable logits NaN, and counts on the device, without waiting."""
+        batch = self._propose(count)
+        logits = without_infinity(batch.logits.to(torch.promote_types(batch.logits.dtype, _LEAST)))
+        found = torch.stack([logits.isnan().sum(), logits.isfinite().sum()])
+        self._tally = self._tally.to(found.device) + found
+        return batch._replace(logits=logits)
+
+    def _decide(self, current: Tensor, proposed: Tensor) -> Tensor:
+        """Decides which chains move, bool [B]."""
+        chance = torch.rand(len(current), generator=self.rng, device=self.rng.device)
+        return chance.to(current.device) < acceptance_probability(current, proposed)
+
+    def _starts(self, initial: Callable[[int], Tensor], count: int) -> Tensor:
+        with torch.no_grad():
+            start = initial(count).detach()
+        if start.numel() != count:
+            raise ValueError(
+                f"Argument `initial` must return {count} logits, "
+                f"but got the shape {tuple(start.shape)}"
+            )
+        return without_infinity(start.reshape(-1))
+
+
+def _where(moved: Tensor, new: Proposal, old: Proposal) -> Proposal:
+    """Takes the new sample where a chain moved, [B], and keeps the old one elsewhere."""
+
+    def choose(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+        if one is None or other is None:
+            return None
+        mask = moved.to(one.device).reshape(-1, *[1] * (one.dim() - 1))
+        return torch.where(mask, one, other)
+
+    return Proposal(*(choose(one, other) for one, other in zip(new, old, strict=True)))  # type: ignore[arg-type]
+
+
+def _scattered(batch: Proposal, places: Tensor, part: Proposal) -> Proposal:
+    """Returns a batch with the samples of `part` at `places`, row numbers [b]."""
+
+    def put(whole: Tensor | None, piece: Tensor | None) -> Tensor | None:
+        if whole is None or piece is None:
+            return None
+        return whole.index_copy(0, places.to(whole.device), piece)
+
+    return Proposal(*(put(one, other) for one, other in zip(batch, part, strict=True)))  # type: ignore[arg-type]

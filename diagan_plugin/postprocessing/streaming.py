@@ -147,19 +147,20 @@ class SampleStream(ABC):
         self.invalid += int(logits.isnan().sum())
         return batch._replace(logits=logits)
 
-    def _check_floor(self, method: str, advice: str) -> None:
+    def _check_floor(self, method: str, advice: str, fact: str = "") -> None:
         """Stops where the acceptance rate is too low.
 
         Args:
             method: What samples, to begin the message with.
             advice: What can be done.
+            fact: What helps to judge it, in brackets.
         """
         if self.proposed * self.floor < _MIN_ACCEPTED or self.acceptance_rate >= self.floor:
             return
         unusable = f" {self.invalid:,} logits were NaN or infinite." if self.invalid else ""
         raise AcceptanceRateError(
             f"{method} accepted {self.accepted:,} of {self.proposed:,} proposals, under "
-            f"the floor of {self.floor:g}.{unusable} {advice}"
+            f"the floor of {self.floor:g}{fact and f' ({fact})'}.{unusable} {advice}"
         )
 
 

@@ -5,8 +5,8 @@ a generated sample x of class c is
 
     log p_data(x)/p_g(x)  +  log p_data(c | x)/p_g(c | x)   ≈   l(x) + log C(c | x),
 
-with D's logit l and the class probabilities C of an auxiliary classifier; p_g(c | x) is taken for 1,
-as x was made for c. Self-Diagnosing GAN compares with the unconditional form, without the second
+with D's logit l and the class probabilities C of an auxiliary classifier; p_g(c | x) is taken to be
+1, as x was made for c. Self-Diagnosing GAN compares with the unconditional form, without the second
 term. Both published codes multiply the fake terms of *D's* loss by the gap, late in the training;
 the text of the second paper speaks of G's. A gap below 0 turns a term's sign, which is published
 too, but rewards D for taking the sample for real.
@@ -152,7 +152,8 @@ class GoldPlugin:
 
     def _acts(self, run: Run, network: str) -> bool:
         options = run.options[NAME]
-        return options["enabled"] and options["on"] == network and run.step >= self._start(run)
+        asked = bool(options["enabled"]) and options["on"] == network
+        return asked and run.step >= self._start(run)
 
     def _start(self, run: Run) -> int:
         if run not in self._starts:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.remedies.arguments import at_least, share
+from diagan_plugin.remedies.density import gaussian_log_density, neighbour_density
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -25,45 +26,6 @@ if TYPE_CHECKING:
 
 NAME = "instance_selection"
 DENSITIES = ("gaussian", "knn")
-
-
-def gaussian_log_density(features: ArrayLike, reg: float = 1e-5) -> NDArray[np.float64]:
-    """Returns each sample's log-density under the Gaussian fitted to all, float64 [N].
-
-    Args:
-        features: [N, D], N ≥ 1.
-        reg: Added to the variances, as in the published code.
-    """
-    import numpy as np
-    from scipy.linalg import solve_triangular
-
-    x = np.asarray(features, np.float64)
-    centred = x - x.mean(0)
-    covariance = centred.T @ centred / len(x) + reg * np.eye(x.shape[1])
-    factor = np.linalg.cholesky(covariance)
-    whitened = solve_triangular(factor, centred.T, lower=True)
-    constant = 0.5 * x.shape[1] * np.log(2 * np.pi) + np.log(np.diag(factor)).sum()
-    result: NDArray[np.float64] = -0.5 * (whitened**2).sum(0) - constant
-    return result
-
-
-def neighbour_density(features: ArrayLike, k: int = 5) -> NDArray[np.float64]:
-    """Returns each sample's negative distance to its k-th nearest neighbour, float64 [N].
-
-    Args:
-        features: [N, D].
-        k: The sample itself is not counted; at most N − 1 is used. A sample alone has density 0.
-    """
-    import numpy as np
-    import torch
-
-    from gan_registry.metrics.neighbours import squared_radii
-
-    x = np.asarray(features, np.float32)
-    if len(x) < 2:
-        return np.zeros(len(x))
-    radii = squared_radii(torch.from_numpy(x), [min(k, len(x) - 1)])[:, 0]
-    return -np.sqrt(radii.cpu().numpy())
 
 
 def selected_counts(labels: ArrayLike, share: float) -> NDArray[np.int64]:
@@ -190,11 +152,14 @@ def build_sampler(run: Run) -> SelectedSampler:
     Raises:
         UserError: Fewer samples than a batch would be left.
     """
+    import numpy as np
+
     from gan_registry.datasets.labels import labels_of
 
     options, dataset = run.options[NAME], run.dataset
     # Classes, not groups: those are there to judge a run, never to train it.
-    labels = labels_of(dataset) if dataset.num_classes > 1 else [0] * len(dataset)
+    by_class = options["within"] == "class" and dataset.num_classes > 1
+    labels = labels_of(dataset) if by_class else np.zeros(len(dataset), np.int64)
     count = int(selected_counts(labels, options["share"]).sum())
     if count < run.batch_size:
         raise UserError(
@@ -217,14 +182,14 @@ def build_sampler(run: Run) -> SelectedSampler:
 
 
 def _features(run: Run) -> NDArray[np.float32]:
-    from gan_registry.evaluation.suite import SEED
     from gan_registry.features.base import FeatureContext
     from gan_registry.features.choose import extractor_for
     from gan_registry.features.store import real_features
     from gan_registry.files import cache_folder
 
+    # Not by the run's seed: runs of several seeds are to see the same data.
     cache = cache_folder()
-    context = FeatureContext(run.dataset, run.device, cache, SEED)
+    context = FeatureContext(run.dataset, run.device, cache, seed=0)
     extractor = extractor_for(run.options[NAME]["features"], run.plugins.catalogs, context)
     found = real_features(extractor, run.dataset, cache=cache, device=run.device)
     features: NDArray[np.float32] = found.features.numpy()
@@ -243,7 +208,11 @@ class InstanceSelectionPlugin:
         )  # fmt: skip
         group.add_argument(
             "--instance-selection-share", dest=f"{NAME}.share", type=share, default=0.5,
-            metavar="SHARE", help="share of each class that is kept",
+            metavar="SHARE", help="share of the samples that is kept",
+        )  # fmt: skip
+        group.add_argument(
+            "--instance-selection-within", dest=f"{NAME}.within", choices=("class", "all"),
+            default="class", help="keep that share of each class, or of all samples together",
         )  # fmt: skip
         group.add_argument(
             "--instance-selection-density", dest=f"{NAME}.density", choices=DENSITIES,

@@ -102,10 +102,10 @@ class LossWeightingPlugin:
         """Sets up the statistics."""
         if not is_active(run):
             return
-        from diagan_plugin.plugin import check_visits
+        from diagan_plugin.plugin import check_visits, options_of
         from diagan_plugin.remedies.weighting_driver import WeightingDriver
 
-        options = DiaOptions.from_mapping(run.options[DIA])
+        options = options_of(run)
         check_visits(options, run.samples_per_step, len(run.dataset), run.total_steps, True)
         self._drivers[run] = WeightingDriver(run, options)
 
@@ -169,9 +169,9 @@ class LossWeightingPlugin:
         """Says when it will weight."""
         if not is_active(run):
             return None
-        from diagan_plugin.plugin import plan
+        from diagan_plugin.plugin import options_of, plan
 
-        options = DiaOptions.from_mapping(run.options[DIA])
+        options = options_of(run)
         as_dia = plan(options, run.total_steps, True, len(run.dataset), run.samples_per_step)
         steps = f"steps {phase1_end(run) + 1}–{run.total_steps}"
         return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k:g})"}
@@ -179,4 +179,4 @@ class LossWeightingPlugin:
 
 def is_active(run: Run) -> bool:
     """Whether loss weighting was asked for."""
-    return run.options[NAME]["by"] != "none"
+    return bool(run.options[NAME]["by"] != "none")

@@ -39,7 +39,7 @@ class WeightingDriver(DiaDriver):
             self._set_weights(run)
 
     def _score(self, run: Run) -> None:
-        if np.isnan(self._moments()[1]).all():
+        if np.isnan(self.recorder.moments()[1]).all():
             raise UserError(
                 f"No training sample has two finite logits on record at step {run.step}: the "
                 "training has diverged; lower OPTIMIZATION.g_lr and d_lr, and start anew in "

@@ -119,6 +119,7 @@ _BUILTIN_MODULES = {
     "backbones": "gan_registry.backbones",
     "losses": "gan_registry.losses",
     "datasets": "gan_registry.datasets",
+    "objectives": "gan_registry.training.objectives",
     "samplers": "gan_registry.training",
     "postprocessors": "gan_registry.evaluation",
     "features": "gan_registry.features",

@@ -179,6 +179,9 @@ def test_dependence_on_the_batch():
     assert depends_on_batch(norm, "batchstat")
     assert depends_on_batch(plain, "train")
     assert depends_on_batch(nn.BatchNorm1d(2, track_running_stats=False), "eval")
+    across = nn.Sequential(nn.Linear(2, 2), nn.Identity())
+    across[1].depends_on_batch = True
+    assert depends_on_batch(across, "eval")
 
 
 def test_unknown_mode():

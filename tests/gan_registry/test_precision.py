@@ -10,7 +10,7 @@ from diagan_plugin.driver import DiaDriver
 from diagan_plugin.plugin import DiaPlugin
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.training import trainer
+from gan_registry.training import updates
 from gan_registry.training.precision import Precision
 
 DIA = {"k": 1.0, "record_every": 2, "phase1": 0.5}
@@ -40,7 +40,6 @@ class Spy:
     @hookimpl
     def gan_discriminator_weights(self, run, real_logits):
         self.seen["logits"] = real_logits.dtype
-        return None
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
@@ -52,7 +51,7 @@ def test_networks_run_in_half_precision_and_penalties_in_float32(name, dtype):
     assert {p.dtype for p in run.discriminator.parameters()} == {torch.float32}
     outputs = []
     handle = run.discriminator.register_forward_hook(lambda m, i, o: outputs.append(o.dtype))
-    trainer.update_generator(run, 0)
+    updates.update_generator(run, 0)
     handle.remove()
     assert outputs == [dtype]
 
@@ -130,10 +129,9 @@ def test_a_training_step_never_waits_for_the_device(name, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(
-        trainer, "update_discriminator", watched(trainer.update_discriminator, "discriminator")
-    )
-    monkeypatch.setattr(trainer, "update_generator", watched(trainer.update_generator, "generator"))
+    for network in ("discriminator", "generator"):
+        name_of = f"update_{network}"
+        monkeypatch.setattr(updates, name_of, watched(getattr(updates, name_of), network))
     step_end = DiaDriver.step_end
 
     def at_step_end(driver, run):

@@ -9,14 +9,13 @@ import pytest
 import torch
 from small_runs import digits_config, fit, manager, points_config
 
+from gan_registry.cli.main import main
 from gan_registry.errors import PluginError, UserError
+from gan_registry.evaluation.comparison import compare, flatten, mean_and_deviation
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.evaluation.results import read_result, read_settings, to_plain, write_result
 from gan_registry.evaluation.tables import (
     align,
-    compare_table,
-    flatten,
-    mean_and_deviation,
     number,
     result_table,
 )
@@ -97,7 +96,7 @@ def cells(text: str, row: str) -> list[str]:
 def test_seeds_share_a_column_as_mean_and_sample_deviation():
     values = [1.0, 2.0, 4.0]
     runs = [seeded(i, v) for i, v in enumerate(values)] + [seeded(0, 7.0, sampler="t")]
-    text = compare_table(runs)
+    text = compare(runs).table()
     assert "c / s / 10 steps (n=3)" in text
     assert "c / t / 10 steps (n=1)" in text
     assert cells(text, "metrics/fid") == ["2.333 ± 1.528", "7"]
@@ -109,24 +108,107 @@ def test_runs_made_with_other_settings_do_not_share_a_column():
     settings = [
         {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 5, "X.y": 0},
     ]  # fmt: skip
-    text = compare_table(runs, settings)
+    text = compare(runs, settings).table()
     assert "PLUGINS.p.k=1 (n=2)" in text
     assert "PLUGINS.p.k=5 (n=1)" in text
     assert "X.y" not in text
     assert cells(text, "metrics/fid") == ["2 ± 1.414", "9"]
     # A run without the plugin has none of its settings: that alone is no difference to show.
-    assert "PLUGINS" not in compare_table(runs[:2], [settings[0], {"X.y": 0}])
+    assert "PLUGINS" not in compare(runs[:2], [settings[0], {"X.y": 0}]).table()
 
 
 def test_runs_of_one_seed_do_not_share_a_column():
-    text = compare_table([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)])
+    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)]).table()
     assert "c / s / 10 steps (n=2)" in text
     assert cells(text, "metrics/fid") == ["2 ± 1.414", "1.5", "2.5"]
 
 
 def test_a_metric_that_some_runs_lack_says_of_how_many_it_is():
-    text = compare_table([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)])
+    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)]).table()
     assert cells(text, "metrics/fid") == ["2 ± 1.414 (n=2)"]
+
+
+DIRECTED = {"directions": {"fid": "down", "recall": "up", "kid_std": "none"}}
+
+
+def test_the_best_of_a_row_is_bold_and_arrows_say_which_way():
+    def run(sampler: str, fid: float, recall: float) -> dict:
+        metrics = {"fid": fid, "recall": recall, "kid_std": fid}
+        groups = {"a/b": {"share_data": 0.5, "recall": recall, "recall_drs": 1 - recall}}
+        return seeded(
+            0, None, sampler=sampler, metrics=metrics, metrics_drs={"fid": 1.0}, groups=groups,
+            **DIRECTED,
+        )  # fmt: skip
+
+    found = compare([run("a", 3.0, 0.2), run("b", 2.0, 0.4), run("c", 2.0, 0.1)])
+    text = found.table(bold=True)
+    bold = {line.split(" ")[0]: line.count("\033[1m") for line in text.splitlines()}
+    assert {name: n for name, n in bold.items() if n} == {
+        "metrics/fid": 2, "metrics/recall": 1, "groups/a/b/recall": 1, "groups/a/b/recall_drs": 1,
+    }  # fmt: skip
+    assert "\033[1m0.4\033[0m" in text
+    assert text.replace("\033[1m", "").replace("\033[0m", "") == found.table()
+    assert cells(found.table(), "metrics/fid ↓") == ["3", "2", "2"]
+    assert "groups/a/b/recall_drs ↑" in found.table()
+    assert "metrics_drs/fid ↓" in found.table()
+    assert "share_data ↑" not in found.table()
+    rows = {row["name"]: row for row in found.as_dict()["rows"]}
+    assert rows["metrics/fid"]["best"] == [1, 2]
+    assert rows["metrics/fid"]["cells"][0] == {"mean": 3.0, "std": None, "n": 1}
+    assert rows["metrics/kid_std"]["best"] == rows["metrics_drs/fid"]["best"] == []
+    assert [column["seeds"] for column in found.as_dict()["columns"]] == [[0], [0], [0]]
+    # an old result knows no directions
+    assert "↓" not in compare([seeded(0, 1.0)]).table()
+
+
+def test_settings_that_the_names_tell_are_left_out_of_labels():
+    runs = [seeded(0, 1.0), seeded(0, 2.0, sampler="t"), seeded(0, 3.0, config="d")]
+    settings = [
+        {"PLUGINS.p.diagnose": False, "X.lr": 1, "M.dim": 8},
+        {"PLUGINS.p.diagnose": True, "X.lr": 2, "M.dim": 8},
+        {"PLUGINS.p.diagnose": False, "X.lr": 1, "M.dim": 9},
+    ]
+    text = compare(runs, settings).table()
+    assert "diagnose" not in text, "the sampler tells"
+    assert "M.dim" not in text, "the configuration tells"
+    assert "c / t / 10 steps / X.lr=2" in text, "no name tells"
+    settings[1]["PLUGINS.p.diagnose"] = False
+    runs.append(seeded(1, 4.0))
+    text = compare(runs, [*settings, {**settings[0], "PLUGINS.p.diagnose": True}]).table()
+    assert "c / s / 10 steps / PLUGINS.p.diagnose=True" in text
+
+
+def test_bold_is_for_terminals(tmp_path: Path, capsys, monkeypatch):
+    for name, fid in (("a", 1.0), ("b", 2.0)):
+        write_result(tmp_path / name, seeded(0, fid, sampler=name, **DIRECTED))
+
+    def bold(*arguments: str) -> bool:
+        assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *arguments]) == 0
+        return "\033[1m" in capsys.readouterr().out
+
+    assert not bold()
+    assert bold("--color")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert bold()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not bold()
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["columns"]) == 2
+
+
+def test_metrics_of_groups_have_a_table_of_their_own_with_arrows():
+    groups = {
+        "red": {"share_data": 0.9, "recall": 0.8, "recall_drs": 0.7, "ldrm": 1.0},
+        "green": {"share_data": 0.1, "recall": 0.25},
+    }
+    text = result_table({**RESULT, **DIRECTED, "groups": groups})
+    blocks = [block.splitlines() for block in text.split("\n\n")]
+    assert [part.strip() for part in blocks[1][0].split("  ") if part] == [
+        "group", "recall ↑", "recall, drs ↑",
+    ]  # fmt: skip
+    assert blocks[1][2].split() == ["red", "0.8", "0.7"]
+    assert blocks[1][3].split() == ["green", "0.25", "–"]
+    assert blocks[2][2].startswith("fid ↓")
 
 
 def test_small_pieces():

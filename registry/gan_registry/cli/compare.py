@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +18,28 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
     parser = commands.add_parser(
         "compare", allow_abbrev=False, help="show several runs side by side",
         description="Show several runs side by side. Runs that differ in the seed alone share a "
-        "column, as mean ± standard deviation.",
+        "column, as mean ± standard deviation. Arrows say which way is better; in a terminal the "
+        "best of a row is bold.",
     )  # fmt: skip
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders")
+    parser.add_argument("--color", action="store_true", help="bold also where this is no terminal")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     """Carries out the subcommand."""
+    from gan_registry.evaluation.comparison import compare
     from gan_registry.evaluation.results import read_result, read_settings
-    from gan_registry.evaluation.tables import compare_table
 
     # A folder named twice is one run, and no evidence of how little seeds matter.
     folders = list({require_folder(path).resolve(): path for path in arguments.runs}.values())
     results = [read_result(folder) for folder in folders]
-    print(compare_table(results, [read_settings(folder) for folder in folders]))
+    comparison = compare(results, [read_settings(folder) for folder in folders])
+    if arguments.json:
+        print(json.dumps(comparison.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        # https://no-color.org: the variable counts unless a flag says otherwise
+        wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print(comparison.table(bold=arguments.color or wanted))
     return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from typing import Any
 import pydantic
 import yaml
 
+from gan_registry.config.compatibility import find_conflicts
 from gan_registry.config.schema import Config
+from gan_registry.config.studiogan import (
+    NAMES,
+    find_unsupported,
+    known_keys,
+    supported_part,
+    without_absent,
+)
 from gan_registry.errors import UserError, nearest, unknown_name
 
 SECTIONS = tuple(Config.model_fields)
@@ -141,8 +150,12 @@ def validate_config(
     where: str,
     claims: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
+    backbones: Collection[str] = (),
 ) -> Config:
-    """Checks sections, keys and values.
+    """Checks sections, keys and values, and whether they go together.
+
+    StudioGAN's "N/A" stands for a key that is not given; keys of StudioGAN's without a counterpart
+    here are passed over where what they belong to is off.
 
     Args:
         content: Section → key → value.
@@ -150,49 +163,76 @@ def validate_config(
         claims: Host keys understood by plugins: `SECTION.key` → `plugin.option`; such values move
             to the section `PLUGINS`.
         flags: `SECTION.key` → the flag that has set it, for messages.
+        backbones: Names of the backbones that come from plugins; one of them may be among those of
+            StudioGAN's that the host lacks.
 
     Raises:
-        UserError: One error that lists every unknown section and key and every bad value.
+        UserError: One error that lists every unknown section and key, every bad value, every pair
+            of values that exclude each other, and all that StudioGAN supports and the host does
+            not.
     """
+    claims, flags = claims or {}, flags or {}
     # A section or a plugin with nothing beneath it is as good as absent.
-    checked: dict[str, Any] = {
+    given = without_absent(
+        {section: values for section, values in content.items() if values is not None}
+    )
+    data = given.get("DATA")
+    if isinstance(data, dict) and data.get("name") in NAMES:
+        name = NAMES[data["name"]]
+        warnings.warn(f"{where}: DATA.name {data['name']} is taken for {name}.", stacklevel=2)
+        given["DATA"] = {**data, "name": name}
+    unsupported = find_unsupported(given, claims, backbones)
+    conflicts = find_conflicts(given, backbones)
+    checked = supported_part(_claimed_by_plugins(given, claims), backbones)
+    errors: list[Any] = []
+    try:
+        config = Config.model_validate(checked)
+    except pydantic.ValidationError as error:
+        errors = error.errors()
+    if not (errors or conflicts or unsupported):
+        return config
+    mistakes = [_explain(dict(item), flags) for item in errors] + conflicts
+    keys = [".".join(map(str, item["loc"])) for item in errors]
+    keys += [item.key for item in unsupported]
+    # An unknown section is reported as such, the flag names a key in it.
+    from_flags = not conflicts and all(
+        any(flag == key or flag.startswith(f"{key}.") for flag in flags) for key in keys
+    )
+    # Only a sentence's own first word is capitalised, never a file's name.
+    place = "The command line" if from_flags else where.replace("the packaged", "The packaged", 1)
+    parts = []
+    if mistakes:
+        count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        parts.append(f"{place} has {count}: {'; '.join(mistakes)}.")
+    if unsupported:
+        asked = "; ".join(f"{item}{_from_flag(item.key, flags)}" for item in unsupported)
+        parts.append(
+            f"{'It also' if mistakes else place} asks for what is supported by StudioGAN, but not "
+            f"here: {asked}. Change these, or train it with StudioGAN itself."
+        )
+    raise UserError(" ".join(parts))
+
+
+def _claimed_by_plugins(given: Mapping[str, Any], claims: Mapping[str, str]) -> dict[str, Any]:
+    """Returns a copy in which claimed keys have moved to the options of their plugins."""
+    moved = {
         section: dict(values) if isinstance(values, dict) else values
-        for section, values in content.items()
-        if values is not None
+        for section, values in given.items()
     }
-    plugins = checked.get("PLUGINS", {})
+    plugins = moved.get("PLUGINS", {})
     if isinstance(plugins, dict):
-        checked["PLUGINS"] = {
+        moved["PLUGINS"] = {
             plugin: dict(values) if isinstance(values, dict) else values
             for plugin, values in plugins.items()
             if values is not None
         }
-    for key, option in (claims or {}).items():
+    for key, option in claims.items():
         section, _, name = key.partition(".")
-        if isinstance(checked.get(section), dict) and name in checked[section]:
+        if isinstance(moved.get(section), dict) and name in moved[section]:
             plugin, _, target = option.partition(".")
-            value = checked[section].pop(name)
-            checked["PLUGINS"].setdefault(plugin, {}).setdefault(target, value)
-    try:
-        return Config.model_validate(checked)
-    except pydantic.ValidationError as error:
-        mistakes = [_explain(dict(item), flags or {}) for item in error.errors()]
-        keys = [".".join(map(str, item["loc"])) for item in error.errors()]
-        # An unknown section is reported as such, the flag names a key in it.
-        from_flags = all(
-            any(flag == key or flag.startswith(f"{key}.") for flag in flags or {}) for key in keys
-        )
-        # Only a sentence's own first word is capitalised, never a file's name.
-        place = where.replace("the packaged", "The packaged", 1)
-        raise UserError(
-            f"{'The command line' if from_flags else place} has {_count(error)}: "
-            f"{'; '.join(mistakes)}."
-        ) from None
-
-
-def _count(error: pydantic.ValidationError) -> str:
-    number = error.error_count()
-    return "a mistake" if number == 1 else f"{number} mistakes"
+            value = moved[section].pop(name)
+            moved["PLUGINS"].setdefault(plugin, {}).setdefault(target, value)
+    return moved
 
 
 def _explain(item: dict[str, Any], flags: Mapping[str, str]) -> str:
@@ -204,14 +244,17 @@ def _explain(item: dict[str, Any], flags: Mapping[str, str]) -> str:
             kind = "section"
         else:
             kind = "key"
-            known = Config.model_fields[location[0]].annotation.model_fields  # type: ignore[union-attr]
+            known = known_keys(location[0])
         match = nearest(location[-1], known)
         hint = f"did you mean {match!r}?" if match else f"known: {', '.join(sorted(known))}"
         shown = "" if kind == "section" else f" = {item['input']!r}"
         return f"unknown {kind} {key}{shown} ({hint})"
     reason = item["msg"].removeprefix("Value error, ")
-    flag = f" from {flags[key]}" if key in flags else ""
-    return f"{key} = {item['input']!r}{flag} ({reason[0].lower()}{reason[1:]})"
+    return f"{key} = {item['input']!r}{_from_flag(key, flags)} ({reason[0].lower()}{reason[1:]})"
+
+
+def _from_flag(key: str, flags: Mapping[str, str]) -> str:
+    return f" from {flags[key]}" if key in flags else ""
 
 
 def load_config(

@@ -53,15 +53,12 @@ class Model(Section):
     g_cond_mtd: Literal["W/O", "cBN", "cAdaIN"] = "W/O"
     d_cond_mtd: Literal["W/O", "AC", "PD", "MH", "SPD"] = "W/O"
     normalize_d_embed: bool = False
-    d_embed_dim: Count | None = None
     z_prior: Literal["gaussian", "uniform"] = "gaussian"
     z_dim: Count = 128
     w_dim: Count | None = None
     g_shared_dim: Count | None = None
     g_conv_dim: Count = 64
     d_conv_dim: Count = 64
-    g_depth: Count | None = None
-    d_depth: Count | None = None
     apply_attn: bool = False
     attn_g_loc: list[Count] = []
     attn_d_loc: list[Count] = []
@@ -92,7 +89,8 @@ class Loss(Section):
     """The adversarial loss and what is added to it."""
 
     adv_loss: str = "vanilla"
-    cond_lambda: Weight = Field(default=1.0, description="weight of the auxiliary classifier (AC)")
+    objective: str = Field(default="adversarial", description="ours: catalog `objectives`")
+    cond_lambda: Weight = Field(default=1.0, description="weight of the class labels' loss (AC)")
     mh_lambda: Weight = Field(default=1.0, description="weight of G's multi-hinge term")
     apply_fm: bool = False
     fm_lambda: Weight = Field(default=1.0, description="weight of G's feature matching")
@@ -103,7 +101,7 @@ class Loss(Section):
     apply_maxgp: bool = False
     maxgp_lambda: Weight = Field(default=10.0, description="weight of the largest gradient norm")
     apply_r1_reg: bool = False
-    r1_lambda: Weight = Field(default=10.0, description="γ of R1: the penalty is γ/2 · |∇D|²")
+    r1_lambda: Weight = Field(default=10.0, description="γ of R1: the penalty is γ/2 · ‖∇D‖²")
     r1_place: Literal["inside_loop", "outside_loop"] = Field(
         default="inside_loop", description="outside_loop: lazily, each STYLEGAN.d_reg_interval"
     )
@@ -151,6 +149,13 @@ class Preprocessing(Section):
     """What is done to training images; points are left as they are."""
 
     apply_rflip: bool = Field(default=True, description="mirror half of the images")
+
+
+class Augmentation(Section):
+    """How images are changed before D sees them twice (`LOSS.apply_cr`, `LOSS.apply_bcr`)."""
+
+    cr_aug_type: Literal["W/O", "cr"] = Field(default="W/O", description="flips and shifts")
+    bcr_aug_type: Literal["W/O", "bcr"] = Field(default="W/O", description="flips and shifts")
 
 
 class StyleGAN(Section):
@@ -209,6 +214,7 @@ class Config(Section):
     LOSS: Loss = Loss()
     OPTIMIZATION: Optimization = Optimization()
     PRE: Preprocessing = Preprocessing()
+    AUG: Augmentation = Augmentation()
     STYLEGAN: StyleGAN = StyleGAN()
     RUN: RunSettings = RunSettings()
     PLUGINS: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from gan_registry.datasets.fetching import fetch
 from gan_registry.errors import PluginError, UserError
+from gan_registry.evaluation.chosen import NUM_REAL
 from gan_registry.evaluation.results import read_result, write_result
-from gan_registry.evaluation.sources import collect
-from gan_registry.files import atomic_write
+from gan_registry.evaluation.sources import SampleSource, labelled_batches
+from gan_registry.evaluation.suite import MetricSuite
+from gan_registry.evaluation.tally import DIRECTIONS, Tally
+from gan_registry.files import atomic_write, cache_folder
+from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.training.folder import versions
 from gan_registry.training.run import Run
 
 FINAL_SAMPLES = "final.npz"
-_KEPT_IMAGES = 256
-_KEPT_POINTS = 10_000
 
 
 def evaluate(
-    run: Run, num: int | None = None, postprocessors: list[str] | None = None
+    run: Run,
+    num: int | None = None,
+    postprocessors: list[str] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    features: str | None = None,
+    num_real: int = NUM_REAL,
+    strict: bool = False,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Generates samples, measures them, and writes `result.json` and `samples/final.npz`.
+
+    Samples are measured batch by batch; all of them are kept only where the dataset or a plugin
+    measures them at once.
 
     Args:
         run: The run, trained.
         num: How many samples to generate; `RUN.num_eval` by default.
         postprocessors: What corrects them, beside `plain`, which is always measured; what the run
             asks for by default.
+        metrics: Names from the catalog `metrics`; `RUN.eval_metrics` by default.
+        features: What they see; `RUN.eval_features` by default.
+        num_real: Real samples to compare with, at most.
+        strict: Raise if a metric can't be computed, rather than leave it out with a warning.
+        progress: Told how far it is.
 
     Returns:
         What `result.json` holds: `config`, `sampler`, `seed`, `steps`, `seconds`, `metrics`,
-        `metrics_NAME` for each post-processor, `groups`, and what plugins add.
+        `metrics_NAME` for each post-processor, `groups`, `directions`, `eval_metrics`, and, if
+        there are any of these, `features` and `num_real`; and what plugins add.
+
+    Raises:
+        UserError: A name is unknown; if strict, a metric can't be computed.
+        PluginError: What a plugin adds is not as it must be.
     """
     num = num or run.config.RUN.num_eval
     names = run.postprocessors if postprocessors is None else postprocessors
+    asked = list(run.config.RUN.eval_metrics if metrics is None else metrics)
     result: dict[str, Any] = {
         "config": run.config_name,
         "sampler": run.config.RUN.sampler,
@@ -49,45 +70,54 @@ def evaluate(
         "device": str(run.device),
         "versions": versions(),
         "num_generated": num,
+        "eval_metrics": list(dict.fromkeys(asked)),
         "metrics": {},
         "groups": _data_shares(run),
+        "directions": dict(DIRECTIONS),
     }
+    suite = None
+    if asked and run.rank == 0:
+        suite = MetricSuite(
+            asked,
+            run.plugins.catalogs,
+            run.dataset,
+            features=run.config.RUN.eval_features if features is None else features,
+            device=run.device,
+            num_real=num_real,
+            cache=cache_folder(),
+            strict=strict,
+            progress=progress,
+        )
+        suite.read_real()
+        result["features"], result["num_real"] = suite.features, suite.num_real
+        result["directions"].update(suite.directions)
     kept: dict[str, NDArray[Any]] = {}
     for name in ["plain", *dict.fromkeys(n for n in names if n != "plain")]:
         source = run.plugins.catalogs.postprocessors[name](run, 0)
-        samples = collect(source, num)
         suffix = "" if name == "plain" else f"_{name}"
-        metrics = measure(run, samples)
-        for group, share in _generated_shares(run, samples).items():
+        tally = _generate(run, source, num, suite, f"{name} samples", progress)
+        found = tally.metrics(run)
+        for group, share in tally.shares().items():
             if group in result["groups"]:
                 result["groups"][group][f"share_generated{suffix}"] = share
             else:
-                metrics[group] = share
-        result[f"metrics{suffix}"] = {**metrics, **source.statistics()}
-        limit = _KEPT_IMAGES if run.dataset.kind == "image" else _KEPT_POINTS
-        kept[f"x{suffix}"] = samples[:limit].numpy()
+                found[group] = share
+        if suite is not None:
+            overall, by_group = suite.compute()
+            merge(found, overall, "A metric")
+            for group, values in by_group.items():
+                entry = result["groups"].setdefault(group, {})
+                merge(entry, {f"{key}{suffix}": v for key, v in values.items()}, "A metric")
+        result[f"metrics{suffix}"] = {**found, **source.statistics()}
+        kept[f"x{suffix}"] = tally.kept()
     for plugin, entries in run.hooks.result(run):
-        _merge(result, entries, f"Plugin {plugin!r}: gan_result")
+        merge(result, entries, f"Plugin {plugin!r}: gan_result")
     if run.folder is not None and run.rank == 0:
         path = run.folder / "samples" / FINAL_SAMPLES
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **kept)  # type: ignore[arg-type]
         write_result(run.folder, result)
     return result
-
-
-def measure(run: Run, samples: Tensor) -> dict[str, float]:
-    """Measures generated samples [n, ...] on the CPU: the dataset's own metrics and plugins'."""
-    metrics: dict[str, Any] = dict(run.dataset.evaluate_generated(samples))
-    metrics["non_finite"] = float((~torch.isfinite(samples.flatten(1)).all(1)).float().mean())
-    if run.hooks.implements("gan_metrics"):
-        count = min(len(samples), len(run.dataset))
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([run.seed, count])))
-        chosen = rng.choice(len(run.dataset), count, replace=False)
-        real, _ = fetch(run.dataset, chosen)
-        added = run.hooks.metrics(run, real, samples)
-        _merge(metrics, added, "A plugin's gan_metrics")
-    return metrics
 
 
 def is_evaluated(run: Run) -> bool:
@@ -98,9 +128,54 @@ def is_evaluated(run: Run) -> bool:
         result = read_result(run.folder)
     except UserError:
         return False
-    expected = {"steps": run.step, "num_generated": run.config.RUN.num_eval}
+    expected: dict[str, Any] = {"steps": run.step, "num_generated": run.config.RUN.num_eval}
+    if run.config.RUN.eval_metrics:
+        expected["num_real"] = min(len(run.dataset), NUM_REAL)
+        features = result.get("features")
+        if not isinstance(features, dict) or features["choice"] != run.config.RUN.eval_features:
+            return False
     kinds = {f"metrics_{name}" for name in run.postprocessors if name != "plain"}
-    return expected.items() <= result.items() and kinds <= result.keys()
+    measured = set(result.get("eval_metrics") or ())
+    return (
+        expected.items() <= result.items()
+        and kinds <= result.keys()
+        and measured.issuperset(run.config.RUN.eval_metrics)
+    )
+
+
+def merge(target: dict[str, Any], entries: Mapping[str, Any], author: str) -> None:
+    """Adds entries to a nested result.
+
+    Raises:
+        PluginError: The result holds one of them already.
+    """
+    for key, value in entries.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
+            merge(target.setdefault(key, {}), value, author)
+        elif key in target:
+            raise PluginError(f"{author} returned {key!r}, which the result holds already.")
+        else:
+            target[key] = value
+
+
+def _generate(
+    run: Run,
+    source: SampleSource,
+    num: int,
+    suite: MetricSuite | None,
+    what: str,
+    progress: Progress,
+) -> Tally:
+    """Draws samples from a source and shows them to whoever measures them."""
+    tally = Tally(run, num)
+    if suite is not None:
+        suite.start()
+    for x, y in labelled_batches(source, num):
+        groups = tally.add(x)
+        if suite is not None:
+            suite.update(x, y, groups)
+        progress(what, tally.count, num)
+    return tally
 
 
 def _data_shares(run: Run) -> dict[str, dict[str, Any]]:
@@ -112,26 +187,3 @@ def _data_shares(run: Run) -> dict[str, dict[str, Any]]:
         name: {"count": int(count), "share_data": float(count / len(dataset))}
         for name, count in zip(dataset.group_names, counts, strict=True)
     }
-
-
-def _generated_shares(run: Run, samples: Tensor) -> dict[str, float]:
-    """Returns the share of each group, and of `other`, among generated samples."""
-    dataset = run.dataset
-    if dataset.groups is None or not dataset.can_classify:
-        return {}
-    groups = dataset.classify(samples)
-    counts = np.bincount(groups + 1, minlength=len(dataset.group_names) + 1)
-    names = ["other", *dataset.group_names]
-    return {
-        name: float(count / max(len(samples), 1)) for name, count in zip(names, counts, strict=True)
-    }
-
-
-def _merge(target: dict[str, Any], entries: Mapping[str, Any], author: str) -> None:
-    for key, value in entries.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
-            _merge(target.setdefault(key, {}), value, author)
-        elif key in target:
-            raise PluginError(f"{author} returned {key!r}, which the result holds already.")
-        else:
-            target[key] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -94,12 +94,30 @@ class PlainSource:
 
     def batches(self, n: int) -> Iterator[Tensor]:
         """Yields n samples in batches."""
+        return (batch.x for batch in self.labelled_batches(n))
+
+    def labelled_batches(self, n: int) -> Iterator[Fake]:
+        """Yields the same with the class labels that they were made for."""
         for start in range(0, n, BATCH):
-            yield self._proposals(min(BATCH, n - start)).x
+            yield self._proposals(min(BATCH, n - start))
 
     def statistics(self) -> dict[str, float]:
         """Returns nothing: every sample is taken."""
         return {}
+
+
+def labelled_batches(source: SampleSource, n: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields n samples in batches, with their class labels where the source knows them.
+
+    A source that does has a method `labelled_batches(n)`, which yields :class:`Fake`.
+    """
+    labelled: Callable[[int], Iterator[Fake]] | None = getattr(source, "labelled_batches", None)
+    if labelled is None:
+        for x in source.batches(n):
+            yield x, None
+    else:
+        for batch in labelled(n):
+            yield batch.x, batch.y
 
 
 def collect(source: SampleSource, n: int) -> Tensor:

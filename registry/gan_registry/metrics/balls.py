@@ -4,7 +4,7 @@ As for nearest neighbours (:mod:`~gan_registry.metrics.neighbours`), tiles of fl
 all squared distances, and only the pairs that these leave open are computed in float64 by their
 coordinates; where they are many, the products are taken in float64 first.
 
-It takes a centred float32 copy of both sets and, on top, at most about MEM GB whatever their sizes.
+It takes a centred float32 copy of both sets and, on top, at most about 0.7 GB whatever their sizes.
 """
 
 from __future__ import annotations

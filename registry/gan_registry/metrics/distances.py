@@ -175,7 +175,8 @@ class Frame:
         roundoff = torch.finfo(dtype).eps / 2
         if self._exact_below * roundoff <= 1:
             return 0.0
-        return (share := (2 * self.width + 16) * roundoff) / max(1 - share, 1e-9)
+        share = (2 * self.width + 16) * roundoff
+        return share / (1 - share) if share < 1 else math.inf
 
 
 def lower_bounds(x: View, y: View, out: Tensor | None = None) -> Tensor:

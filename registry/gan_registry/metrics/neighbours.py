@@ -88,7 +88,9 @@ class _Radii:
             left = self._by_tiles(advance)
         else:
             left = torch.arange(n, device=self.points.device)
-        for rows in torch.split(left, max(1, _SHEET // n)):
+        step = max(1, _SHEET // n)
+        for start in range(0, len(left), step):
+            rows = left[start : start + step]
             self._by_rows(rows)
             if not self.frame.quick:  # of pairs counted once: those with points that came before
                 advance(int((rows + 1).sum()))

@@ -14,10 +14,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.formatting import duration, is_number, percent
 from gan_registry.report.images import TINY, grid_png
+from gan_registry.report.meanings import MEANINGS
 from gan_registry.training.logs import read_lines
 
 ORDER_RUN = 20
@@ -26,15 +28,6 @@ ORDER_SHARES = 40
 ORDER_METRICS = 70
 ORDER_LOSSES = 80
 ORDER_CONFIG = 900
-
-MEANINGS = {
-    "modes_covered": "clusters hit by at least 10 of 10,000 generated samples",
-    "high_quality": "share within 4 standard deviations of a cluster's centre",
-    "other": "share that belongs to no known group",
-    "non_finite": "share with values that are no numbers",
-    "acceptance_rate": "share of the generated samples that the correction kept",
-}
-"""What well-known metrics say, in plain words."""
 
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
@@ -184,22 +177,22 @@ def _shares(report: Report, result: Mapping[str, Any]) -> None:
 
 
 def _metrics(report: Report, result: Mapping[str, Any]) -> None:
-    kinds = {
-        key[len("metrics") :].lstrip("_"): value
-        for key, value in result.items()
-        if (key == "metrics" or key.startswith("metrics_")) and isinstance(value, Mapping)
-    }
+    kinds = metric_kinds(result)
+    directions = result.get("directions") or {}
     names = dict.fromkeys(name for metrics in kinds.values() for name in metrics)
     rows = [
         [
-            name,
+            with_arrow(name, directions.get(name)),
             *(_metric(name, metrics.get(name)) for metrics in kinds.values()),
             MEANINGS.get(name),
         ]
         for name in names
         if any(is_number(metrics.get(name)) for metrics in kinds.values())
     ]
+    own = _group_metrics(result)
     if not rows:
+        if own:
+            report.add_section("Metrics", *own, order=ORDER_METRICS, anchor="metrics")
         return
     explained = any(row[-1] for row in rows)
     columns = [Column("Metric"), *(Column(_made(kind), align="right") for kind in kinds)]
@@ -208,7 +201,26 @@ def _metrics(report: Report, result: Mapping[str, Any]) -> None:
         rows = [[*row[:-1], row[-1] or ""] for row in rows]
     else:
         rows = [row[:-1] for row in rows]
-    report.add_section("Metrics", Table(columns, rows), order=ORDER_METRICS, anchor="metrics")
+    caption = "↑: more is better; ↓: less is better." if directions else ""
+    table = Table(columns, rows, caption)
+    report.add_section("Metrics", table, *own, order=ORDER_METRICS, anchor="metrics")
+
+
+def _group_metrics(result: Mapping[str, Any]) -> list[Block]:
+    """Returns a table of the metrics that each group has of its own, if there are any."""
+    found = group_metrics(result)
+    if not found:
+        return []
+    directions = result["directions"]
+    columns = [Column("Group")]
+    for name, kind in found.values():
+        title = with_arrow(name, directions.get(name))
+        columns.append(Column(f"{title}, corrected by {kind}" if kind else title, align="right"))
+    groups = result["groups"]
+    rows = [[group, *(entry.get(key) for key in found)] for group, entry in groups.items()]
+    meanings = {name: MEANINGS[name] for name, _ in found.values() if name in MEANINGS}
+    caption = "By group. " + "; ".join(f"{name}: {text}" for name, text in meanings.items())
+    return [Table(columns, rows, caption.strip() + ("." if meanings else ""), tall=len(rows) > 12)]
 
 
 def _losses(report: Report, path: Path) -> None:

@@ -45,6 +45,7 @@ def build_data(run: Run) -> None:
         look_up(catalogs.postprocessors, name, "RUN.samples")
     look_up(catalogs.backbones, config.MODEL.backbone, "MODEL.backbone")
     look_up(catalogs.losses, config.LOSS.adv_loss, "LOSS.adv_loss")
+    look_up(catalogs.objectives, config.LOSS.objective, "LOSS.objective")
     sampler_factory = look_up(catalogs.samplers, config.RUN.sampler, "RUN.sampler")
     dataset_factory = look_up(catalogs.datasets, config.DATA.name, "DATA.name")
     data_dir = Path(config.DATA.path) if config.DATA.path else None
@@ -108,6 +109,7 @@ def build_networks(run: Run) -> None:
     place(run.generator, run.device)  # again, as a plugin may have replaced it
     place(run.discriminator, run.device)
     run.regularization = Regularization(run)
+    run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
         run.average = MovingAverage(
             run.generator, config.MODEL.g_ema_decay, config.MODEL.g_ema_start

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
     from gan_registry.losses.base import Loss
     from gan_registry.training.ema import MovingAverage
+    from gan_registry.training.objectives import Objective
     from gan_registry.training.regularization import Regularization
     from gan_registry.training.sampling import IndexSampler
     from gan_registry.training.stream import BatchStream
@@ -59,6 +60,7 @@ class Run:
         stream: The batches.
         backbone: Makes networks and latents; its `generator` and `discriminator` are the run's.
         loss: The adversarial loss.
+        objective: What the networks play for: updates them.
         regularization: What the configuration adds to the losses.
         optimizers: "generator" and "discriminator".
         average: The moving average of the generator, or None.
@@ -72,6 +74,7 @@ class Run:
     stream: BatchStream
     backbone: Backbone
     loss: Loss
+    objective: Objective
     regularization: Regularization
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -318,6 +321,7 @@ def asked_plugins(
         (catalogs.datasets, config.DATA.name),
         (catalogs.backbones, config.MODEL.backbone),
         (catalogs.losses, config.LOSS.adv_loss),
+        (catalogs.objectives, config.LOSS.objective),
         (catalogs.samplers, config.RUN.sampler),
         (catalogs.postprocessors, config.RUN.samples),
     ]

@@ -35,7 +35,6 @@ from gan_registry.training.logs import (
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
 from gan_registry.training.seeding import kept_random_state, seed_modules
-from gan_registry.training.updates import update_discriminator, update_generator
 
 
 def train(
@@ -205,12 +204,12 @@ def _loop(run: Run, outputs: Outputs) -> None:
             run.generator.train()
             run.discriminator.train()
             rounds = [
-                (update_discriminator, timing.d_updates_per_step),
-                (update_generator, timing.g_updates_per_step),
+                (run.objective.update_discriminator, timing.d_updates_per_step),
+                (run.objective.update_generator, timing.g_updates_per_step),
             ]
             for update, times in rounds if timing.d_first else reversed(rounds):
                 for number in range(times):
-                    update(run, number)
+                    update(number)
             run.step += 1
             run.share_buffers()
             if run.average is not None:

@@ -16,6 +16,25 @@ from gan_registry.records import Fake, MicroBatch
 from gan_registry.training.run import Run
 
 
+class AdversarialObjective:
+    """The game of one generator and one discriminator (objective `adversarial`).
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def update_discriminator(self, number: int) -> None:
+        """Trains D once; see the function of that name."""
+        update_discriminator(self._run, number)
+
+    def update_generator(self, number: int) -> None:
+        """Trains G once; see the function of that name."""
+        update_generator(self._run, number)
+
+
 def update_discriminator(run: Run, number: int) -> None:
     """Trains D once, on `acml_steps` micro-batches.
 

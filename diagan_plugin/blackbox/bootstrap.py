@@ -1,0 +1,111 @@
+"""How sure a score is: percentile bootstrap of one anchor's MCCS, and of the population's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from diagan_plugin.blackbox.mccs import Comparison, collapse_score
+
+RESAMPLES = 1000
+LEVEL = 0.95
+_RULE_OF_THREE = 3.0
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+def mccs_interval(
+    similarities: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Computes an interval for one anchor's MCCS by drawing its samples anew.
+
+    Only the similarities above 0 are drawn, as many as a draw of all would have hit: it is the same
+    distribution, at the cost of the few that matter. Where there is none, resampling would be
+    certain of 0; the upper end is then that of 3 copies of the anchor among the n ("rule of three",
+    which holds for 95 %).
+
+    Args:
+        similarities: [n] in [0, 1], n > 0.
+        rng: Where the randomness comes from.
+        level: Its confidence, in (0, 1).
+        resamples: How often to draw.
+
+    Raises:
+        ValueError: `similarities` is no list of numbers, or `level` is out of its range.
+    """
+    values = np.asarray(similarities, np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            f"Argument `similarities` must be [n] with n > 0, but got {list(values.shape)}."
+        )
+    positive, count = values[values > 0.0], len(values)
+    if not len(positive):
+        _tails(level)
+        return Interval(0.0, float(collapse_score(min(_RULE_OF_THREE / count, 1.0))))
+    hits = rng.binomial(count, len(positive) / count, resamples)
+    sums = np.array([positive[rng.integers(len(positive), size=n)].sum() for n in hits])
+    return _interval(collapse_score(sums / count), level)
+
+
+def share_interval(
+    hits: int,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Computes an interval for a share of which `hits` of `count` were seen, likewise."""
+    if hits == 0:
+        return Interval(0.0, min(_RULE_OF_THREE / count, 1.0))
+    return _interval(rng.binomial(count, hits / count, resamples) / count, level)
+
+
+def population_intervals(
+    comparison: Comparison,
+    rng: np.random.Generator,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> tuple[Interval, Interval]:
+    """Computes intervals for mean and standard deviation of MCCS over the anchors (paper, eq. 8).
+
+    Anchors are drawn anew, and so are the blocks of samples, since all anchors share their samples'
+    luck.
+
+    Args:
+        comparison: Anchors and blocks of samples; 20 blocks or so.
+        rng: Where the randomness comes from.
+        level: Their confidence, in (0, 1).
+        resamples: How often to draw.
+    """
+    anchors, blocks = comparison.similarities.shape
+    means, deviations = np.empty(resamples), np.empty(resamples)
+    for number in range(resamples):
+        times = np.bincount(rng.integers(blocks, size=blocks), minlength=blocks)
+        scores = collapse_score(comparison.similarities @ times / (comparison.sizes @ times))
+        drawn = scores[rng.integers(anchors, size=anchors)]
+        means[number], deviations[number] = drawn.mean(), drawn.std(ddof=min(1, anchors - 1))
+    return _interval(means, level), _interval(deviations, level)
+
+
+def _interval(values: npt.NDArray[np.float64], level: float) -> Interval:
+    low, high = np.quantile(values, _tails(level))
+    return Interval(float(low), float(high))
+
+
+def _tails(level: float) -> tuple[float, float]:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"Argument `level` must be in (0, 1), but got {level}.")
+    return (1.0 - level) / 2.0, (1.0 + level) / 2.0

@@ -1,0 +1,77 @@
+"""From samples to unit feature vectors, batch by batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diagan_plugin.blackbox.generators import BATCH
+from gan_registry.catalogs import Catalogs
+from gan_registry.datasets.base import Dataset, Ints
+from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.errors import PluginError, UserError
+from gan_registry.features.base import FeatureContext, FeatureExtractor
+from gan_registry.features.choose import AUTO, extractor_for
+from gan_registry.features.store import extract
+from gan_registry.files import cache_folder
+from gan_registry.metrics.base import Progress, no_progress
+
+
+def choose_extractor(
+    choice: str, catalogs: Catalogs, dataset: Dataset, device: torch.device
+) -> FeatureExtractor:
+    """Builds the extractor of `--features`; "auto" is `inception` for images, `raw` for points.
+
+    Raises:
+        UserError: There is no such one, or it is not for these samples.
+    """
+    hint = ""
+    if choice == AUTO:
+        choice = "inception" if dataset.kind == "image" else "raw"
+        hint = " Or choose other features: --features raw, or a file."
+    try:
+        context = FeatureContext(dataset, device, cache_folder())
+        return extractor_for(choice, catalogs, context)
+    except PluginError:
+        raise
+    except UserError as error:
+        if choice == "classifier":
+            hint = " The features 'classifier' are of labelled data; a black box has none."
+        raise UserError(f"{error}{hint}") from error
+
+
+def features_of(
+    extractor: FeatureExtractor,
+    dataset: Dataset,
+    indices: Ints | None = None,
+    *,
+    device: torch.device | None = None,
+    what: str = "features",
+    progress: Progress = no_progress,
+) -> Tensor:
+    """Extracts the features of samples, which are held one batch at a time.
+
+    Args:
+        extractor: The extractor.
+        dataset: The samples.
+        indices: Which of them, and in which order; None takes all.
+        device: The extractor's; the CPU by default.
+        what: What to tell `progress`.
+        progress: Told (what, done, n).
+
+    Returns:
+        float32 [n, D] on the CPU.
+
+    Raises:
+        UserError: Samples or features are not finite.
+    """
+    rows = np.arange(len(dataset), dtype=np.int64) if indices is None else indices
+    features = torch.empty(len(rows), extractor.num_features)
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        x, _ = fetch(dataset, part)
+        found = extract(extractor, to_device(x, device or torch.device("cpu")))
+        features[start : start + len(part)] = found.features
+        progress(what, start + len(part), len(rows))
+    return features

@@ -1,0 +1,66 @@
+"""How near is alike: θ and r from the features themselves, as nobody labels identities here.
+
+The rule: **the distance within which a typical anchor has 1 % of the samples.** "Typical" is the
+median over the anchors, so a dense mode, as long as it holds less than half of them, does not move
+it; a quantile of all pairwise distances would shrink to the mode's own width as soon as its pairs
+were more than the quantile. A typical sample then has, by construction, the same score for every
+generator and every kind of features, and what stands out is what is denser than typical.
+
+θ belongs to the features (paper, §3): to compare two generators, give both the same θ and r.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diagan_plugin.blackbox.mccs import angular_distances
+
+SHARE = 0.01
+MIN_NEIGHBORS = 5  # fewer make the rule's distance a matter of luck
+RESOLUTION = 1e-3  # below, float32 does not tell angles apart
+_ANCHORS = 1000  # a median needs no more
+_TILE = 2**22
+
+
+def min_samples(share: float = SHARE) -> int:
+    """Returns how many samples :func:`typical_radius` asks for."""
+    return math.ceil(MIN_NEIGHBORS / share)
+
+
+def typical_radius(anchors: Tensor, samples: Tensor, share: float = SHARE) -> float:
+    """Computes the distance within which the median anchor has a share of the samples.
+
+    Args:
+        anchors: float32 [M, D], rows of length 1; at most the first 1,000 are asked.
+        samples: float32 [N, D], likewise, and none of them an anchor.
+        share: The share, in (0, ½].
+
+    Returns:
+        The distance, between 0.001 and 1.
+
+    Raises:
+        ValueError: The share is out of its range, there is no anchor, or `share` of the samples are
+            fewer than 5.
+    """
+    if not 0.0 < share <= 0.5:
+        raise ValueError(f"Argument `share` must be in (0, 0.5], but got {share}.")
+    if len(anchors) == 0:
+        raise ValueError("Argument `anchors` must hold at least one row, but got none.")
+    if len(samples) < min_samples(share):
+        raise ValueError(
+            f"Argument `samples` must have at least {min_samples(share)} rows for a share of "
+            f"{share:g}, but got {len(samples)}."
+        )
+    rank = max(1, round(share * len(samples)))
+    some = anchors[:_ANCHORS]
+    step = max(1, _TILE // len(samples))
+    nearest = [
+        angular_distances(some[start : start + step], samples).kthvalue(rank, 1).values
+        for start in range(0, len(some), step)
+    ]
+    middle = float(np.median(torch.cat(nearest).cpu().numpy()))
+    return min(max(middle, RESOLUTION), 1.0)

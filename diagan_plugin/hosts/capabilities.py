@@ -1,0 +1,100 @@
+"""What an adapter can do for plugins: the hooks it fires, and a refusal where one needs more.
+
+A plugin needs each hook that it implements, except those of :data:`DESCRIBING`, which announce or
+describe its work and do not do it. Free of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gan_registry import hookspecs
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+
+DESCRIBING = frozenset(
+    {
+        "gan_add_options", "gan_register", "gan_plan", "gan_metrics", "gan_result", "gan_report",
+    }
+)  # fmt: skip
+"""Hooks without which a plugin still does its work."""
+
+ALL_HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("gan_"))
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The hooks that an adapter fires.
+
+    Args:
+        host: The host's name, for messages.
+        hooks: Names of the hooks that are fired at the host's seams.
+        reasons: Hook → why it is not fired, as the end of a sentence; optional.
+
+    Raises:
+        ValueError: A name is no hook's.
+    """
+
+    host: str
+    hooks: frozenset[str]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = (set(self.hooks) | set(self.reasons)) - ALL_HOOKS
+        if unknown:
+            raise ValueError(f"Argument `hooks` must name hooks, but got {sorted(unknown)}.")
+
+    def missing(self, plugins: PluginManager) -> dict[str, list[str]]:
+        """Returns the plugins that need a hook which is not fired: name → those hooks, sorted."""
+        found = {
+            info.name: sorted(set(info.hooks) - self.hooks - DESCRIBING)
+            for info in plugins.infos.values()
+            if info.skipped is None
+        }
+        return {name: hooks for name, hooks in found.items() if hooks}
+
+    def check(self, plugins: PluginManager, asked: Collection[str]) -> None:
+        """Refuses plugins that were asked for and cannot do their work on this host.
+
+        Args:
+            plugins: The loaded plugins.
+            asked: Those that the run asks for; see :func:`asked_plugins`.
+
+        Raises:
+            UserError: Names the plugin, the hook and the reason.
+        """
+        for name, hooks in sorted(self.missing(plugins).items()):
+            if name not in asked:
+                continue
+            reasons = [self.reasons[hook] for hook in hooks if hook in self.reasons]
+            why = f": {'; '.join(reasons)}" if reasons else ""
+            raise UserError(
+                f"The plugin {name!r} needs {', '.join(hooks)}, which the adapter for {self.host} "
+                f"does not fire{why}. Leave its options out, or use 'gan-registry train'."
+            )
+
+
+def asked_plugins(
+    plugins: PluginManager,
+    options: Mapping[str, Mapping[str, Any]],
+    chosen: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+) -> set[str]:
+    """Returns the plugins that a run on another host asks for.
+
+    Those are the plugins handed over by the caller, those that own something chosen by name, and
+    those with an option that is not at its default.
+
+    Args:
+        plugins: The loaded plugins.
+        options: Plugin → option → value, resolved.
+        chosen: Catalog → name, e.g. `{"samplers": "dia"}`. A name that the catalog does not hold
+            is the host's own.
+    """
+    asked = {info.name for info in plugins.infos.values() if info.given}
+    for plural, name in dict(chosen).items():
+        catalog = getattr(plugins.catalogs, plural)
+        if name in catalog:
+            asked.add(catalog.owner(name))
+    return asked | plugins.options.changed(options)

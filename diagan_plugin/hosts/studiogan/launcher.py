@@ -1,0 +1,163 @@
+"""Runs StudioGAN's `main.py` in this process, and its children, with the seams in place."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from diagan_plugin.hosts.studiogan.install import install
+from diagan_plugin.hosts.studiogan.patches import Patches
+from gan_registry.errors import PluginError, UserError
+
+_MODULES = ("utils.misc", "config", "loader", "worker")
+"""What is imported first, in this order: StudioGAN's `utils` import each other in a circle."""
+
+_FAILED = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `diagan studiogan` was asked for; plain values, handed to child processes.
+
+    Attributes:
+        source: StudioGAN's folder `src`.
+        sampler: A name of the catalog `samplers`; "uniform" leaves StudioGAN's own.
+        samples: A name of the catalog `postprocessors`.
+        options: Plugin → option → value.
+        arguments: StudioGAN's arguments.
+        command: What tells this command from another.
+        complaints: Where a child process leaves a mistake of the user's; empty for none.
+    """
+
+    source: str
+    sampler: str
+    samples: str
+    options: Mapping[str, Mapping[str, Any]]
+    arguments: tuple[str, ...]
+    command: Mapping[str, Any]
+    complaints: str = ""
+
+
+def launch(settings: Settings) -> int:
+    """Runs StudioGAN.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        UserError: It cannot run here, or a plugin refuses.
+    """
+    if torch.cuda.device_count() < 1:
+        raise UserError("StudioGAN needs a CUDA device, and this machine offers none.")
+    script = str(Path(settings.source, "main.py"))
+    patches = Patches()
+    with studiogan_modules(settings.source), tempfile.TemporaryDirectory() as complaints:
+        settings = replace(settings, complaints=complaints)
+        argv, sys.argv = sys.argv, [script, *settings.arguments]
+        try:
+            install(settings, patches)
+            patches.around(
+                torch.multiprocessing,
+                "spawn",
+                lambda original, *args, **kwargs: _spawn(original, settings, *args, **kwargs),
+            )
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(bool(end.code))
+        finally:
+            sys.argv = argv
+            patches.undo()
+    return 0
+
+
+@contextmanager
+def studiogan_modules(source: str) -> Iterator[None]:
+    """Imports StudioGAN's modules, whose names are as general as `config`; forgets them at the end.
+
+    Raises:
+        UserError: A package that StudioGAN needs is missing, or a name is taken.
+    """
+    before, path = set(sys.modules), list(sys.path)
+    if source not in sys.path:
+        sys.path.insert(0, source)
+    try:
+        for name in _MODULES:
+            _import(name, source)
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - before:
+            where = getattr(sys.modules[name], "__file__", None)
+            if where and Path(where).is_relative_to(source):
+                del sys.modules[name]
+
+
+def _import(name: str, source: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"StudioGAN needs the package {error.name!r}, which is not installed; see its README."
+        ) from error
+    where = str(module.__file__ or "")
+    if not Path(where).resolve().is_relative_to(Path(source).resolve()):
+        raise UserError(
+            f"StudioGAN's module {name!r} is hidden by {where}; run elsewhere, or rename that."
+        )
+
+
+def _spawn(
+    original: Any, settings: Settings, fn: Any, args: Any = (), nprocs: int = 1,
+    join: bool = True, **options: Any,
+) -> Any:  # fmt: skip
+    """Starts StudioGAN's processes so that the seams are in place in each of them.
+
+    It returns when all have ended: main.py kills those that are left when the first one ends.
+    """
+    payload = bytes(ForkingPickler.dumps((fn, args)))
+    main = sys.modules["__main__"]
+    # Without the file's name a child does not import main.py, with everything that it imports,
+    # before the seams are in place.
+    file = main.__dict__.pop("__file__", None)
+    try:
+        context = original(
+            child_entry, args=(settings, payload), nprocs=nprocs, join=False, **options
+        )
+    finally:
+        if file is not None:
+            main.__dict__["__file__"] = file
+    try:
+        while not context.join():
+            pass
+    except ProcessExitedException as error:
+        if error.exit_code == _FAILED:
+            for complaint in sorted(Path(settings.complaints).glob("*.txt")):
+                kind, _, message = complaint.read_text(encoding="utf-8").partition("\n")
+                raise (PluginError if kind == "plugin" else UserError)(message) from None
+        raise
+    return context
+
+
+def child_entry(rank: int, settings: Settings, payload: bytes) -> None:
+    """Runs one of StudioGAN's processes."""
+    with studiogan_modules(settings.source):
+        install(settings, Patches())
+        fn, args = ForkingPickler.loads(payload)
+        try:
+            fn(rank, *args)
+        except UserError as error:
+            kind = "plugin" if isinstance(error, PluginError) else "user"
+            path = Path(settings.complaints, f"{rank}.txt")
+            path.write_text(f"{kind}\n{error}", encoding="utf-8")
+            raise SystemExit(_FAILED) from None

@@ -1,0 +1,99 @@
+"""What a run was started with, in `model=DIA-run.json` beside its checkpoints.
+
+By it the same command, started again, finds the run that was interrupted. Free of torch.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gan_registry.errors import UserError
+from gan_registry.files import atomic_write
+
+RECORD_FILE = "model=DIA-run.json"
+
+
+def write_record(folder: Path, command: Mapping[str, Any], *, finished: bool) -> None:
+    """Writes the record.
+
+    Args:
+        folder: The folder of checkpoints.
+        command: What the run was started with; JSON.
+        finished: Whether its training has ended.
+    """
+    record = {
+        "command": command,
+        "finished": finished,
+        "process": {"host": socket.gethostname(), "pid": os.getpid()},
+    }
+    with atomic_write(folder / RECORD_FILE) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Path, int] | None:
+    """Finds the latest run of the same command that was interrupted after a checkpoint.
+
+    A run whose process lives, or that was started on another machine, is left alone.
+
+    Args:
+        save_folder: StudioGAN's `-save`.
+        command: What the run would be started with.
+
+    Returns:
+        Its folder of checkpoints and the step of the last one, or None.
+
+    Raises:
+        UserError: It was killed while StudioGAN wrote a checkpoint, which is therefore damaged.
+    """
+    found = []
+    for path in (save_folder / "checkpoints").glob(f"*/{RECORD_FILE}"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            process = record["process"]
+            same = record["command"] == json.loads(json.dumps(command))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if not same or record.get("finished") or process["host"] != socket.gethostname():
+            continue
+        if not _is_running(int(process["pid"])) and checkpoint_steps(path.parent, "D"):
+            found.append((path.stat().st_mtime, path.parent))
+    if not found:
+        return None
+    folder = max(found)[1]
+    steps = {model: checkpoint_steps(folder, model) for model in ("G", "D", "DIA")}
+    common = set(steps["G"]) & set(steps["D"]) & set(steps["DIA"])
+    if not common:
+        raise UserError(
+            f"The run in {folder} was killed while its checkpoint was written (StudioGAN replaces "
+            f"it in place); it has G of step {steps['G']} and D of step {steps['D']}. Start anew "
+            "with --fresh."
+        )
+    return folder, max(common)
+
+
+def checkpoint_steps(folder: Path, model: str, when: str = "current") -> list[int]:
+    """Returns the steps of a folder's checkpoints of a model, ascending."""
+    pattern = os.path.join(glob.escape(str(folder)), f"model={model}-{when}-weights-step=*.pth")
+    steps = [re.search(r"step=(\d+)\.pth$", path) for path in glob.glob(pattern)]
+    return sorted(int(match.group(1)) for match in steps if match)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie is gone, too

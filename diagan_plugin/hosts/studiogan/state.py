@@ -1,0 +1,165 @@
+"""The plugins' part of a checkpoint: `model=DIA-…` beside StudioGAN's `model=G-…` and `model=D-…`.
+
+It holds tensors and plain values only, is written to a temporary name and renamed, and is read with
+`weights_only=True`. The file of the checkpoint before stays until StudioGAN has written its own
+ones, so that there is one for whichever of them a killed process leaves behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from diagan_plugin.hosts.studiogan.record import checkpoint_steps
+from diagan_plugin.hosts.studiogan.run import StudioRun
+from gan_registry.errors import UserError
+from gan_registry.files import atomic_write
+from gan_registry.training.checkpoint import _check_plain
+
+FORMAT = 1
+MODEL = "DIA"
+
+
+def state_path(folder: Path, when: str, step: int) -> Path:
+    """Returns the name of a checkpoint, formed as StudioGAN forms its own.
+
+    Args:
+        folder: The folder of checkpoints.
+        when: "current" or "best".
+        step: The step.
+    """
+    return folder / f"model={MODEL}-{when}-weights-step={step}.pth"
+
+
+def collect(run: StudioRun) -> dict[str, Any]:
+    """Returns what a run continues from; plugins may communicate, hence on every rank.
+
+    Raises:
+        PluginError: A plugin's state is not made of tensors and plain values.
+    """
+    plugins = run.hooks.state(run)
+    for plugin, part in plugins.items():
+        _check_plain(part, f"The state of plugin {plugin!r}")
+    return {
+        "format": FORMAT,
+        "step": run.step,
+        "seed": run.seed,
+        "stopped": run.stopped,
+        "sampler_name": run.config.RUN.sampler,
+        "num_samples": len(run.dataset),
+        "fingerprint": run.fingerprint,
+        "position": run.feed.stop,
+        "sampler": run.sampler.state_dict(),
+        "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
+        "plugins": plugins,
+    }
+
+
+def write(folder: Path, when: str, state: Mapping[str, Any]) -> None:
+    """Writes a state beside those that are there."""
+    with atomic_write(state_path(folder, when, state["step"])) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def remove_others(folder: Path, when: str, step: int) -> None:
+    """Removes all states of a kind but one."""
+    for other in checkpoint_steps(folder, MODEL, when):
+        if other != step:
+            state_path(folder, when, other).unlink(missing_ok=True)
+
+
+def read(folder: Path, when: str, step: int | None = None) -> dict[str, Any] | None:
+    """Reads the state that belongs to StudioGAN's checkpoint, or None where there is none.
+
+    Args:
+        folder: The folder of checkpoints.
+        when: "current" or "best".
+        step: The step of StudioGAN's checkpoint; that of its D by default.
+
+    Raises:
+        UserError: There are states, but none of that step; or it is damaged or of another format.
+    """
+    steps = checkpoint_steps(folder, MODEL, when)
+    if not steps:
+        return None
+    if step is None:
+        step = (checkpoint_steps(folder, "D", when) or steps)[-1]
+    if step not in steps:
+        raise UserError(
+            f"{folder} holds the plugins' state of step {steps[-1]}, but StudioGAN's checkpoint of "
+            f"step {step}: it was killed while it wrote them. Start anew with --fresh."
+        )
+    path = state_path(folder, when, step)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["format"]
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except Exception as error:  # a damaged file can raise anything
+        raise UserError(
+            f"{os.fspath(path)} is damaged ({type(error).__name__}); delete it to go on from "
+            "StudioGAN's checkpoint with the plugins started afresh."
+        ) from error
+    if found != FORMAT:
+        raise UserError(f"{path} has format {found}; this version reads {FORMAT}.")
+    return state  # type: ignore[no-any-return]
+
+
+def restore(run: StudioRun, state: Mapping[str, Any]) -> None:
+    """Restores plugins, what they added, and the sampler.
+
+    Raises:
+        UserError: The data or the sampler is another, or parts do not fit.
+    """
+    if state["fingerprint"] != run.fingerprint:
+        raise UserError(
+            f"The training data have changed since the checkpoint of step {state['step']}; restore "
+            "them, or start anew with --fresh."
+        )
+    name = run.config.RUN.sampler
+    if state["sampler_name"] != name:
+        raise UserError(
+            f"The checkpoint was made with --sampler {state['sampler_name']}, not {name}; use the "
+            "same, or start anew with --fresh."
+        )
+    run.hooks.load_state(run, state["plugins"])
+    restore_additions(run, state["additions"])
+    try:
+        run.sampler.load_state_dict(state["sampler"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"The state of the sampler {name!r} does not fit: {error}") from error
+
+
+def restore_additions(run: StudioRun, states: Mapping[str, Any]) -> None:
+    """Fills the networks and optimisers that plugins have added.
+
+    Raises:
+        UserError: There are other ones, or they are of another shape.
+    """
+    for name in sorted(set(states) ^ set(run.additions)):
+        side = "holds" if name in states else "lacks"
+        raise UserError(f"The checkpoint {side} {name!r}; use the options that it was made with.")
+    try:
+        for name, addition in run.additions.items():
+            addition.load_state_dict(states[name])
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"The checkpoint's {name!r} does not fit: {reason}") from error
+
+
+def best_networks(run: StudioRun, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the added networks as they were at the best checkpoint, for evaluating it.
+
+    One that did not exist then is left out: the discriminator of that time stands for itself.
+    """
+    kept: dict[str, Any] = {}
+    for name, addition in run.additions.items():
+        if name in state["additions"] and isinstance(addition, nn.Module):
+            addition.load_state_dict(state["additions"][name])
+            kept[name] = addition
+    return kept

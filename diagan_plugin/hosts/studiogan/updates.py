@@ -1,0 +1,120 @@
+"""The micro-batches of a step, put together from what passes the seams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diagan_plugin.hosts.studiogan.run import StudioRun
+from gan_registry.datasets.fetching import to_device
+from gan_registry.errors import PluginError
+from gan_registry.records import Fake, MicroBatch, Real
+
+
+class Updates:
+    """Follows D's and G's updates within a step.
+
+    StudioGAN's losses receive logits alone. What they belong to was seen just before: the basket
+    of real samples when it was read, the generated samples when they were made.
+
+    Args:
+        run: The run.
+
+    Attributes:
+        phase: "discriminator" or "generator" while one of them is trained, else "".
+        fake: The samples generated last.
+        latents: The latents drawn last.
+    """
+
+    def __init__(self, run: StudioRun) -> None:
+        self.run = run
+        self.phase = ""
+        self.fake: Fake | None = None
+        self.latents: Tensor | None = None
+        self._basket: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]] | None = None
+        self._kept: Tensor | None = None  # real samples that are not replaced by generated ones
+        self._pending: list[MicroBatch] = []
+
+    def begin(self, phase: str) -> None:
+        """Notes which network is being trained."""
+        self.phase = phase
+        if phase == "discriminator":
+            self._basket, self.run.used, self._pending = None, 0, []
+
+    def end(self) -> None:
+        """Notes that its updates are done.
+
+        Raises:
+            PluginError: D has not seen the whole basket: StudioGAN works otherwise than expected.
+        """
+        phase, self.phase = self.phase, ""
+        if phase != "discriminator" or self._basket is None:
+            return
+        expected = len(self._basket[0])
+        if self.run.used != expected:
+            raise PluginError(
+                f"The seam LOSS.d_loss was passed {self.run.used} times in a step of {expected} "
+                "micro-batches; this StudioGAN is another than the adapter was made for."
+            )
+        self._basket, self.fake = None, None
+
+    def abandon(self) -> None:
+        """Forgets a step that an exception ended."""
+        self.phase = ""
+
+    def basket_read(self, images: Sequence[Tensor], labels: Sequence[Tensor], size: int) -> None:
+        """Notes a basket, cut into micro-batches of `size`; others than D's are passed over."""
+        if self.phase == "discriminator" and self._basket is None:
+            indices = torch.split(self.run.feed.indices, size)
+            self._basket = images, labels, indices
+
+    def generated(self, x: Tensor, y: Tensor) -> None:
+        """Notes generated samples and their labels."""
+        z = self.latents
+        if self.phase:
+            assert z is not None
+            self.fake = Fake(x, z, y)
+
+    def replaced(self, before: Tensor, after: Tensor) -> None:
+        """Notes which real samples adaptive pseudo augmentation has replaced by generated ones."""
+        if self.phase == "discriminator":
+            self._kept = None if after is before else (after == before).flatten(1).all(1)
+
+    def real(self) -> Real:
+        """Returns the real samples of D's current micro-batch, on the device."""
+        assert self._basket is not None
+        images, labels, indices = (part[self.run.used] for part in self._basket)
+        device = self.run.device
+        return Real(indices, to_device(images.detach(), device), to_device(labels, device))
+
+    def shown(self, real: Real, logits: Tensor) -> tuple[Real, Tensor]:
+        """Leaves out real samples of which D saw a replacement."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return real, logits
+        rows = kept.nonzero().flatten()
+        y = None if real.y is None else real.y[rows]
+        return Real(real.indices[rows.cpu()], real.x[rows], y), logits[rows]
+
+    def passed(self, real: Real, fake: Fake, real_out: Any, fake_out: Any) -> None:
+        """Notes that D's loss on the current micro-batch is computed."""
+        if self.run.used % int(self.run.config.OPTIMIZATION.acml_steps) == 0:
+            self._pending = []  # of an update that mixed precision skipped
+        batch = MicroBatch(
+            real,
+            Fake(fake.x.detach(), fake.z.detach(), fake.y),
+            {"adv_output": real_out.detach()},
+            {"adv_output": fake_out.detach()},
+        )
+        self._pending.append(batch)
+        self.run.used += 1
+
+    def stepped(self) -> None:
+        """D's optimiser has stepped: fires `gan_discriminator_updated`, once an update."""
+        batches, self._pending = self._pending, []
+        # Regularisation outside of the loop steps the optimiser once more, with no batches.
+        if batches and self.phase == "discriminator":
+            self.run.hooks.discriminator_updated(self.run, batches)

@@ -1,0 +1,149 @@
+"""The options of the post-processors: one table for the flags and the config file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_registry.training.run import Run
+
+NAME = "postprocessing"
+"""The plugin's name: its section under `PLUGINS`."""
+
+EXACT = "exact"
+"""The γ of exact rejection, 0."""
+
+JUDGES = ("auto", "own", "auxiliary", "fresh")
+CALIBRATIONS = ("isotonic", "platt", "none")
+
+
+@dataclass(frozen=True)
+class PostOptions:
+    """What can be chosen about post-processing.
+
+    Attributes:
+        judge: Which discriminator rates samples: the auxiliary one of weighted sampling, the run's
+            `own`, or a `fresh` one, trained after the fact; `auto` is the auxiliary where there is
+            one, else the run's own.
+        fresh_steps: Steps for which a fresh discriminator trains.
+        holdout: Options of the dataset (`KEY=VALUE[,KEY=VALUE]`, e.g. `split=test`) that give real
+            samples which no discriminator was trained on, for calibration; "" for none.
+        floor: The acceptance rate under which sampling stops.
+        burn_in: Proposals from which DRS and threshold rejection find their thresholds.
+        drs_gamma: "exact", or the percentile of F0 that γ is set to (Azadi et al. 2019).
+        mh_steps: Length of a chain (Turner et al. 2019).
+        mh_calibration: How logits are calibrated for the chains; isotonic as published.
+        calibration_samples: Real, and as many generated, samples to calibrate with, at most.
+        threshold_percentile: Share of the proposals, in %, that threshold rejection throws away.
+        threshold_score: The smallest D(x) that it keeps instead, in (0, 1).
+    """
+
+    judge: str = "auto"
+    fresh_steps: int = 1000
+    holdout: str = ""
+    floor: float = 1e-4
+    burn_in: int = 10_000
+    drs_gamma: str | float = 80.0
+    mh_steps: int = 640
+    mh_calibration: str = "isotonic"
+    calibration_samples: int = 5000
+    threshold_percentile: float = 50.0
+    threshold_score: float | None = None
+
+    @classmethod
+    def of(cls, run: Run) -> PostOptions:
+        """Returns the options of a run; the defaults where the plugin is not loaded."""
+        values: Mapping[str, Any] = run.options.get(NAME, {})
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags, with the defaults of :class:`PostOptions`."""
+    group = parser.add_argument_group(
+        "Post-processing", "correct what a trained generator makes (--samples NAME)"
+    )
+    defaults = PostOptions()
+
+    def add(flag: str, name: str, **settings: Any) -> None:
+        group.add_argument(flag, dest=f"{NAME}.{name}", default=getattr(defaults, name), **settings)
+
+    add("--post-judge", "judge", choices=JUDGES, help="which discriminator rates samples")
+    add("--post-fresh-steps", "fresh_steps", type=_whole, metavar="STEPS",
+        help="for which a fresh discriminator trains")  # fmt: skip
+    add("--post-holdout", "holdout", type=_settings, metavar="KEY=VALUE[,…]",
+        help="options of the dataset that give real samples unseen in training")  # fmt: skip
+    add("--post-floor", "floor", type=_floor, metavar="RATE",
+        help="acceptance rate under which sampling stops; 0 never")  # fmt: skip
+    add("--post-burn-in", "burn_in", type=_whole, metavar="N",
+        help="proposals from which thresholds are found")  # fmt: skip
+    add("--drs-gamma", "drs_gamma", type=_gamma, metavar="exact|PERCENTILE",
+        help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
+    add("--mh-steps", "mh_steps", type=_whole, metavar="K", help="length of a chain")
+    add("--mh-calibration", "mh_calibration", choices=CALIBRATIONS,
+        help="how logits are calibrated for the chains")  # fmt: skip
+    add("--calibration-samples", "calibration_samples", type=_whole, metavar="N",
+        help="real, and generated, samples to calibrate with, at most")  # fmt: skip
+    add("--threshold-percentile", "threshold_percentile", type=_percentile, metavar="P",
+        help="share of the proposals in %% that is thrown away")  # fmt: skip
+    add("--threshold-score", "threshold_score", type=_score, metavar="D",
+        help="smallest D(x) that is kept, instead of a percentile")  # fmt: skip
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """Takes `KEY=VALUE[,KEY=VALUE]` apart.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    parsed = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, sign, value = part.partition("=")
+        if not sign or not key.strip() or not value.strip():
+            raise ValueError(f"Argument `text` must be KEY=VALUE, but got {part!r}")
+        parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def _settings(text: str) -> str:
+    try:
+        parse_settings(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("of the form KEY=VALUE[,KEY=VALUE]") from None
+    return text
+
+
+def _whole(text: str) -> int:
+    return int(_within(text, 1, float("inf"), "a whole number of at least 1", whole=True))
+
+
+def _floor(text: str) -> float:
+    return _within(text, 0, 1, "a rate of at least 0 and below 1", closed=False)
+
+
+def _percentile(text: str) -> float:
+    return _within(text, 0, 100, "a percentage of at least 0 and below 100", closed=False)
+
+
+def _gamma(text: str) -> str | float:
+    words = "'exact' or a percentile from 0 to 100"
+    return EXACT if text == EXACT else _within(text, 0, 100, words)
+
+
+def _score(text: str) -> float:
+    return _within(text, 5e-324, 1, "a number above 0 and below 1", closed=False)
+
+
+def _within(
+    text: str, low: float, high: float, words: str, *, closed: bool = True, whole: bool = False
+) -> float:
+    try:
+        value: float = int(text) if whole else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(words) from None
+    if not (low <= value <= high and (closed or value < high)):
+        raise argparse.ArgumentTypeError(words)
+    return value

@@ -1,0 +1,63 @@
+"""The plugin `postprocessing`: offers what corrects samples after training, and reports on it.
+
+Imported when the command line starts, hence free of torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from diagan_plugin.postprocessing.options import add_options
+from gan_registry.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from gan_registry.catalogs import Catalogs
+    from gan_registry.report.document import Report
+    from gan_registry.training.run import Run
+
+CALIBRATION = "calibration"
+"""Key in `result.json` under which each calibrated post-processor says how that went."""
+
+_SOURCES = {
+    "drs_exact": "diagan_plugin.sources:exact_rejection",
+    "drs_fresh": "diagan_plugin.sources:fresh_rejection",
+    "mh": "diagan_plugin.postprocessing.sources:MetropolisHastingsSource",
+    "mh_fresh": "diagan_plugin.postprocessing.sources:fresh_metropolis_hastings",
+    "threshold": "diagan_plugin.postprocessing.sources:ThresholdSource",
+    "interpolation": "diagan_plugin.postprocessing.sources:InterpolationSource",
+}
+
+
+class PostprocessingPlugin:
+    """Post-processors as named sources of samples; nothing acts unless chosen by name."""
+
+    @hookimpl
+    def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds `--post-…`, `--drs-gamma`, `--mh-…`, `--threshold-…`."""
+        add_options(parser)
+
+    @hookimpl
+    def gan_register(self, catalogs: Catalogs) -> None:
+        """Adds the post-processors."""
+        for name, factory in _SOURCES.items():
+            catalogs.postprocessors.register(name, factory)
+
+    @hookimpl
+    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+        """Adds the calibration curves of what was just evaluated."""
+        from diagan_plugin.postprocessing.calibrated import take_calibrations
+
+        found = take_calibrations(run)
+        return {CALIBRATION: found} if found else None
+
+    @hookimpl
+    def gan_report(self, run: Run, report: Report) -> None:
+        """Shows the calibration curves."""
+        if run.folder is None:
+            return
+        from diagan_plugin.postprocessing.report import add_calibration
+        from gan_registry.evaluation.results import read_result
+
+        add_calibration(report, read_result(run.folder).get(CALIBRATION))

@@ -1,0 +1,147 @@
+"""Metropolis–Hastings, threshold rejection and latent interpolation as sources for the host.
+
+Rejection sampling is in :mod:`diagan_plugin.sources`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from diagan_plugin.postprocessing.calibrated import calibrate
+from diagan_plugin.postprocessing.choice import choose_judge
+from diagan_plugin.postprocessing.interpolation import random_interpolation
+from diagan_plugin.postprocessing.metropolis_hastings import MetropolisHastingsSampler
+from diagan_plugin.postprocessing.options import PostOptions
+from diagan_plugin.postprocessing.source import StreamSource
+from diagan_plugin.postprocessing.streaming import Proposal
+from diagan_plugin.postprocessing.threshold import ThresholdSampler
+from gan_registry.evaluation.sources import BATCH, generate_batches
+from gan_registry.records import Fake
+from gan_registry.training.seeding import generator_for
+
+if TYPE_CHECKING:
+    from gan_registry.training.run import Run
+
+
+class MetropolisHastingsSource(StreamSource):
+    """Metropolis–Hastings GAN (post-processor `mh`).
+
+    Chains begin at the calibrated scores of the real samples that calibration used.
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+        options: The run's own by default.
+        name: The post-processor's name, for messages and the report.
+    """
+
+    stream: MetropolisHastingsSampler
+
+    def __init__(
+        self, run: Run, seed: int = 0, options: PostOptions | None = None, name: str = "mh"
+    ) -> None:
+        options = options or PostOptions.of(run)
+        judge = choose_judge(run, options, needs_ratio=options.mh_calibration == "none")
+        calibrated = calibrate(run, judge, options, name)
+        propose = judge.proposer(seed)
+        rng = generator_for(run.seed, "metropolis-hastings", seed, device=run.device)
+
+        def calibrated_proposals(n: int) -> Proposal:
+            batch = Proposal(*propose(n))
+            return batch._replace(logits=calibrated.calibration(batch.logits))
+
+        def initial(n: int) -> Tensor:
+            real = calibrated.real
+            return real[torch.randint(len(real), (n,), generator=rng, device=rng.device)]
+
+        super().__init__(
+            MetropolisHastingsSampler(
+                calibrated_proposals,
+                rng=rng,
+                initial=initial,
+                steps=options.mh_steps,
+                floor=options.floor,
+            )
+        )
+        self._z = calibrated.z
+
+    def statistics(self) -> dict[str, float]:
+        """Returns the shares of proposals moved to and of chains begun anew, and Z."""
+        chains = self.stream.chains
+        return {
+            **super().statistics(),
+            "restarted": self.stream.restarted / chains if chains else math.nan,
+            "calibration_z": self._z,
+        }
+
+
+def fresh_metropolis_hastings(run: Run, seed: int = 0) -> MetropolisHastingsSource:
+    """Builds `mh_fresh`: with a discriminator trained after the fact."""
+    options = dataclasses.replace(PostOptions.of(run), judge="fresh")
+    return MetropolisHastingsSource(run, seed, options, "mh_fresh")
+
+
+class ThresholdSource(StreamSource):
+    """Threshold rejection (post-processor `threshold`).
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+    """
+
+    def __init__(self, run: Run, seed: int = 0) -> None:
+        options = PostOptions.of(run)
+        score = options.threshold_score
+        judge = choose_judge(run, options, needs_ratio=score is not None)
+        super().__init__(
+            ThresholdSampler(
+                judge.proposer(seed),
+                threshold=None if score is None else math.log(score) - math.log1p(-score),
+                percentile=options.threshold_percentile,
+                burn_in=options.burn_in,
+                floor=options.floor,
+            )
+        )
+
+
+class InterpolationSource:
+    """Samples from between two latents (post-processor `interpolation`); none is rejected.
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+    """
+
+    def __init__(self, run: Run, seed: int = 0) -> None:
+        self._run = run
+        self._seed = seed
+        self._calls = 0
+        self._rng = generator_for(run.seed, "interpolation", seed, device=run.device)
+
+    def batches(self, n: int) -> Iterator[Tensor]:
+        """Yields exactly n samples."""
+        return (batch.x for batch in self.labelled_batches(n))
+
+    def labelled_batches(self, n: int) -> Iterator[Fake]:
+        """Yields the same with their latents and class labels."""
+        for start in range(0, n, BATCH):
+            yield self._next(min(BATCH, n - start))
+
+    def statistics(self) -> dict[str, float]:
+        """Returns an acceptance rate of 1: every sample is taken."""
+        return {"acceptance_rate": 1.0}
+
+    def _next(self, n: int) -> Fake:
+        run = self._run
+        first, second = (run.backbone.latent(n, self._rng, run.device) for _ in range(2))
+        z = random_interpolation(first, second, self._rng)
+        # Both ends are of one class: between two classes there is none to ask for.
+        y = run.labels(n, "interpolation", self._seed, self._calls)
+        self._calls += 1
+        return Fake(generate_batches(run.sampling_generator, z, y), z, y)

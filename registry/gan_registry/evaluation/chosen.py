@@ -1,0 +1,86 @@
+"""What is measured and against what: metrics by name, and a choice of real samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gan_registry.catalogs import HOST, Catalogs
+from gan_registry.datasets.base import Dataset
+from gan_registry.evaluation import manifolds
+from gan_registry.metrics.base import Metric, MetricContext
+
+NUM_REAL = 50_000
+"""Real samples that are compared with, at most."""
+
+SEED = 0
+"""All randomness of a measurement follows from it, and not from the run's seed: runs of several
+seeds are measured by the same classifier, against the same real samples."""
+
+
+@dataclass
+class Entry:
+    """A metric that was asked for.
+
+    Attributes:
+        label: Its name, or the names of those that were joined.
+        owner: Who registered it.
+        metric: None before it is built and once it was left out.
+    """
+
+    label: str
+    owner: str
+    metric: Metric | None = None
+
+    @property
+    def title(self) -> str:
+        """What to call it in messages."""
+        author = "" if self.owner == HOST else f" of {self.owner!r}"
+        return f"The metric {self.label!r}{author}"
+
+
+def standard_metrics(dataset: Dataset) -> list[str]:
+    """Returns what is measured of a dataset unless something else is asked for."""
+    names = ["fid", "kid", "precision", "recall", "density", "coverage"]
+    if dataset.groups is not None and dataset.group_names:
+        names.append("partial_recall")
+        if dataset.can_classify:
+            names.append("group_precision")
+    return names
+
+
+def choose_indices(length: int, num: int) -> NDArray[np.int64]:
+    """Chooses `num` of `length` samples by `SEED`, in their order; all if there are no more."""
+    if num >= length:
+        return np.arange(length, dtype=np.int64)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([SEED, length, num])))
+    return np.sort(rng.choice(length, num, replace=False)).astype(np.int64)
+
+
+def joinable_metrics(has_groups: bool, knows_groups: bool) -> set[str]:
+    """Returns the metrics that may be joined: those that won't be refused on their own."""
+    names = set(manifolds.METRICS)
+    if not has_groups:
+        names -= {"partial_recall"}
+    if not (has_groups and knows_groups):
+        names -= {"group_precision"}
+    return names
+
+
+def factories(
+    names: Sequence[str], catalogs: Catalogs, joinable: set[str]
+) -> list[tuple[str, str, Callable[[MetricContext], Any]]]:
+    """Returns label, owner and factory of each metric, manifolds joined."""
+    found: list[tuple[str, str, Callable[[MetricContext], Any]]] = []
+    joined = [name for name in names if name in joinable]
+    for name in names:
+        factory, owner = catalogs.metrics[name], catalogs.metrics.owner(name)
+        if name not in joined:
+            found.append((name, owner, factory))
+        elif name == joined[0]:
+            found.append((", ".join(joined), owner, manifolds.join(joined)))
+    return found

@@ -1,0 +1,65 @@
+"""One line a remedy: how to turn it on in a tiny run. The common tests go through all of them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+COMBINES = ""
+
+DIA = {"record_every": 1, "window": 2, "phase1": 0.5}
+"""Options of the plugin `dia` for a run of a few steps."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to turn a remedy on.
+
+    Attributes:
+        plugin: `module:Class`, as in the entry point.
+        options: What turns it on; every other option is at its default.
+        config: What else the run needs, `SECTION__key` → value.
+        needs_dia: Whether the plugin `dia` must be loaded beside it.
+        with_dia: Words of the refusal together with `--sampler dia`, or COMBINES.
+    """
+
+    plugin: str
+    options: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    needs_dia: bool = False
+    with_dia: str = COMBINES
+
+    def make(self) -> Any:
+        """Returns a new plugin object."""
+        module, _, name = self.plugin.partition(":")
+        return getattr(importlib.import_module(module), name)()
+
+
+SETTINGS: dict[str, Setting] = {
+    "gold": Setting(
+        "diagan_plugin.remedies.gold:GoldPlugin",
+        {"enabled": True, "clamp": "none", "start": 0.5},
+    ),
+    "top_k": Setting(
+        "diagan_plugin.remedies.top_k:TopKPlugin",
+        {"enabled": True, "gamma": 0.5},
+        {"DATA__options": {"num_samples": 32}},  # several epochs
+    ),
+    "mode_seeking": Setting(
+        "diagan_plugin.remedies.mode_seeking:ModeSeekingPlugin",
+        {"weight": 0.05, "increase": 0.01, "every": 1},
+    ),
+    "loss_weighting": Setting(
+        "diagan_plugin.remedies.loss_weighting:LossWeightingPlugin",
+        {"by": "ldr"},
+        needs_dia=True,
+        with_dia="needs uniform batches, not --sampler dia",
+    ),
+    "instance_selection": Setting(
+        "diagan_plugin.remedies.instance_selection:InstanceSelectionPlugin",
+        {"share": 0.4, "features": "raw"},
+        {"RUN__sampler": "instance_selection"},
+        with_dia="--sampler instance_selection, and the run draws by --sampler dia",
+    ),
+}
