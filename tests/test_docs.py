@@ -34,7 +34,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"

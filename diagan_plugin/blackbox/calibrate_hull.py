@@ -31,7 +31,7 @@ from gan_registry.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 
-VERTICES = 300
+VERTICES = 1000
 TRIED = (1, 2, 3, 4, 6, 8)
 """Numbers of directions among which the best is chosen."""
 

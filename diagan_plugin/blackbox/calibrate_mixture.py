@@ -8,7 +8,7 @@ modes are lowered.
 The paper's weights are 1/cₖ, with cₖ the neighbours of the modes in cluster k. Most clusters have
 none, so these are undefined, and they ignore how large a cluster is and how far to go. With
 
-    πₖ = nₖ/n,   ρₖ = cₖ/nₖ,   and λ such that Σ wₖ ρₖ is the share of neighbours of a typical sample
+    πₖ = nₖ/n,   ρₖ = cₖ/nₖ,   and λ such that Σ wₖ ρₖ is a typical sample's share of neighbours
 
 there are two rules instead:
 
@@ -179,9 +179,10 @@ def lowered_weights(
 
     def weights(strength: float) -> npt.NDArray[np.float64]:
         if rule == "inverse":
-            lowered = shares / (1.0 + strength * rates)
+            factors = 1.0 / (1.0 + strength * rates)
         else:  # the smallest rate is taken off, so that no strength turns all weights to 0
-            lowered = shares * np.exp(-strength * (rates - rates.min()))
+            factors = np.exp(-strength * (rates - rates.min()))
+        lowered = shares * factors
         normalised: npt.NDArray[np.float64] = lowered / lowered.sum()
         return normalised
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diagan_plugin.blackbox.bootstrap import LEVEL, Interval, mccs_interval, share_interval
 from diagan_plugin.blackbox.calibrate_hull import VERTICES, HullLatents, fit_hull
-from diagan_plugin.blackbox.calibrate_mixture import fit_mixture
+from diagan_plugin.blackbox.calibrate_mixture import Rule, fit_mixture
 from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis, diagnose
 from diagan_plugin.blackbox.extraction import features_of
 from diagan_plugin.blackbox.generators import Generator, Samples
@@ -109,6 +109,7 @@ def calibrate(
     share: float = SHARE,
     center: bool = False,
     clusters: int | None = None,
+    rule: Rule = "least",
     directions: int | None = 0,
     vertices: int = VERTICES,
     seed: int = 0,
@@ -131,6 +132,7 @@ def calibrate(
         share: The share of that rule.
         center: Subtract the mean of the first draw's features.
         clusters: K of the mixture; see `fit_mixture`.
+        rule: How the mixture's weights are lowered; see `fit_mixture`.
         directions: Of the hull; see `fit_hull`.
         vertices: Of the hull; see `fit_hull`.
         seed: What all randomness follows from.
@@ -168,7 +170,7 @@ def calibrate(
     latents: CalibratedLatents
     if method == "mixture":
         near = (distances <= before.radius).T
-        latents = fit_mixture(z.numpy(), near, target, clusters=clusters, seed=seed)
+        latents = fit_mixture(z.numpy(), near, target, clusters=clusters, rule=rule, seed=seed)
     else:
         rng = np.random.default_rng(derive_seed(seed, "hull"))
         hulls = [

@@ -4,8 +4,8 @@ x is in the hull of p₁ … p_h if there is α ≥ 0 with Σ α = 1 and Σ α�
 of h unknowns, also where a triangulation (Delaunay) of the hull would be out of reach, from 10
 dimensions or so on. Most points outside are told cheaply beforehand, by a plane that has the point
 on one side and the hull on the other (the search of Gilbert, 1966, for the hull's nearest point),
-and most points inside by weights α that non-negative least squares happens to find; each is a proof.
-The linear program decides the rest.
+and most points inside by weights α that non-negative least squares happens to find; each is a
+proof. The linear program decides the rest.
 """
 
 from __future__ import annotations

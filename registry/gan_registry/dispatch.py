@@ -113,7 +113,14 @@ class Dispatcher:
         self._event("gan_real_logits", run=run, real=real, logits=logits)
 
     def discriminator_weights(
-        self, run: Run, real: Real, fake: Fake, real_logits: Tensor, fake_logits: Tensor
+        self,
+        run: Run,
+        real: Real,
+        fake: Fake,
+        real_logits: Tensor,
+        fake_logits: Tensor,
+        real_out: Any = None,
+        fake_out: Any = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Multiplies the plugins' weights of D's terms; None stands for all ones."""
 
@@ -132,6 +139,8 @@ class Dispatcher:
             fake=fake,
             real_logits=real_logits,
             fake_logits=fake_logits,
+            real_out=real_out,
+            fake_out=fake_out,
         ):
             of_real = _multiply(of_real, real_part)
             of_fake = _multiply(of_fake, fake_part)
@@ -157,7 +166,9 @@ class Dispatcher:
         """Fires `gan_discriminator_updated`."""
         self._event("gan_discriminator_updated", run=run, batches=batches)
 
-    def generator_weights(self, run: Run, fake: Fake, logits: Tensor) -> Tensor | None:
+    def generator_weights(
+        self, run: Run, fake: Fake, logits: Tensor, fake_out: Any = None
+    ) -> Tensor | None:
         """Multiplies the plugins' weights of G's terms; None stands for all ones."""
         product: Tensor | None = None
         for _, weights in self._call(
@@ -166,6 +177,7 @@ class Dispatcher:
             run=run,
             fake=fake,
             logits=logits,
+            fake_out=fake_out,
         ):
             product = _multiply(product, weights)
         return product

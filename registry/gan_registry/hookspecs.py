@@ -141,7 +141,13 @@ def gan_real_logits(run: Run, real: Real, logits: Tensor) -> None:
 
 @hookspec
 def gan_discriminator_weights(
-    run: Run, real: Real, fake: Fake, real_logits: Tensor, fake_logits: Tensor
+    run: Run,
+    real: Real,
+    fake: Fake,
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    real_out: Any,
+    fake_out: Any,
 ) -> tuple[Tensor | None, Tensor | None] | None:
     """Weights the samples in D's loss; the weights of several plugins multiply.
 
@@ -153,6 +159,8 @@ def gan_discriminator_weights(
         fake: Generated samples.
         real_logits: Detached log-density ratios [B] of `real`.
         fake_logits: Detached log-density ratios [B] of `fake`.
+        real_out: D's raw output on `real`, e.g. with class logits; None where a host has none.
+        fake_out: D's raw output on `fake`, likewise.
 
     Returns:
         `(real [B] or None, fake [B] or None)`, or None for no weights.
@@ -188,13 +196,14 @@ def gan_discriminator_updated(run: Run, batches: Sequence[MicroBatch]) -> None:
 
 
 @hookspec
-def gan_generator_weights(run: Run, fake: Fake, logits: Tensor) -> Tensor | None:
+def gan_generator_weights(run: Run, fake: Fake, logits: Tensor, fake_out: Any) -> Tensor | None:
     """Weights the samples in G's loss; the weights of several plugins multiply.
 
     Args:
         run: The run.
         fake: Generated samples.
         logits: Detached log-density ratios [B] of `fake`.
+        fake_out: D's raw output on `fake`; None where a host has none.
 
     Returns:
         Weights [B], or None.

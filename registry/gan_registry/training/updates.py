@@ -69,7 +69,7 @@ def update_discriminator(run: Run, number: int) -> None:
             hooks.real_logits(run, real, real_logits)
         if takes_weights:
             of_real, of_fake = hooks.discriminator_weights(
-                run, real, fake, real_logits, fake_logits
+                run, real, fake, real_logits, fake_logits, real_out, fake_out
             )
             real_terms = _weighted(real_terms, of_real)
             fake_terms = _weighted(fake_terms, of_fake)
@@ -127,7 +127,7 @@ def update_generator(run: Run, number: int) -> None:
             if takes_weights:
                 with torch.no_grad():
                     logits = run.loss.log_density_ratio(fake_out, fake.y).float()
-                terms = _weighted(terms, hooks.generator_weights(run, fake, logits))
+                terms = _weighted(terms, hooks.generator_weights(run, fake, logits, fake_out))
             loss = terms.mean()
             own = run.backbone.generator_terms(fake, fake_out)
             if own is not None:
