@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import configparser
 import email.message
+import importlib
 import importlib.metadata
+import inspect
 import json
 import os
 import re
@@ -116,7 +118,9 @@ def test_wheel_contains_every_file_of_both_packages(unpacked: Path) -> None:
     assert contained == expected
 
 
-def test_wheel_carries_the_licence_and_entry_points(unpacked: Path) -> None:
+def test_wheel_carries_the_licence_and_entry_points(
+    unpacked: Path, setup_cfg: configparser.ConfigParser
+) -> None:
     (info,) = unpacked.glob("*.dist-info")
     texts = [path.read_text(encoding="utf-8") for path in info.rglob("LICENSE")]
     assert texts == [(ROOT / "LICENSE").read_text(encoding="utf-8")]
@@ -126,7 +130,13 @@ def test_wheel_carries_the_licence_and_entry_points(unpacked: Path) -> None:
         "gan-registry": "gan_registry.cli.main:main",
         "diagan": "diagan_plugin.cli:main",
     }
-    assert dict(entry_points["gan_registry"]) == {"dia": "diagan_plugin.plugin:DiaPlugin"}
+    written = lines(setup_cfg["options.entry_points"]["gan_registry"])
+    declared = dict(re.split(r"\s*=\s*", line) for line in written)
+    assert dict(entry_points["gan_registry"]) == declared
+    assert declared["dia"] == "diagan_plugin.plugin:DiaPlugin"
+    for path in declared.values():
+        module, _, name = path.partition(":")
+        assert inspect.isclass(getattr(importlib.import_module(module), name))
 
 
 def test_requirements_are_those_declared(

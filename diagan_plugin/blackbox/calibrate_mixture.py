@@ -178,6 +178,7 @@ def lowered_weights(
         raise ValueError(f"Argument `rule` must be one of {RULES}, but got {rule!r}.")
 
     def weights(strength: float) -> npt.NDArray[np.float64]:
+        factors: npt.NDArray[np.float64]
         if rule == "inverse":
             factors = 1.0 / (1.0 + strength * rates)
         else:  # the smallest rate is taken off, so that no strength turns all weights to 0
@@ -201,5 +202,4 @@ def _factor(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Returns L with L Lᵀ the covariance, which may be singular (clusters of one latent each)."""
     size = len(covariance)
     jitter = 1e-10 * max(float(np.trace(covariance)) / size, 1e-10)
-    factor: npt.NDArray[np.float64] = np.linalg.cholesky(covariance + jitter * np.eye(size))
-    return factor
+    return np.asarray(np.linalg.cholesky(covariance + jitter * np.eye(size)), np.float64)

@@ -122,7 +122,7 @@ class MetropolisHastingsSampler(SampleStream):
                 self.restarted += len(stuck)
                 again, mended = self._run(len(stuck), None)
                 ends = _scattered(ends, stuck, again)
-                usable = usable.index_copy(0, stuck, mended)
+                usable[stuck] = mended
             self._check_floor(
                 _METHOD,
                 "The generator hardly ever makes what the discriminator takes for real: train it "
@@ -202,6 +202,8 @@ def _scattered(batch: Proposal, places: Tensor, part: Proposal) -> Proposal:
     def put(whole: Tensor | None, piece: Tensor | None) -> Tensor | None:
         if whole is None or piece is None:
             return None
-        return whole.index_copy(0, places.to(whole.device), piece)
+        whole = whole.clone()  # which may be the proposals of the caller
+        whole[places.to(whole.device)] = piece
+        return whole
 
     return Proposal(*(put(one, other) for one, other in zip(batch, part, strict=True)))  # type: ignore[arg-type]

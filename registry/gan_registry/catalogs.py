@@ -158,6 +158,9 @@ class Catalogs:
     def claim(self, key: str, option: str) -> None:
         """Declares that a host config key is understood by a plugin.
 
+        Without a claim, keys of StudioGAN's that the host does not support are refused where a
+        configuration turns them on; see :mod:`gan_registry.config.studiogan`.
+
         Args:
             key: `SECTION.key`, e.g. "LOSS.apply_topk".
             option: `plugin.option` that takes the value.

@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import math
 import sys
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -425,7 +426,8 @@ def test_keys_become_the_arguments_of_the_networks():
         assert built.discriminator(torch.zeros(2, 3, 8, 8)).dtype == torch.float32
 
 
-def test_the_older_signatures_are_understood(monkeypatch):
+@pytest.mark.parametrize("partially", [False, True])
+def test_the_older_signatures_are_understood(monkeypatch, partially):
     """Those of stylegan2-ada-pytorch, whose classes are wrapped in others."""
 
     class OldMapping(Mapping):
@@ -445,7 +447,8 @@ def test_the_older_signatures_are_understood(monkeypatch):
         def __init__(self, *args, **kwargs) -> None:
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(sys.modules["tiny_networks"], "Generator", Wrapped)
+    given = partial(Wrapped) if partially else Wrapped
+    monkeypatch.setattr(sys.modules["tiny_networks"], "Generator", given)
     built = tiny({"style_mixing_p": 0.9})
     assert built.generator.network.given["synthesis"]["channel_max"] == 32
     z = built.latent(4, rng())

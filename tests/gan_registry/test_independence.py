@@ -20,7 +20,9 @@ from gan_registry.training.checkpoint import checkpoint_path
 
 SOURCE = Path(gan_registry.__file__).parent
 METHODS = re.compile(
-    r"\b(dia|diagan\w*|dia[-_]\w+|ldr[mv]?|gold|drs|topk|top_k|discrepancy|rejection|auxiliary)\b",
+    # An auxiliary classifier, a mean discrepancy and torch's own topk are other things.
+    r"\b(dia|diagan\w*|dia[-_]\w+|ldr[mv]?|gold|drs|(?<!\.)topk|top_k|(?<!mean )discrepancy|"
+    r"rejection|auxiliary(?! classifier))\b",
     re.IGNORECASE,
 )
 DISTRIBUTION = "diagan-plugin"  # what both packages are installed as

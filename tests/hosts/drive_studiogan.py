@@ -19,6 +19,7 @@ def main(world: int, runner: str, arguments: list[str]) -> int:
 
     torch.set_num_threads(1)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29541")
     if runner != "-":
         checkout = Path(arguments[arguments.index("--studiogan") + 1])
         options = {"src": str(checkout.resolve() / "src"), "world": world}

@@ -103,8 +103,10 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         return 0
 
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
+    from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
+    from gan_registry.metrics.base import no_progress
     from gan_registry.report.write import write_report
     from gan_registry.training.checkpoint import checkpoint_steps
     from gan_registry.training.launch import process_group
@@ -123,7 +125,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     if not is_evaluated(live):
         if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
-        evaluate(live)
+        evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
     report = write_report(live)
     print(result_table(read_result(folder)))
     print(f"\nresult  {folder / RESULT_FILE}\nreport  {report}")

@@ -1,6 +1,6 @@
 """ε-ball precision and recall: one radius for all, instead of distances to neighbours.
 
-The replication of Dia-GAN on small data (§3.4) computes "precision and recall using k-nearest
+A replication of Lee et al. (2021) on small data (§3.4) computes "precision and recall using k-nearest
 neighbors in the normalized feature space", with "sample membership based on a fixed distance
 threshold ε", ε = 0.4 and k = 3, on the features of a classifier. The text leaves open what
 normalises, and what part k plays beside ε. Here

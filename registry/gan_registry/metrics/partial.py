@@ -1,7 +1,7 @@
 """Recall and precision by group: does the generator miss a minority, does it draw it badly?
 
 Partial recall is the share of a group's real samples that lie in the manifold of *all* generated
-samples (Dia-GAN, Lee et al. 2021, §3.2 and Figure 1e; Table 6 for attributes of CelebA). Precision
+samples (Lee et al., 2021, §3.2 and Figure 1e; Table 6 for attributes of CelebA). Precision
 by group is the share, of the generated samples that the dataset classifies into the group, that
 lie in the manifold of *all* real samples. Manifolds are those of precision and recall with k = 3
 (:mod:`~gan_registry.metrics.prdc`).

@@ -13,6 +13,7 @@ from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import PluginError, UserError
+from gan_registry.features.choose import is_file
 from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
 from gan_registry.training.ema import MovingAverage
@@ -46,6 +47,10 @@ def build_data(run: Run) -> None:
     look_up(catalogs.backbones, config.MODEL.backbone, "MODEL.backbone")
     look_up(catalogs.losses, config.LOSS.adv_loss, "LOSS.adv_loss")
     look_up(catalogs.objectives, config.LOSS.objective, "LOSS.objective")
+    for name in config.RUN.eval_metrics:
+        look_up(catalogs.metrics, name, "RUN.eval_metrics")
+    if config.RUN.eval_features != "auto" and not is_file(config.RUN.eval_features):
+        look_up(catalogs.features, config.RUN.eval_features, "RUN.eval_features")
     sampler_factory = look_up(catalogs.samplers, config.RUN.sampler, "RUN.sampler")
     dataset_factory = look_up(catalogs.datasets, config.DATA.name, "DATA.name")
     data_dir = Path(config.DATA.path) if config.DATA.path else None

@@ -324,6 +324,8 @@ def asked_plugins(
         (catalogs.objectives, config.LOSS.objective),
         (catalogs.samplers, config.RUN.sampler),
         (catalogs.postprocessors, config.RUN.samples),
+        (catalogs.features, config.RUN.eval_features),
+        *((catalogs.metrics, name) for name in config.RUN.eval_metrics),
     ]
     asked = {info.name for info in plugins.infos.values() if info.given}
     asked |= {catalog.owner(name) for catalog, name in chosen if name in catalog}

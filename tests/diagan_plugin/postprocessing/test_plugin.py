@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,24 @@ def test_there_is_a_flag_for_each_option_with_its_default():
     flags = parser.parse_args(["--drs-gamma", "exact", "--mh-steps", "3"])
     assert vars(flags)["postprocessing.drs_gamma"] == "exact"
     assert vars(flags)["postprocessing.mh_steps"] == 3
+
+
+def test_options_are_documented():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    flags = {action.dest: action.option_strings[0] for action in parser._actions}
+    page = Path(__file__).parents[3] / "docs" / "post-processing.md"
+    text = page.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(--[\w-]+)` \| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE)
+    shown = {"": "none", None: "none", 1e-4: "0.0001"}
+    assert [(flag, name, default.strip()) for flag, name, default in rows] == [
+        (
+            flags[f"postprocessing.{field.name}"],
+            field.name,
+            shown.get(field.default, str(field.default)),
+        )
+        for field in fields(PostOptions)
+    ]
 
 
 def test_settings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -62,6 +63,8 @@ def made(network: Network, name: str, **keys: Any) -> nn.Module:
 
 def takes_synthesis_kwargs(network: Network) -> bool:
     """Whether G takes `synthesis_kwargs` as one argument, as in `stylegan2-ada-pytorch`."""
+    while isinstance(network, partial):
+        network = network.func
     # NVlabs' classes are decorated: the signature of a class itself would be (*args, **kwargs).
     classes = inspect.getmro(network) if inspect.isclass(network) else ()
     makers = [vars(each)["__init__"] for each in classes if "__init__" in vars(each)] or [network]
