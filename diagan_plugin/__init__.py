@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from diagan_plugin.facade import Dia as Dia
     from diagan_plugin.laplace import LaplaceLDRV as LaplaceLDRV
     from diagan_plugin.laplace import laplace_ldrv as laplace_ldrv
+    from diagan_plugin.postprocessing.after_the_fact import (
+        train_after_the_fact as train_after_the_fact,
+    )
+    from diagan_plugin.postprocessing.calibration import IsotonicCalibration as IsotonicCalibration
+    from diagan_plugin.postprocessing.calibration import PlattCalibration as PlattCalibration
+    from diagan_plugin.postprocessing.metropolis_hastings import (
+        MetropolisHastingsSampler as MetropolisHastingsSampler,
+    )
+    from diagan_plugin.postprocessing.threshold import ThresholdSampler as ThresholdSampler
     from diagan_plugin.ratio_head import RatioHead as RatioHead
     from diagan_plugin.rejection import RejectionSampler as RejectionSampler
     from diagan_plugin.sampler import DiaBatchSampler as DiaBatchSampler
@@ -30,6 +39,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AuxiliaryDiscriminator": "diagan_plugin.auxiliary",
+    "IsotonicCalibration": "diagan_plugin.postprocessing.calibration",
+    "MetropolisHastingsSampler": "diagan_plugin.postprocessing.metropolis_hastings",
+    "PlattCalibration": "diagan_plugin.postprocessing.calibration",
+    "ThresholdSampler": "diagan_plugin.postprocessing.threshold",
+    "train_after_the_fact": "diagan_plugin.postprocessing.after_the_fact",
     "Dia": "diagan_plugin.facade",
     "DiaBatchSampler": "diagan_plugin.sampler",
     "DiaSampler": "diagan_plugin.sampler",

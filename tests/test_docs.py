@@ -18,6 +18,7 @@ import __future__
 
 import ast
 import configparser
+import importlib
 import inspect
 import os
 import re
@@ -28,7 +29,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import yaml
@@ -349,12 +350,18 @@ BEGIN, END = "<!-- begin generated: python tests/test_docs.py -->", "<!-- end ge
 
 
 def kind_of(annotation: Any, metadata: list[Any]) -> str:
+    if get_origin(annotation) is Annotated:
+        base, *more = get_args(annotation)
+        return kind_of(base, [*more, *metadata])
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
-    if isinstance(annotation, types.UnionType):
+    if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(
-            "null" if part is type(None) else kind_of(part, []) for part in get_args(annotation)
+            "null" if part is type(None) else kind_of(part, metadata)
+            for part in get_args(annotation)
         )
+    if get_origin(annotation) is list:
+        return f"list of {kind_of(get_args(annotation)[0], [])}"
     if get_origin(annotation) is dict:
         return "mapping"
     name = {int: "whole number", float: "number", bool: "true, false", str: "text"}[annotation]
@@ -411,28 +418,29 @@ def test_configs_page_is_current() -> None:
 
 
 def test_configs_page_lists_every_dataset_option() -> None:
-    from gan_registry.datasets import colored_mnist, coloring, gaussian, mixtures
+    from gan_registry.datasets import BUILTIN
+    from gan_registry.datasets.options import Options
 
     text = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
-    models: dict[str, Any] = {
-        "colored_digits": coloring.ColoringOptions,
-        "colored_mnist": colored_mnist.ColoredMNISTOptions,
-        "gmm25": mixtures.GMM25Options,
-        "gaussian": gaussian.GaussianOptions,
-    }
-    from gan_registry.datasets import BUILTIN
+    rows = re.findall(r"^\| (`.*)$", text.split("`DATA.options`")[-1], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    assert set(BUILTIN) <= named
 
-    assert models.keys() == BUILTIN.keys()
-    for name, model in models.items():
-        row = re.search(rf"^\| `{name}` \|.*$", text, re.MULTILINE)
-        assert row is not None
-        own = set(model.model_fields)
-        if name == "colored_mnist":  # "as above, and …"
-            own -= set(coloring.ColoringOptions.model_fields)
-        for option in own:
-            default = model.model_fields[option].default
-            shown = {(): "none", None: "all", "train": "`train`"}.get(default, str(default))
-            assert f"`{option}` ({shown})" in row.group(), option
+    modules = {path.partition(":")[0] for path in BUILTIN.values()}
+    for module in sorted(modules):
+        importlib.import_module(module)
+
+    def below(model: type[Options]) -> Iterator[type[Options]]:
+        for child in model.__subclasses__():
+            yield child
+            yield from below(child)
+
+    models = list(below(Options))
+    assert len(models) > 10
+    told = text.split("`DATA.options`", 1)[1]
+    for model in models:
+        for option in set(model.model_fields) & set(vars(model).get("__annotations__", {})):
+            assert f"`{option}`" in told, f"{model.__name__}.{option}"
 
 
 # ------------------------------------------------------------------ pages

@@ -38,7 +38,7 @@ from gan_registry.training.seeding import derive_seed
 
 Rule = Literal["least", "inverse"]
 RULES: tuple[Rule, ...] = ("least", "inverse")
-CLUSTERS = 300
+CLUSTERS = 500
 _MEMBERS = 20  # samples a cluster should have on average, for its share of neighbours to mean much
 _LARGEST = {"least": 1e4, "inverse": 1e9}  # λ beyond which nothing changes
 
@@ -114,7 +114,7 @@ def fit_mixture(
         near: bool [n, m], whether each latent's sample is a neighbour of each dense mode.
         target: Share of the samples that are neighbours of a typical sample; the modes shall have
             m times that in all.
-        clusters: K; 300 by default, or n/20 if that is less.
+        clusters: K; 500 by default, or n/20 if that is less.
         rule: How weights are lowered, "least" or "inverse".
         seed: What K-means starts from.
 

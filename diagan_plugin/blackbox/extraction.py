@@ -37,8 +37,8 @@ def choose_extractor(
         raise
     except UserError as error:
         if choice == "classifier":
-            hint = " The features 'classifier' are of labelled data; a black box has none."
-        raise UserError(f"{error}{hint}") from error
+            hint = " They are of labelled data; a black box has none."
+        raise UserError(f"{str(error).rstrip('.')}.{hint}") from error
 
 
 def features_of(

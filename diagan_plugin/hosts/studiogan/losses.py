@@ -71,7 +71,7 @@ class LossSeam:
         run, updates = self.run, self.updates
         real, fake = updates.real(), updates.fake
         assert fake is not None
-        out, fake_dict = {"adv_output": real_out}, {"adv_output": fake_out}
+        out, fake_dict = updates.outputs(real_out, fake_out)
         if self._shows or self._weighs_d:
             with torch.no_grad():
                 real_logits = run.loss.log_density_ratio(out, real.y).float()
@@ -81,7 +81,7 @@ class LossSeam:
         of_real = of_fake = None
         if self._weighs_d:
             of_real, of_fake = run.hooks.discriminator_weights(
-                run, real, fake, real_logits, fake_logits
+                run, real, fake, real_logits, fake_logits, out, fake_dict
             )
         if of_real is None and of_fake is None:
             loss = own()
@@ -91,21 +91,21 @@ class LossSeam:
         if self._penalizes_d:
             penalty = run.hooks.discriminator_penalty(run, real, fake, out, fake_dict)
             loss = loss if penalty is None else loss + penalty
-        updates.passed(real, fake, real_out, fake_out)
+        updates.passed(real, fake, out, fake_dict)
         return loss
 
     def _generator(self, own: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         run, fake = self.run, self.updates.fake
         out = args[0] if args else kwargs["adv_output"]
         # StudioGAN's own top-k hands over the logits of some samples; which, it does not say.
-        if fake is None or len(out.reshape(-1, *out.shape[1:])) != len(fake.x):
+        if fake is None or (len(out) if out.dim() else 1) != len(fake.x):
             return own(*args, **kwargs)
-        fake_dict = {"adv_output": out}
+        (fake_dict,) = self.updates.outputs(out)
         weights = None
         if self._weighs_g:
             with torch.no_grad():
                 logits = run.loss.log_density_ratio(fake_dict, fake.y).float()
-            weights = run.hooks.generator_weights(run, fake, logits)
+            weights = run.hooks.generator_weights(run, fake, logits, fake_dict)
         if weights is None:
             loss = own(*args, **kwargs)
         else:

@@ -86,6 +86,8 @@ def checkpoint_steps(folder: Path, model: str, when: str = "current") -> list[in
 
 
 def _is_running(pid: int) -> bool:
+    if pid == os.getpid():
+        return False  # of a run before this one, in the same process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -22,6 +22,7 @@ from gan_registry.errors import PluginError
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake
 from gan_registry.training.distributed import Group
+from gan_registry.training.precision import Precision
 from gan_registry.training.sampling import IndexSampler
 from gan_registry.training.seeding import derive_seed, generator_for
 
@@ -72,7 +73,9 @@ class StudioRun:
     ) -> None:
         self.config = SimpleNamespace(
             DATA=cfgs.DATA, MODEL=cfgs.MODEL, LOSS=cfgs.LOSS, OPTIMIZATION=cfgs.OPTIMIZATION,
-            RUN=SimpleNamespace(**{**vars(cfgs.RUN), "sampler": sampler, "samples": samples}),
+            RUN=SimpleNamespace(
+                **{**vars(cfgs.RUN), "sampler": sampler, "samples": samples, "eval_features": "auto"}
+            ),
             PLUGINS={},
         )  # fmt: skip
         self.config_name = Path(str(cfgs.RUN.cfg_file)).stem
@@ -91,6 +94,8 @@ class StudioRun:
         self.batch_size = share * group.world_size
         self.samples_per_step = self.batch_size * settings.acml_steps * settings.d_updates_per_step
         self.loss = plugins.catalogs.losses[cfgs.LOSS.adv_loss](host_realness)
+        # StudioGAN's own mixed precision surrounds the hooks that are fired within an update.
+        self.precision = Precision("no", device)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.additions: dict[str, nn.Module | torch.optim.Optimizer] = {}
         self.postprocessors: list[str] = []

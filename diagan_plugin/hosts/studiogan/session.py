@@ -198,6 +198,7 @@ class Session:
             if self.settings.sampler != UNIFORM:
                 run.sampler = run.plugins.catalogs.samplers[self.settings.sampler](run)
             run.feed = Feed(len(run.dataset), 1, 0, 1)
+        self.updates.watch(built[3])
         run.hooks.models_ready(run)
         return built
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.datasets.fetching import to_device
@@ -37,10 +37,35 @@ class Updates:
         self._basket: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]] | None = None
         self._kept: Tensor | None = None  # real samples that are not replaced by generated ones
         self._pending: list[MicroBatch] = []
+        self._outputs: list[dict[str, Any]] = []
+
+    def watch(self, discriminator: nn.Module) -> None:
+        """Notes what D returns, of which its loss is handed a part only."""
+
+        # A closure, and not a method: a plugin that copies D copies its hooks, and this object with
+        # a method's.
+        def note(module: nn.Module, _: Any, output: Any) -> None:
+            if module is discriminator and self.phase:
+                self._outputs = [*self._outputs[-1:], output]
+
+        discriminator.register_forward_hook(note)
+
+    def outputs(self, *logits: Tensor) -> list[dict[str, Any]]:
+        """Returns D's latest outputs, one for each tensor of logits that its loss was handed.
+
+        Where D is spread over several devices within one process, they hold the logits alone.
+        """
+        latest = self._outputs[-len(logits) :]
+        if len(latest) < len(logits) or any(
+            not isinstance(output, dict) or output["adv_output"].shape != part.shape
+            for output, part in zip(latest, logits, strict=True)
+        ):
+            return [{"adv_output": part} for part in logits]
+        return [{**output, "adv_output": part} for output, part in zip(latest, logits, strict=True)]
 
     def begin(self, phase: str) -> None:
         """Notes which network is being trained."""
-        self.phase = phase
+        self.phase, self._outputs = phase, []
         if phase == "discriminator":
             self._basket, self.run.used, self._pending = None, 0, []
 
@@ -63,7 +88,7 @@ class Updates:
 
     def abandon(self) -> None:
         """Forgets a step that an exception ended."""
-        self.phase = ""
+        self.phase, self._outputs = "", []
 
     def basket_read(self, images: Sequence[Tensor], labels: Sequence[Tensor], size: int) -> None:
         """Notes a basket, cut into micro-batches of `size`; others than D's are passed over."""
@@ -99,15 +124,17 @@ class Updates:
         y = None if real.y is None else real.y[rows]
         return Real(real.indices[rows.cpu()], real.x[rows], y), logits[rows]
 
-    def passed(self, real: Real, fake: Fake, real_out: Any, fake_out: Any) -> None:
+    def passed(
+        self, real: Real, fake: Fake, real_out: dict[str, Any], fake_out: dict[str, Any]
+    ) -> None:
         """Notes that D's loss on the current micro-batch is computed."""
         if self.run.used % int(self.run.config.OPTIMIZATION.acml_steps) == 0:
             self._pending = []  # of an update that mixed precision skipped
         batch = MicroBatch(
             real,
             Fake(fake.x.detach(), fake.z.detach(), fake.y),
-            {"adv_output": real_out.detach()},
-            {"adv_output": fake_out.detach()},
+            _detached(real_out),
+            _detached(fake_out),
         )
         self._pending.append(batch)
         self.run.used += 1
@@ -118,3 +145,7 @@ class Updates:
         # Regularisation outside of the loop steps the optimiser once more, with no batches.
         if batches and self.phase == "discriminator":
             self.run.hooks.discriminator_updated(self.run, batches)
+
+
+def _detached(output: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.detach() if isinstance(v, Tensor) else v for k, v in output.items()}

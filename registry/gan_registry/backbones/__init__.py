@@ -9,7 +9,9 @@ BUILTIN = {
     "deep_conv": "gan_registry.backbones.deep_conv:build_deep_conv",
     "mlp": "gan_registry.backbones.mlp:build_mlp",
     "mnist_dcgan": "gan_registry.backbones.mnist_dcgan:build_mnist_dcgan",
+    "nvlabs": "gan_registry.backbones.stylegan2.nvlabs:build_nvlabs",
     "resnet": "gan_registry.backbones.resnet:build_resnet",
     "sngan": "gan_registry.backbones.sngan:build_sngan",
     "ssgan": "gan_registry.backbones.ssgan:build_ssgan",
+    "stylegan2": "gan_registry.backbones.stylegan2.lucidrains:build_stylegan2",
 }

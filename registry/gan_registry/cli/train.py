@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gan_registry.catalogs import HOST
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 
@@ -86,7 +87,9 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         shares = parse_minority(arguments.minority)
         content = set_key(content, "DATA.minority", shares, "--minority")
         origins["DATA.minority"] = "--minority"
-    config = validate_config(content, where, plugins.catalogs.claims, origins)
+    backbones = plugins.catalogs.backbones
+    added = [name for name in backbones if backbones.owner(name) != HOST]
+    config = validate_config(content, where, plugins.catalogs.claims, origins, added)
     options = plugins.options.resolve(config.PLUGINS, vars(arguments), where, origins)
     folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
 

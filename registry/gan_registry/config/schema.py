@@ -164,7 +164,10 @@ class StyleGAN(Section):
     mapping_network: Count = Field(default=8, description="layers of the mapping network")
     style_mixing_p: Annotated[Real, Field(ge=0.0, le=1.0)] = 0.0
     g_reg_interval: Count = Field(default=4, description="steps between two path-length penalties")
-    d_reg_interval: Count = Field(default=16, description="steps between two lazy R1 penalties")
+    d_reg_interval: Count | None = Field(
+        default=None,
+        description="D's updates between two R1 penalties; else 1 inside the loop, 16 outside",
+    )
     apply_pl_reg: bool = Field(default=False, description="path-length regularisation")
     pl_weight: Weight = 2.0
     g_ema_kimg: Annotated[Real, Field(gt=0.0)] | None = Field(

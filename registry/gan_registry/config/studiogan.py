@@ -234,8 +234,9 @@ def _values_of_two_keys(
     if backbone not in backbones:
         styles = backbone in STYLE_BACKBONES
         for key, method, instead in _STYLE_METHODS:
-            if value_of(content, key) == method:
-                yield Unsupported(key, method, f"use {'W/O' if styles else instead}")
+            if value_of(content, key) == method and backbone != "nvlabs":
+                remedy = "W/O, or MODEL.backbone=nvlabs" if styles else instead
+                yield Unsupported(key, method, f"use {remedy}")
         architecture = value_of(content, "STYLEGAN.d_architecture")
         if backbone == "stylegan2" and architecture not in (None, "resnet"):
             remedy = "use resnet, or MODEL.backbone=nvlabs"

@@ -16,7 +16,7 @@ from gan_registry.errors import PluginError, UserError
 from gan_registry.features.choose import is_file
 from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
-from gan_registry.training.ema import MovingAverage
+from gan_registry.training.ema import MovingAverage, ema_decay
 from gan_registry.training.regularization import Regularization, lazy_intervals
 from gan_registry.training.run import Run
 from gan_registry.training.sampling import IndexSampler
@@ -116,9 +116,22 @@ def build_networks(run: Run) -> None:
     run.regularization = Regularization(run)
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
-        run.average = MovingAverage(
-            run.generator, config.MODEL.g_ema_decay, config.MODEL.g_ema_start
-        )
+        run.average = moving_average(run)
+
+
+def moving_average(run: Run) -> MovingAverage:
+    """Builds G's average: by StyleGAN2's half-life where that is given, else by a fixed decay."""
+    model, style = run.config.MODEL, run.config.STYLEGAN
+    kimg = style.g_ema_kimg
+    if kimg is None:
+        return MovingAverage(run.generator, model.g_ema_decay, model.g_ema_start)
+    settings = run.config.OPTIMIZATION
+    images = settings.batch_size * settings.acml_steps
+
+    def decay(step: int) -> float:
+        return ema_decay((step - 1) * images, images, kimg, style.g_ema_rampup)
+
+    return MovingAverage(run.generator, decay, 0)
 
 
 def build_loss(factory: Any, realness: Any, config: Config) -> Loss:

@@ -46,8 +46,14 @@ def lazy_intervals(run: Run) -> dict[str, int]:
     intervals = dict(run.backbone.lazy_intervals())
     loss = run.config.LOSS
     if loss.apply_r1_reg and loss.r1_place == "outside_loop":
-        intervals["discriminator"] = run.config.STYLEGAN.d_reg_interval
+        intervals["discriminator"] = r1_interval(run)
     return intervals
+
+
+def r1_interval(run: Run) -> int:
+    """Returns how many of D's updates lie between two R1 penalties."""
+    usual = {"inside_loop": 1, "outside_loop": 16}  # the latter as in StyleGAN2
+    return run.config.STYLEGAN.d_reg_interval or usual[run.config.LOSS.r1_place]
 
 
 class Regularization:
@@ -69,7 +75,7 @@ class Regularization:
             run.add(_AVERAGES, self._averages)
 
     def discriminator(
-        self, real: Real, fake: Fake, real_out: Any, fake_out: Any, *purpose: int | str
+        self, real: Real, fake: Fake, real_out: Any, fake_out: Any, number: int, piece: int
     ) -> Tensor | None:
         """Returns what is added to D's loss on a micro-batch, a scalar or None.
 
@@ -78,12 +84,13 @@ class Regularization:
             fake: Generated samples.
             real_out: D's output on the former, with its graph.
             fake_out: D's output on the latter, with its graph.
-            *purpose: What tells this micro-batch from all others, for the random numbers.
+            number: The update's number within the step.
+            piece: The micro-batch's number within the update.
         """
         run, loss = self._run, self._settings
         self._real = real
         keys: dict[str, Any] = {"realness": run.backbone.realness}
-        draws = {**keys, "generator": self._rng(*purpose)}
+        draws = {**keys, "generator": self._rng("discriminator", number, piece)}
         terms = []
         if loss.apply_gp:
             penalty = gradient_penalty(run.discriminator, real.x, fake.x, real.y, **draws)
@@ -95,7 +102,10 @@ class Regularization:
             penalty = max_gradient_penalty(run.discriminator, real.x, fake.x, real.y, **draws)
             terms.append(loss.maxgp_lambda * penalty)
         if loss.apply_r1_reg and loss.r1_place == "inside_loop":
-            terms.append(loss.r1_lambda * r1_penalty(run.discriminator, real.x, real.y, **keys))
+            interval = r1_interval(run)
+            if is_regularised(self._count("d", number), interval):
+                penalty = r1_penalty(run.discriminator, real.x, real.y, **keys)
+                terms.append(interval * loss.r1_lambda * penalty)
         if self._averages is not None:
             terms.append(loss.lecam_lambda * self._lecam(self._averages, real_out, fake_out))
         if loss.apply_cr:
@@ -118,7 +128,7 @@ class Regularization:
         """
         run, loss = self._run, self._settings
         if loss.apply_r1_reg and loss.r1_place == "outside_loop":
-            interval = run.config.STYLEGAN.d_reg_interval
+            interval = r1_interval(run)
             weight = loss.r1_lambda * interval
 
             def penalty(batch: MicroBatch) -> Tensor:
@@ -131,7 +141,7 @@ class Regularization:
         if loss.apply_wc:
             clip_weights(run.discriminator, loss.wc_bound)
 
-    def generator(self, fake: Fake, *purpose: int | str) -> Tensor | None:
+    def generator(self, fake: Fake, number: int, piece: int) -> Tensor | None:
         """Returns what is added to G's loss on a micro-batch, a scalar or None."""
         run, loss = self._run, self._settings
         terms = []
@@ -141,7 +151,7 @@ class Regularization:
             distance = feature_matching(of_real, run.backbone.features(fake.x), loss.fm_reduction)
             terms.append(loss.fm_lambda * distance)
         if loss.apply_zcr:
-            near = self._neighbour(fake, self._rng(*purpose))
+            near = self._neighbour(fake, self._rng("generator", number, piece))
             terms.append(loss.g_lambda * latent_diversity(fake.x, near))
         return torch.stack(terms).sum() if terms else None
 

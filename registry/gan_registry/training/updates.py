@@ -78,7 +78,7 @@ def update_discriminator(run: Run, number: int) -> None:
         if own is not None:
             loss = loss + own
         regularizer = run.regularization.discriminator(
-            real, fake, real_out, fake_out, "discriminator", number, piece
+            real, fake, real_out, fake_out, number, piece
         )
         if regularizer is not None:
             loss = loss + regularizer
@@ -132,7 +132,7 @@ def update_generator(run: Run, number: int) -> None:
             own = run.backbone.generator_terms(fake, fake_out)
             if own is not None:
                 loss = loss + own
-            regularizer = run.regularization.generator(fake, "generator", number, piece)
+            regularizer = run.regularization.generator(fake, number, piece)
             if regularizer is not None:
                 loss = loss + regularizer
             if takes_penalty:

@@ -6,12 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from small_runs import points_config
 from torch import nn
 
 from diagan_plugin.blackbox import commands
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
 from gan_registry.cli.main import Parser, run_command
+from gan_registry.plugins import PluginManager
+from gan_registry.training.trainer import train
 
 FEW = ["--features", "raw", "--num", "600", "--anchors", "50"]
 
@@ -113,6 +116,24 @@ def test_refuses_what_is_no_generator(capsys, tmp_path, planted, to_script):
     assert "add --z-dim" in refused(capsys, "diagnose", "--generator", silent, *FEW)
     assert open_generator(silent, 3).z_dim == 3
     refused(capsys, "diagnose", "--generator", tmp_path, *FEW)  # a folder, but no run
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "uniform"])
+def test_a_run_folder_is_a_generator(capsys, tmp_path, prior):
+    plugins = PluginManager(load_entry_points=False)
+    config = points_config(MODEL__z_prior=prior)
+    run_ = train(config, tmp_path / "run", plugins, plugins.options.resolve({}), quiet=True)
+    capsys.readouterr()
+    generator = open_generator(tmp_path / "run")
+    assert (generator.z_dim, generator.prior) == (2, prior)
+    z = torch.tensor([[0.5, -0.5]])
+    with torch.no_grad():
+        want = run_.sampling_generator.eval()(z)
+    assert torch.allclose(generator(z), want, atol=1e-6)
+    assert run("diagnose", "--generator", tmp_path / "run", *FEW, "--json") == 0
+    assert "--z-dim" in refused(
+        capsys, "diagnose", "--generator", tmp_path / "run", *FEW, "--z-dim", "2"
+    )
 
 
 # ------------------------------------------------------------------- diagnose

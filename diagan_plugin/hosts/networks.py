@@ -1,0 +1,206 @@
+"""A host's networks behind the calls that plugins make: `G(z, y)`, `D(x, y)`, latents."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_registry.backbones.base import realness
+from gan_registry.errors import UserError
+
+Latent = Callable[[int, "torch.Generator | None", "torch.device | str | None"], Tensor]
+"""`(n, generator, device) -> latents [n, z_dim]`."""
+
+
+class NetworkView(nn.Module):
+    """A network that is called as `network(input, y)`, whether it takes labels or not.
+
+    Args:
+        network: The host's network; this is no copy.
+        conditional: Whether it takes labels as a second argument.
+        call: `(network, input, y) -> output`, for a network that is called otherwise.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        conditional: bool = False,
+        call: Callable[[nn.Module, Tensor, Tensor | None], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.conditional = conditional
+        self._call = call
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Calls the network on inputs [B, ...] and labels [B]."""
+        if self._call is not None:
+            return self._call(self.network, x, y)
+        if not self.conditional:
+            return self.network(x)
+        if y is None:
+            y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return self.network(x, y)
+
+
+class LogitView(NetworkView):
+    """A discriminator that answers with logits, also where it ends in a sigmoid module.
+
+    The logits are what enters the sigmoid: read back from its output they would saturate.
+    """
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """Returns D's output on samples [B, ...], before a sigmoid at its end."""
+        with SigmoidInputs(self.network) as before:
+            output = super().forward(x, y)
+        return before(output)
+
+
+class SigmoidInputs:
+    """Watches the sigmoid modules of a network during one call.
+
+    Called with the network's output it returns what entered the sigmoid that made it, or the
+    output itself where none did.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._modules = [m for m in network.modules() if isinstance(m, nn.Sigmoid)]
+        self._handles: list[Any] = []
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def __enter__(self) -> SigmoidInputs:
+        seen = self._seen
+
+        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            seen.append((inputs[0], output))
+
+        self._handles = [module.register_forward_hook(note) for module in self._modules]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def __call__(self, output: Any) -> Any:
+        """Returns the logits that belong to an output."""
+        if isinstance(output, Tensor):
+            for entered, left in self._seen:
+                # The same memory, perhaps of another shape: `sigmoid(x).view(-1)`.
+                if left.data_ptr() == output.data_ptr() and left.numel() == output.numel():
+                    return entered.reshape(output.shape)
+        return output
+
+
+class HostNetworks:
+    """What plugins ask of a backbone, answered with a host's networks.
+
+    Args:
+        generator: G as `G(z, y)`.
+        discriminator: D as `D(x, y)`.
+        latent: Draws latents.
+        read: Reads one logit per sample, [B], from D's output; higher for more real.
+        average: The moving average of G as `G(z, y)`, or None.
+        conditional: Whether the networks take labels.
+        num_classes: Number of classes.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        latent: Latent,
+        *,
+        read: Callable[[Any], Tensor] = realness,
+        average: nn.Module | None = None,
+        conditional: bool = False,
+        num_classes: int = 1,
+    ) -> None:
+        self.generator = generator
+        self.discriminator = discriminator
+        self.average = average
+        self.conditional = conditional
+        self.num_classes = num_classes
+        self.latent = latent
+        self.realness = read
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns D's penultimate activations, [B, F].
+
+        Raises:
+            NotImplementedError: The host's discriminator has no method `features`.
+        """
+        network = getattr(self.discriminator, "network", self.discriminator)
+        method = getattr(network, "features", None)
+        if not callable(method):
+            raise NotImplementedError(f"{type(network).__name__} has no method `features(x)`.")
+        features: Tensor = method(x)
+        return features
+
+    def build(self, kind: str, **overrides: Any) -> nn.Module:
+        """Refuses: how a host makes its networks is not known here.
+
+        Raises:
+            UserError: Always.
+        """
+        plugin = overrides.pop("plugin", "")
+        whom = f"The plugin {plugin!r} asks for" if plugin else "A plugin asks for"
+        raise UserError(
+            f"{whom} a second, fresh {kind}, which this host cannot build; use "
+            "'gan-registry train' for it."
+        )
+
+
+def gaussian(z_dim: int) -> Latent:
+    """Returns the sampler of a standard Gaussian latent of `z_dim` dimensions."""
+
+    def latent(
+        n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
+        return torch.empty(n, z_dim, device=device).normal_(generator=generator)
+
+    return latent
+
+
+class Spy:
+    """Calls back after each call of a module, and leaves copies of the module alone.
+
+    The hook on the module is a plain function: copied along with the module, it then knows that
+    the copy is another one.
+
+    Args:
+        module: The module.
+        after: Called with the positional arguments and the output; what it returns, if not None,
+            takes the output's place.
+        before: Called before the module, if given.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        after: Callable[[tuple[Any, ...], Any], Any],
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        own = weakref.ref(module)
+
+        def post(called: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            return after(args, output) if called is own() else None
+
+        def pre(called: nn.Module, args: tuple[Any, ...]) -> None:
+            if before is not None and called is own():
+                before()
+
+        self._handles = [
+            module.register_forward_pre_hook(pre), module.register_forward_hook(post)
+        ]  # fmt: skip
+
+    def remove(self) -> None:
+        """Stops calling back."""
+        for handle in self._handles:
+            handle.remove()
