@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--num", type=int, default=10_000, help="samples of each draw")
-    parser.add_argument("--steps", type=int, default=4000, help="of the small GANs; 0: no PacGAN")
+    parser.add_argument("--steps", type=int, default=2500, help="of the small GANs; 0: no PacGAN")
     parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     options = parser.parse_args(arguments)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis as BlackBoxDiagnosis
     from diagan_plugin.blackbox.diagnosis import diagnose as diagnose
     from diagan_plugin.blackbox.latent_sampler import CalibratedLatents as CalibratedLatents
-    from diagan_plugin.blackbox.mccs import mccs as mccs
 
 _HOME = {
     "BlackBoxDiagnosis": "diagan_plugin.blackbox.diagnosis",
@@ -28,7 +27,6 @@ _HOME = {
     "diagnose": "diagan_plugin.blackbox.diagnosis",
     "fit_hull": "diagan_plugin.blackbox.calibrate_hull",
     "fit_mixture": "diagan_plugin.blackbox.calibrate_mixture",
-    "mccs": "diagan_plugin.blackbox.mccs",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -266,7 +266,7 @@ STYLEGAN: {stylegan3_cfg: stylegan3-r, blur_init_sigma: 10}
             "MODEL.backbone = 'stylegan3' with STYLEGAN.stylegan3_cfg = 'stylegan3-r', "
             "STYLEGAN.blur_init_sigma = 10 (use stylegan2)",
             "MODEL.g_cond_mtd = 'cAdaIN' (use W/O, or MODEL.backbone=nvlabs)",
-            "MODEL.d_cond_mtd = 'SPD' (use W/O)",
+            "MODEL.d_cond_mtd = 'SPD' (use W/O, or MODEL.backbone=nvlabs)",
             "AUG.apply_ada = True with AUG.ada_target = 0.6 (set it to false)",
         },
     ),

@@ -139,6 +139,12 @@ class Optimization(Section):
     d_weight_decay: Annotated[Real, Field(ge=0.0)] = 0.0
     beta1: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.5
     beta2: Annotated[Real, Field(ge=0.0, lt=1.0)] = 0.999
+    lr_decay: Literal["none", "linear"] = Field(
+        default="none", description="ours: linear, to 0 at the end of the run"
+    )
+    lr_decay_start: Annotated[Integer, Field(ge=0)] = Field(
+        default=0, description="ours: the step from which rates fall"
+    )
     d_first: bool = True
     g_updates_per_step: Count = 1
     d_updates_per_step: Count = 5

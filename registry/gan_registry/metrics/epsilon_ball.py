@@ -1,8 +1,8 @@
 """ε-ball precision and recall: one radius for all, instead of distances to neighbours.
 
 A replication of Lee et al. (2021) on small data (§3.4) computes "precision and recall using
-k-nearest neighbors in the normalized feature space", with "sample membership based on a fixed distance
-threshold ε", ε = 0.4 and k = 3, on the features of a classifier. The text leaves open what
+k-nearest neighbors in the normalized feature space", with "sample membership based on a fixed
+distance threshold ε", ε = 0.4 and k = 3, on the features of a classifier. The text leaves open what
 normalises, and what part k plays beside ε. Here
 
 - each feature vector is divided by its length, which makes distances 0 to 2 for every extractor;

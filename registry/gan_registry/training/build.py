@@ -180,5 +180,7 @@ def adam(
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     lr, betas = lazy_adam(lr, (config.OPTIMIZATION.beta1, config.OPTIMIZATION.beta2), lazy_interval)
+    # Kept beside the present rate, which a schedule may lower.
+    groups = [{"params": parameters, "initial_lr": lr}]
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.Adam(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
+    return torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)

@@ -32,6 +32,7 @@ from gan_registry.training.logs import (
     Terminal,
     finite_or_fail,
 )
+from gan_registry.training.rates import set_learning_rates
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
 from gan_registry.training.seeding import kept_random_state, seed_modules
@@ -201,6 +202,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
         while run.step < run.total_steps and run.stopped is None:
             seed_modules(run.seed, run.rank, run.step, run.device)
             run.new_step()
+            set_learning_rates(run)
             run.generator.train()
             run.discriminator.train()
             rounds = [

@@ -98,3 +98,10 @@ def test_score_grows_with_similarity():
     assert (np.diff(scores) > 0).all()
     assert scores[0] == 0.0
     assert scores[-1] == 1.0
+
+
+def test_public_names_resolve():
+    import diagan_plugin.blackbox as package
+
+    for name in package.__all__:
+        assert callable(getattr(package, name)), name  # and no module of the same name hides it

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from small_runs import assert_equal_runs, fit, manager, points_config
+
+from gan_registry.hookspecs import hookimpl
+from gan_registry.training.rates import linear_decay
+
+
+class Rates:
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def gan_step_end(self, run):
+        self.seen.append(run.optimizers["generator"].param_groups[0]["lr"])
+
+
+def test_the_share_falls_from_one_to_nothing():
+    assert [linear_decay(step, 4) for step in range(5)] == [1, 0.75, 0.5, 0.25, 0]
+    assert [linear_decay(step, 6, 4) for step in range(7)] == [1, 1, 1, 1, 1, 0.5, 0]
+    assert linear_decay(9, 4, 6) == 1
+
+
+def test_a_run_lowers_its_rates_and_resumes_bit_for_bit(tmp_path):
+    spy = Rates()
+    changes = {"OPTIMIZATION__lr_decay": "linear", "RUN__save_freq": 3}
+    config = points_config(**changes)
+    whole = fit(config, tmp_path / "whole", manager(rates=spy))
+    assert spy.seen == pytest.approx([1e-3 * (1 - step / 6) for step in range(6)])
+    fit(config, tmp_path / "parts")
+    last = sorted((tmp_path / "parts" / "checkpoints").iterdir())[-1]
+    last.unlink()
+    resumed = fit(config, tmp_path / "parts")
+    assert resumed.first_step == 3
+    assert_equal_runs(whole, resumed)
+
+
+def test_rates_stay_by_default():
+    spy = Rates()
+    fit(points_config(), plugins=manager(rates=spy))
+    assert set(spy.seen) == {1e-3}
