@@ -16,6 +16,8 @@ from diagan_plugin import __version__
 from gan_registry.cli.main import Parser, run_command
 
 COMMANDS = {
+    "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
+    "diagnose": "diagan_plugin.blackbox.commands:add_diagnose",
     "report": "diagan_plugin.cli:add_report",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.auxiliary import AuxiliaryDiscriminator
+from diagan_plugin.choices import Choices
 from diagan_plugin.diagnosis import Diagnosis, group_table
 from diagan_plugin.options import NAME, DiaOptions
 from diagan_plugin.recorder import Recorder
@@ -61,6 +62,7 @@ class DiaDriver:
         self.options = options
         self.schedule = Schedule(options, run.total_steps, weighted)
         self.recorder = Recorder(run, options)
+        self.choices = Choices(options)
         self.phase = 1
         self.score: NDArray[np.float64] | None = None
         self.probabilities: NDArray[np.float64] | None = None
@@ -102,8 +104,11 @@ class DiaDriver:
 
     def step_end(self, run: Run) -> None:
         """Does what the schedule asks for after this step."""
-        step, schedule = run.step, self.schedule
-        self.recorder.step_end(run, schedule)
+        step = run.step
+        self.recorder.step_end(run, self.schedule)
+        if self.choices.ends_phase1(step, self.recorder, self.schedule):
+            self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=step)
+        schedule = self.schedule
         if schedule.scores_at(step):
             self._score(run)
             if self.phase == 1:
@@ -115,7 +120,9 @@ class DiaDriver:
     def _score(self, run: Run) -> None:
         options = self.options
         mean, variance = self.recorder.moments()
-        self.score = discrepancy_score(mean, variance, options.k)
+        # Chosen once: when scored again, it is the data that should have changed, not the score.
+        k = self.choices.k(self.recorder, final=True)
+        self.score = discrepancy_score(mean, variance, k)
         self.probabilities = self._probabilities(run, self.score)
         self.weight_summary = summarize_weights(
             self.probabilities, self.score, options.min_clip, options.max_ratio
@@ -154,6 +161,8 @@ class DiaDriver:
         self.schedule = dataclasses.replace(
             self.schedule, fixed_phase1_end=self.schedule.phase1_end
         )
+        self.choices.note_phase1_end(run.step)
+        run.log(self.choices.logged())
         self._add_auxiliary(run)
 
     def _add_auxiliary(self, run: Run) -> None:
@@ -198,16 +207,16 @@ class DiaDriver:
             return None
         mean, variance = self.recorder.moments()
         score, probabilities = self.score, self.probabilities
+        k = self.choices.k(self.recorder)
         if score is None or probabilities is None:  # a run that only diagnoses
-            options = self.options
-            score = discrepancy_score(mean, variance, options.k)
+            score = discrepancy_score(mean, variance, k)
             probabilities = np.full(len(score), np.nan)
             if np.isfinite(score).any():
                 probabilities = self._probabilities(run, score)
         dataset = run.dataset
         metadata = {
             "fingerprint": run.fingerprint,
-            "k": self.options.k,
+            "k": k,
             "phase": self.phase,
             "window": self.options.window,
             "records": int(count.max()),
@@ -256,6 +265,8 @@ class DiaDriver:
             if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
                 variance = self.auxiliary.weight_variance
                 result["weights"]["importance_weight_variance"] = variance
+        if chosen := self.choices.result():
+            result["chosen"] = chosen
         return result
 
     def state(self) -> dict[str, Any]:
@@ -265,6 +276,7 @@ class DiaDriver:
             "phase": self.phase,
             "phase1_end": self.schedule.phase1_end,
             **self.recorder.state(),
+            "choices": self.choices.state(),
             "score": None if self.score is None else torch.from_numpy(self.score),
             "probabilities": (
                 None if self.probabilities is None else torch.from_numpy(self.probabilities)
@@ -281,6 +293,8 @@ class DiaDriver:
         if self.phase == 2:
             self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=state["phase1_end"])
         self.recorder.load_state(run, state, self.schedule)
+        if "choices" in state:  # none in a checkpoint of an earlier version
+            self.choices.load_state(state["choices"])
         self.score = None if state["score"] is None else state["score"].numpy()
         if state["probabilities"] is not None and self.score is not None:
             self.probabilities = state["probabilities"].numpy()

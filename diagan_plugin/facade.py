@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 
 from diagan_plugin.diagnosis import Diagnosis
 from diagan_plugin.driver import DiaDriver
-from diagan_plugin.loop import IndexedDataset, LoopDataset, LoopRun
-from diagan_plugin.options import NAME, DiaOptions
+from diagan_plugin.loop import IndexedDataset, LoopDataset, LoopRun, corrected, read_options
+from diagan_plugin.options import NAME
 from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.rejection import RejectionSampler
 from diagan_plugin.sampler import DiaSampler
 from gan_registry.backbones.base import realness
 from gan_registry.dispatch import Dispatcher
@@ -91,7 +91,7 @@ class Dia:
         self._plugin = DiaPlugin()
         plugins = PluginManager(load_entry_points=False)
         plugins.register(self._plugin, NAME)
-        settings = _read_options(options, plugins)
+        settings = read_options(options, plugins)
         described = LoopDataset(dataset, groups, group_names, value_range)
         fingerprint = described.fingerprint()
         self.dataset = IndexedDataset(dataset)
@@ -116,7 +116,8 @@ class Dia:
             fingerprint=fingerprint,
         )
         self._run = loop
-        self._record = settings.record
+        self._record, self._aux = settings.record, settings.aux
+        self._updates = 0  # of D since the last step
         self._hooks = Dispatcher(plugins)
         self._started = False
         self._hooks.build(self._run)
@@ -162,14 +163,65 @@ class Dia:
         """
         if self._record != "sweep":
             raise ValueError('Dia.sweep needs Dia(…, record="sweep"); else call Dia.observe.')
-        self._run.discriminator = discriminator
+        self._run.show(discriminator)
         self._start()
 
-    def step(self) -> None:
-        """Notes that a step is done; records and sets the sampler's weights when it is time."""
+    def show(self, discriminator: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Says which D is trained, and by what; needed with `aux`, before :meth:`load_state_dict`."""
+        self._run.show(discriminator, optimizer)
+
+    def update(
+        self,
+        discriminator: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        indices: Tensor,
+        fake: Tensor,
+        real: Tensor | None = None,
+    ) -> None:
+        """Notes that D was updated; trains the auxiliary discriminator where there is one.
+
+        Needed with `aux`, after each step of D's optimiser. Otherwise it only counts the draws of
+        each sample, for the report.
+
+        Args:
+            discriminator: D.
+            optimizer: Its optimiser.
+            indices: Dataset indices [B] of the batch, as the loader gave them.
+            fake: The generated samples of the update [B, ...].
+            real: Its training samples [B, ...]; needed with `aux="importance"`.
+        """
+        run = self._run
+        run.show(discriminator, optimizer)
         self._start()
+        self._updates += 1
+        self._hooks.discriminator_updated(run, [run.handed_out(indices, fake, real)])
+
+    def step(self) -> None:
+        """Notes that a step is done; records and sets the sampler's weights when it is time.
+
+        Raises:
+            ValueError: `Dia` was made with `aux`, but :meth:`update` was not called.
+        """
+        self._start()
+        if self._aux != "none" and not self._updates:
+            raise ValueError("With Dia(…, aux=…) call Dia.update after each step of D's optimiser.")
+        self._updates = 0
         self._run.step += 1
         self._hooks.step_end(self._run)
+
+    def rejection(
+        self, generate: Callable[[int], Tensor], seed: int = 0, **options: Any
+    ) -> RejectionSampler:
+        """Returns a source of samples that DRS has corrected (phase 3).
+
+        They are judged by the auxiliary discriminator, or by D itself where there is none.
+
+        Args:
+            generate: `n -> samples [n, ...]`.
+            seed: Seed of the decisions.
+            **options: More of :class:`diagan_plugin.RejectionSampler`, e.g. `burn_in`.
+        """
+        return corrected(self._run, generate, seed, options)
 
     def diagnosis(self) -> Diagnosis:
         """Returns the statistics of every sample as they stand.
@@ -210,6 +262,7 @@ class Dia:
             "step": self.step_count,
             "sampler": self.sampler.state_dict(),
             "plugin": self._driver().state(),
+            "additions": {n: added.state_dict() for n, added in self._run.additions.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -221,6 +274,8 @@ class Dia:
         self._run.step = int(state["step"])
         self._start()
         self._driver().load_state(self._run, state["plugin"])
+        for name, added in self._run.additions.items():
+            added.load_state_dict(state["additions"][name])
         self.sampler.load_state_dict(state["sampler"])
 
     def _driver(self) -> DiaDriver:
@@ -237,30 +292,3 @@ class Dia:
         self._started = True
         self._hooks.models_ready(self._run)
         self._hooks.train_start(self._run)
-
-
-def _read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptions:
-    """Checks options by the rules of their flags, so that a slip shows before the training."""
-    known = [field.name for field in fields(DiaOptions)]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
-    # The loop has no seam for a second discriminator; AuxiliaryDiscriminator is public.
-    if values.get("aux", "none") != "none":
-        raise UserError(
-            f"Dia: the option 'aux' is {values['aux']!r}, but a loop of one's own has no place for "
-            "it; train a diagan_plugin.AuxiliaryDiscriminator in the loop."
-        )
-    if values.get("aux_ratio"):
-        raise UserError(
-            "Dia: the option 'aux_ratio' is True, but a loop of one's own has no place for it; "
-            "train a diagan_plugin.RatioHead in the loop, and give its ratios to Dia.observe."
-        )
-    checked = {
-        option.name: option.check(values[option.name], f"Dia: the option {option.name!r}")
-        for option in plugins.options
-        if option.name in values
-    }
-    return DiaOptions(**{**checked, "aux": "none"})

@@ -10,6 +10,9 @@ from typing import Any
 NAME = "dia"
 """The plugin's name: its section under `PLUGINS`, and the sampler it brings."""
 
+AUTO = "auto"
+"""As k or phase 1: the run chooses, by :mod:`diagan_plugin.adaptive`."""
+
 EPOCH = -1
 """As a number of steps: those of an epoch, which only a run with its data knows."""
 
@@ -27,8 +30,9 @@ class DiaOptions:
     """What can be chosen about diagnosis and weighted sampling.
 
     Attributes:
-        k: Weight of √LDRV in the score (paper, eq. 7).
-        phase1: Share of the steps that train and diagnose under uniform sampling (paper, §4.4).
+        k: Weight of √LDRV in the score (paper, eq. 7), or :data:`AUTO`.
+        phase1: Share of the steps that train and diagnose under uniform sampling (paper, §4.4), or
+            :data:`AUTO`: until the ranking of the scores has settled.
         window: Records that count, |T| in the paper.
         record_every: Steps between two records.
         min_clip: Scores below are raised to it (paper, §4.1).
@@ -51,8 +55,8 @@ class DiaOptions:
         diagnose: Record with any sampler, never altering training.
     """
 
-    k: float = 1.0
-    phase1: float = 0.8
+    k: float | str = 1.0
+    phase1: float | str = 0.8
     window: int = 50
     record_every: int = 100
     min_clip: float = 0.01
@@ -106,8 +110,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             **settings,
         )
 
-    add("k", _at_least(float, 0.0), metavar="K", help="weight of √LDRV in the score")
-    add("phase1", _share, metavar="SHARE", help="share of the steps under uniform sampling")
+    add(
+        "k", _or_auto(_at_least(float, 0.0)), metavar="K|auto",
+        help="weight of √LDRV in the score; auto: by its spread",
+    )  # fmt: skip
+    add(
+        "phase1", _or_auto(_share), metavar="SHARE|auto",
+        help="share of the steps under uniform sampling; auto: until the ranking has settled",
+    )  # fmt: skip
     add("window", _at_least(int, 2), metavar="N", help="records that count")
     add("record_every", _at_least(int, 1), metavar="STEPS", help="steps between two records")
     add("min_clip", _positive, metavar="S", help="scores below are raised to it")
@@ -140,6 +150,18 @@ def _at_least(kind: Any, bound: float) -> Any:
         return value
 
     return convert
+
+
+def _or_auto(convert: Any) -> Any:
+    def converted(text: str) -> Any:
+        if text == AUTO:
+            return AUTO
+        try:
+            return convert(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
+
+    return converted
 
 
 def _positive(text: str) -> float:

@@ -216,6 +216,8 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
     if options.aux_ratio and options.record == "stream":
         raise UserError("--dia-aux-ratio records sweeps of its own; use --dia-record sweep.")
     schedule = Schedule(options, total_steps, weighted)
+    if schedule.is_open:
+        _check_comparisons(schedule)
     records = len(schedule.record_steps)
     if options.record == "sweep" and records < 2:
         fitting = max(schedule.phase1_end // 2, 1)
@@ -223,6 +225,24 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
             f"--dia-record-every {options.record_every} makes {records} of the at least 2 records "
             f"that a variance takes in the {schedule.phase1_end} steps of phase 1; use "
             f"--dia-record-every {fitting} or less, or more --steps."
+        )
+
+
+def _check_comparisons(schedule: Schedule) -> None:
+    """Refuses an automatic phase 1 that would have nothing to go by."""
+    options = schedule.options
+    if options.record == "stream":
+        raise UserError(
+            "--dia-phase1 auto compares windows of sweeps: use --dia-record sweep, or give a share."
+        )
+    if not schedule.comparisons:
+        steps, every = schedule.comparison_lag + schedule.window_steps, options.record_every
+        fitting = schedule.phase1_end * every // steps
+        interval = f"--dia-record-every {fitting} or less, or " if fitting else ""
+        raise UserError(
+            f"--dia-phase1 auto compares two windows of records, which take {steps} steps, but "
+            f"phase 1 ends after {schedule.phase1_end} at the latest: use {interval}a smaller "
+            "--dia-window, more --steps, or a share instead of auto."
         )
 
 
@@ -254,24 +274,38 @@ def plan(
     """Describes the schedule for `--dry-run`."""
     schedule = Schedule(options, total_steps, weighted)
     records, end = schedule.record_steps, schedule.phase1_end
+    is_open = schedule.is_open
     subset = min(num_samples, HISTORY_SAMPLES)
     history = total_steps // schedule.history_every + 1
     rows: dict[str, Any] = {"phase 1": f"steps 1–{end}, uniform sampling"}
-    extra = history * subset
+    first_end = end
+    if is_open:
+        first_end = schedule.comparisons.start
+        rows["phase 1"] = (
+            f"uniform sampling until the ranking of the scores has settled, after step {first_end} "
+            f"to {end}"
+        )
+    extra, swept = history * subset, 0
     if options.record == "sweep":
-        short = "" if len(records) == options.window else f" (of a window of {options.window})"
+        short = "" if len(records) >= options.window else f" (of a window of {options.window})"
         swept = round(options.record_fraction * num_samples)
         rows["records"] = (
-            f"{len(records)} sweeps of {swept} samples{short}, each {options.record_every} steps "
-            f"from {records.start} to {records[-1]}"
+            f"{len(records)} sweeps{' at most' if is_open else ''} of {swept} samples{short}, each "
+            f"{options.record_every} steps from {records.start} to {records[-1]}"
         )
-        extra += len(records) * swept
     else:
         rows["records"] = f"training batches; the last {options.window} of each sample count"
     rows["heat map"] = f"{history} sweeps of {subset} samples"
     if weighted:
-        rows["phase 2"] = f"steps {end + 1}–{total_steps}, drawn by score (k = {options.k:g})"
-        if options.aux != "none":
+        steps = f"from then to step {total_steps}" if is_open else f"steps {end + 1}–{total_steps}"
+        rows["phase 2"] = f"{steps}, drawn by score (k = {options.k})"
+
+    def cost(end: int) -> int:
+        passes = swept * sum(step <= end for step in records)
+        if weighted and options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
-            extra += (total_steps - end) // options.aux_every * 6 * samples_per_step
-    return {**rows, "discriminator_samples": extra}
+            passes += (total_steps - end) // options.aux_every * 6 * samples_per_step
+        return passes
+
+    # An end still to be found costs most at one of its bounds, as both parts are linear in it.
+    return {**rows, "discriminator_samples": extra + max(cost(end), cost(first_end))}

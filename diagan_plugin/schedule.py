@@ -8,15 +8,19 @@ as earlier ones would be pushed out of the window anyway.
 - A phase 1 that is no multiple of `record_every` ends with the last multiple before its end.
 - A phase 1 too short for a full window uses the records there are; fewer than two are refused, as
   there would be no variance.
+- With `phase1` "auto" phase 1 ends where the ranking of the scores has settled, or else at
+  :data:`LATEST`. Until then every multiple of `record_every` is swept from two windows before the
+  first comparison on; T is then the last window before the end that was found.
 - When a finished run is continued with more `--steps`, a phase 2 that had begun keeps its
   beginning; otherwise phase 1 is its share of the new total, as if asked for from the start.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from diagan_plugin.options import DiaOptions
+from diagan_plugin.options import AUTO, DiaOptions
 
 HISTORY_RECORDS = 100
 """How often the subset for the heat map is swept at most."""
@@ -27,6 +31,13 @@ HISTORY_SAMPLES = 2000
 RAMP_STAGES = 20
 """A ramp changes the weights this often: each change means a new draw of the whole epoch."""
 
+EARLIEST, LATEST = 0.5, 0.9
+"""Where an automatic phase 1 may end, as shares of the steps. Published are 0.5 (GOLD's code) to
+0.9 (the replication on small data). There is a phase 2 in any case."""
+
+COMPARISONS_PER_WINDOW = 5
+"""How often the newest window is compared, while it moves on by its length."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -36,8 +47,8 @@ class Schedule:
         options: The plugin's options.
         total_steps: Steps of the run.
         weighted: Whether there is a phase 2; otherwise the whole run is diagnosed.
-        fixed_phase1_end: The end of phase 1 as it was when phase 2 began, for a run continued with
-            more steps.
+        fixed_phase1_end: The end of phase 1 as it was when phase 2 began: found, or kept for a run
+            continued with more steps.
     """
 
     options: DiaOptions
@@ -47,12 +58,20 @@ class Schedule:
 
     @property
     def phase1_end(self) -> int:
-        """The last step under uniform sampling."""
+        """The last step under uniform sampling; as long as it :attr:`is_open`, the latest."""
         if not self.weighted:
             return self.total_steps
         if self.fixed_phase1_end is not None:
             return self.fixed_phase1_end
-        return min(max(round(self.options.phase1 * self.total_steps), 1), self.total_steps)
+        if self.options.phase1 == AUTO:
+            return max(min(round(LATEST * self.total_steps), self.total_steps - 1), 1)
+        share = float(self.options.phase1)
+        return min(max(round(share * self.total_steps), 1), self.total_steps)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the end of phase 1 is still to be found."""
+        return self.weighted and self.options.phase1 == AUTO and self.fixed_phase1_end is None
 
     @property
     def refreshes(self) -> bool:
@@ -61,11 +80,44 @@ class Schedule:
 
     @property
     def record_steps(self) -> range:
-        """The steps of the sweeps that make up T at the end of phase 1."""
+        """The steps of the sweeps that make up T when phase 1 ends; of all, while that is open."""
         every, end = self.options.record_every, self.phase1_end
         last = end // every * every
-        first = max(last - (self.options.window - 1) * every, every)
-        return range(first, last + 1, every)
+        first = last - (self.options.window - 1) * every
+        if self.is_open:
+            oldest = self.comparisons.start - self.comparison_lag
+            first = oldest - self.window_steps + every
+        return range(max(first, every), last + 1, every)
+
+    @property
+    def window_steps(self) -> int:
+        """Steps in which a sample gets a window of records, where sweeps take a share of them."""
+        return math.ceil(self.options.window / self.options.record_fraction) * (
+            self.options.record_every
+        )
+
+    @property
+    def _snapshot_every(self) -> int:
+        every = self.options.record_every
+        return max(self.window_steps // every // COMPARISONS_PER_WINDOW, 1) * every
+
+    @property
+    def comparison_lag(self) -> int:
+        """Steps between the ends of two windows that are compared: they share no record."""
+        return -(-self.window_steps // self._snapshot_every) * self._snapshot_every
+
+    @property
+    def comparisons(self) -> range:
+        """The steps at which a window is compared with the one before, as long as that is open."""
+        every, lag = self._snapshot_every, self.comparison_lag
+        earliest = max(round(EARLIEST * self.total_steps), lag + self.window_steps)
+        first = -(-earliest // every) * every
+        return range(first, self.phase1_end + 1 if self.is_open else first, every)
+
+    def snapshots_at(self, step: int) -> bool:
+        """Whether the window that ends here is compared, now or a window later."""
+        first = self.comparisons.start - self.comparison_lag
+        return self.is_open and step >= first and step % self._snapshot_every == 0
 
     def records_at(self, step: int) -> bool:
         """Whether the whole dataset is swept after this step."""

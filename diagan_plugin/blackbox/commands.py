@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 NUM = 10_000  # samples and anchors: from so many on the scores are stable (paper, §4.2.1)
 
 
-def add_command(commands: Any) -> None:
-    """Adds both subcommands."""
+def add_diagnose(commands: Any) -> None:
+    """Adds `diagan diagnose`."""
     diagnose = commands.add_parser(
         "diagnose", allow_abbrev=False,
         help="find what a generator makes too often, from its samples alone",
@@ -38,6 +38,9 @@ def add_command(commands: Any) -> None:
     )
     diagnose.set_defaults(handler=run)
 
+
+def add_calibrate(commands: Any) -> None:
+    """Adds `diagan calibrate`."""
     calibrate = commands.add_parser(
         "calibrate", allow_abbrev=False,
         help="reshape a generator's latents so that its dense modes come less often",

@@ -131,7 +131,7 @@ class Session:
             seed=settings.seed, group=group, device=device, folder=folder,
         )  # fmt: skip
         self.run = run
-        self._ended = False
+        self._started = self._ended = False
         run.hooks.build(run)
         run.sampler = catalogs.samplers[settings.sampler](run)
         run.loader = self.loader = StreamLoader(
@@ -166,6 +166,7 @@ class Session:
             run.optimizers["generator"] = generator
         if state is not None:
             self.restore(state)
+        self._started = True
         run.hooks.train_start(run)
 
     def step_end(self) -> None:
@@ -244,8 +245,9 @@ class Session:
                 )
         run.step = run.first_step = int(state["step"])
         run.seed = int(state["seed"])
-        run.additions = {}
-        run.hooks.models_ready(run)  # plugins begin as they did, and are then given their state
+        if self._started:  # a host that goes back: plugins begin anew, and are given their state
+            run.additions = {}
+            run.hooks.models_ready(run)
         run.hooks.load_state(run, state["plugins"])
         saved = state["additions"]
         for name in sorted(set(saved) ^ set(run.additions)):

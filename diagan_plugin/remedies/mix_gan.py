@@ -111,11 +111,10 @@ class MixGanPlugin:
         """Says how batches will be split."""
         if not is_active(run):
             return None
-        options, share = run.options[NAME], run.batch_size
-        generators, discriminators = options["generators"], options["discriminators"]
+        options = run.options[NAME]
         return {
-            "generators": f"{generators}, {share // generators} samples of a batch each",
-            "discriminators": f"{discriminators}, {share // discriminators} samples of a batch each",
+            kind: f"{options[kind]}, {run.batch_size // options[kind]} samples of a batch each"
+            for kind in ("generators", "discriminators")
         }
 
     @hookimpl

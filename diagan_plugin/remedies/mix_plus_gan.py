@@ -93,7 +93,7 @@ class MixPlusGanPlugin:
                         f"LOSS.objective={OBJECTIVE}, or leave it out."
                     )
             return
-        for other, flag in ((pacgan, "--pacgan"), (mix_gan, "--mix-generators and -discriminators")):
+        for other, flag in ((pacgan, "--pacgan"), (mix_gan, "MIX-GAN's --mix-generators")):
             if other.is_active(run):
                 raise UserError(
                     f"LOSS.objective={OBJECTIVE} and {flag} both replace the networks: use one."
@@ -183,7 +183,7 @@ class MixPlusGanPlugin:
 
     @staticmethod
     def _entropy(run: Run, network: str) -> Tensor | None:
-        weight = run.options[NAME]["entropy"]
+        weight: float = run.options[NAME]["entropy"]
         if not is_active(run) or not weight:
             return None
         shares: Any = getattr(run, network).shares

@@ -47,6 +47,8 @@ class MixtureGenerator(nn.Module):
             make everything.
     """
 
+    _of_class: Tensor
+
     def __init__(
         self,
         components: Iterable[nn.Module],
@@ -73,9 +75,8 @@ class MixtureGenerator(nn.Module):
         """Share of each generator, float32 [n_G]; where classes are divided, within any class."""
         if self.logits is not None:
             return self.logits.float().softmax(0)
-        table: Tensor = self._of_class
         count = len(self.components)
-        return torch.full((count,), 1 / count, dtype=torch.float32, device=table.device)
+        return torch.full((count,), 1 / count, dtype=torch.float32, device=self._of_class.device)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Returns samples [B, ...] of latents z [B, z_dim] and labels y [B] or None."""
@@ -86,7 +87,7 @@ class MixtureGenerator(nn.Module):
         order = component.argsort(stable=True)
         # Waits for the device; with classes divided there is no other way to know the sizes.
         sizes = component.bincount(minlength=len(self.components)).tolist()
-        parts = enumerate(order.split(sizes))
+        parts = enumerate(torch.split(order, sizes))
         made = torch.cat([self._made(i, z, y, part) for i, part in parts if len(part)])
         idle = [p for i, n in enumerate(sizes) if not n for p in self.components[i].parameters()]
         if self.training and idle:
@@ -100,8 +101,7 @@ class MixtureGenerator(nn.Module):
             return deal_latents(z, self.shares.detach()[None], self._prior)
         if y is None:
             raise ValueError("Argument `y` must be labels where classes are divided, but got None.")
-        table: Tensor = self._of_class
-        return deal_latents(z, table[y], self._prior)
+        return deal_latents(z, self._of_class[y], self._prior)
 
     def _made(self, i: int, z: Tensor, y: Tensor | None, rows: Tensor) -> Tensor:
         samples: Tensor = self.components[i](z[rows], None if y is None else y[rows])
@@ -130,9 +130,7 @@ class RoutedDiscriminator(nn.Module):
         if not self.training:
             return _merge([network(x, y) for network in self.components], _mean)
         rows, back = _turns(len(x), self._num_generators, len(self.components), x.device)
-        outputs = [
-            self.components[j](x[part], None if y is None else y[part]) for j, part in rows
-        ]
+        outputs = [self.components[j](x[part], None if y is None else y[part]) for j, part in rows]
         return _merge(outputs, lambda parts: torch.cat(list(parts))[back])
 
     def features(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from diagan_plugin.report.charts import (
     is_diverging,
     score_histogram,
 )
+from diagan_plugin.report.choices import add_choices
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.ranking import ranking_blocks
 from diagan_plugin.report.shares import GENERATED, add_shares, group_entry, kind_of
@@ -70,6 +71,7 @@ def add_dia_sections(
         add_shares(report, result, found, diagnosis, tuple(run.dataset.group_names))
     _scores(report, found, diagnosis, tuple(run.dataset.group_names))
     _history(report, found, diagnosis)
+    add_choices(report, result)
     _weights(report, result)
     report.add_section(
         "How to read this report",

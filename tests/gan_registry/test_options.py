@@ -89,7 +89,7 @@ def test_unknown_plugins_and_options_are_errors(manager):
 
 def test_the_options_of_a_skipped_plugin_are_ignored(monkeypatch):
     monkeypatch.setenv("GAN_REGISTRY_DISABLE", "dia")
-    assert PluginManager().options.resolve({"dia": {"anything": 1}}) == {}
+    assert "dia" not in PluginManager().options.resolve({"dia": {"anything": 1}})
 
 
 def test_help_shows_each_default_once(manager):

@@ -1,28 +1,32 @@
-"""Runs `diagan studiogan …` in a process of its own, on a machine that may have no GPU.
+"""Runs StudioGAN in a process of its own, on a machine that may have no GPU.
 
-    python drive_studiogan.py WORLD RUNNER ARGUMENT …
+    python drive_studiogan.py diagan|plain WORLD RUNNER CHECKOUT ARGUMENT …
 
 WORLD stands for the number of GPUs. RUNNER is a folder with `run_cpu.py`, which lets StudioGAN
-itself run on a CPU, or "-". What follows are the arguments of `diagan`.
+itself run on a CPU, or "-". The arguments are those of `diagan`, or of StudioGAN's main.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
+import socket
 import sys
 from pathlib import Path
 
 
-def main(world: int, runner: str, arguments: list[str]) -> int:
+def main(what: str, world: int, runner: str, checkout: str, arguments: list[str]) -> int:
     import torch
 
     torch.set_num_threads(1)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29541")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        os.environ.setdefault("MASTER_PORT", str(probe.getsockname()[1]))
+    source = Path(checkout).resolve() / "src"
     if runner != "-":
-        checkout = Path(arguments[arguments.index("--studiogan") + 1])
-        options = {"src": str(checkout.resolve() / "src"), "world": world}
+        options = {"src": str(source), "world": world}
         for name, kind in (("sg_channels", int), ("fake_eval", bool)):
             if f"RUN_CPU_{name}" in os.environ:
                 options[name] = kind(os.environ[f"RUN_CPU_{name}"])
@@ -34,11 +38,15 @@ def main(world: int, runner: str, arguments: list[str]) -> int:
     elif not torch.cuda.is_available():
         torch.cuda.device_count = lambda: world
         torch.cuda.current_device = lambda: 0
-
+    if what == "plain":
+        sys.path.insert(0, str(source))
+        sys.argv = [str(source / "main.py"), *arguments]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return 0
     from diagan_plugin.cli import main
 
     return main(arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    raise SystemExit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:]))

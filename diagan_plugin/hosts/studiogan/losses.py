@@ -74,10 +74,12 @@ class LossSeam:
         out, fake_dict = updates.outputs(real_out, fake_out)
         if self._shows or self._weighs_d:
             with torch.no_grad():
-                real_logits = run.loss.log_density_ratio(out, real.y).float()
-                fake_logits = run.loss.log_density_ratio(fake_dict, fake.y).float()
+                real_logits = run.loss.log_density_ratio(out, real.y).detach().float()
+                fake_logits = run.loss.log_density_ratio(fake_dict, fake.y).detach().float()
         if self._shows:
-            run.hooks.real_logits(run, *updates.shown(real, real_logits))
+            shown, shown_logits = updates.shown(real, real_logits)
+            if len(shown_logits):
+                run.hooks.real_logits(run, shown, shown_logits)
         of_real = of_fake = None
         if self._weighs_d:
             of_real, of_fake = run.hooks.discriminator_weights(
@@ -104,7 +106,7 @@ class LossSeam:
         weights = None
         if self._weighs_g:
             with torch.no_grad():
-                logits = run.loss.log_density_ratio(fake_dict, fake.y).float()
+                logits = run.loss.log_density_ratio(fake_dict, fake.y).detach().float()
             weights = run.hooks.generator_weights(run, fake, logits, fake_dict)
         if weights is None:
             loss = own(*args, **kwargs)

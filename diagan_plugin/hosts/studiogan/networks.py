@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
+from gan_registry.training.seeding import kept_random_state, seed_global_generators
 
 STYLE_BACKBONES = ("stylegan2", "stylegan3")
 
@@ -178,10 +179,11 @@ class HostBackbone:
             raise UserError(
                 f"StudioGAN's networks cannot be built with other {', '.join(sorted(overrides))}."
             )
-        # StudioGAN draws initial weights from torch's global generator, which is put back.
-        with torch.random.fork_rng():
+        # StudioGAN draws initial weights from torch's global generators, which are put back.
+        device = next(self.discriminator.parameters()).device
+        with kept_random_state(device):
             if seed is not None:
-                torch.manual_seed(seed)
+                seed_global_generators(seed, device)
             return self._build(kind)
 
 

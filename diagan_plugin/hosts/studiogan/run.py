@@ -74,7 +74,10 @@ class StudioRun:
         self.config = SimpleNamespace(
             DATA=cfgs.DATA, MODEL=cfgs.MODEL, LOSS=cfgs.LOSS, OPTIMIZATION=cfgs.OPTIMIZATION,
             RUN=SimpleNamespace(
-                **{**vars(cfgs.RUN), "sampler": sampler, "samples": samples, "eval_features": "auto"}
+                **{
+                    **vars(cfgs.RUN),
+                    "sampler": sampler, "samples": samples, "eval_features": "auto",
+                }
             ),
             PLUGINS={},
         )  # fmt: skip

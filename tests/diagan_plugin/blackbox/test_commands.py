@@ -22,7 +22,9 @@ FEW = ["--features", "raw", "--num", "600", "--anchors", "50"]
 def run(*arguments) -> int:
     def command() -> int:
         parser = Parser(prog="diagan", allow_abbrev=False)
-        commands.add_command(parser.add_subparsers(parser_class=Parser))
+        added = parser.add_subparsers(parser_class=Parser)
+        commands.add_diagnose(added)
+        commands.add_calibrate(added)
         parsed: argparse.Namespace = parser.parse_args([str(word) for word in arguments])
         return int(parsed.handler(parsed))
 

@@ -62,4 +62,23 @@ SETTINGS: dict[str, Setting] = {
         {"RUN__sampler": "instance_selection"},
         with_dia="--sampler instance_selection, and the run draws by --sampler dia",
     ),
+    "pacgan": Setting(
+        "diagan_plugin.remedies.pacgan:PacGanPlugin",
+        {"size": 2},
+        with_dia="add --pacgan-unpacked",
+    ),
+    "inclusive": Setting(
+        "diagan_plugin.remedies.inclusive:InclusivePlugin",
+        {"weight": 0.1, "refresh": 1, "candidates": 2},
+        {"DATA__options": {"num_samples": 32}},  # several epochs
+    ),
+    "mix_gan": Setting(
+        "diagan_plugin.remedies.mix_gan:MixGanPlugin",
+        {"generators": 2, "discriminators": 2},
+    ),
+    "mix_plus_gan": Setting(
+        "diagan_plugin.remedies.mix_plus_gan:MixPlusGanPlugin",
+        {"generators": 2, "discriminators": 2},
+        {"LOSS__objective": "mix_plus"},
+    ),
 }

@@ -47,18 +47,36 @@ def load_worker(local_rank, cfgs, gpus_per_node, run_name, hdf5_path):
             persistent_workers=cfgs.RUN.num_workers > 0,
         )  # fmt: skip
     gen, mapping, synthesis, dis, *_ = model.load_generator_discriminator(
-        DATA=cfgs.DATA, OPTIMIZATION=settings, MODEL=cfgs.MODEL, STYLEGAN=cfgs.STYLEGAN,
-        MODULES=cfgs.MODULES, RUN=cfgs.RUN, device=local_rank, logger=logger,
+        DATA=cfgs.DATA,
+        OPTIMIZATION=settings,
+        MODEL=cfgs.MODEL,
+        STYLEGAN=cfgs.STYLEGAN,
+        MODULES=cfgs.MODULES,
+        RUN=cfgs.RUN,
+        device=local_rank,
+        logger=logger,
     )
     settings.g_optimizer = torch.optim.Adam(gen.parameters(), settings.g_lr)
     settings.d_optimizer = torch.optim.Adam(dis.parameters(), settings.d_lr)
     step, epoch, best_step, best_fid = 0, 0, 0, None
     if cfgs.RUN.ckpt_dir is not None:
         run_name, step, epoch, _, _, best_step, best_fid, _, _, logger = ckpt.load_StudioGAN_ckpts(
-            ckpt_dir=cfgs.RUN.ckpt_dir, load_best=cfgs.RUN.load_best, Gen=gen, Dis=dis,
-            g_optimizer=settings.g_optimizer, d_optimizer=settings.d_optimizer, run_name=run_name,
-            apply_g_ema=False, Gen_ema=None, ema=None, is_train=cfgs.RUN.train, RUN=cfgs.RUN,
-            logger=logger, global_rank=global_rank, device=local_rank, cfg_file=cfgs.RUN.cfg_file,
+            ckpt_dir=cfgs.RUN.ckpt_dir,
+            load_best=cfgs.RUN.load_best,
+            Gen=gen,
+            Dis=dis,
+            g_optimizer=settings.g_optimizer,
+            d_optimizer=settings.d_optimizer,
+            run_name=run_name,
+            apply_g_ema=False,
+            Gen_ema=None,
+            ema=None,
+            is_train=cfgs.RUN.train,
+            RUN=cfgs.RUN,
+            logger=logger,
+            global_rank=global_rank,
+            device=local_rank,
+            cfg_file=cfgs.RUN.cfg_file,
         )
     elif local_rank == 0:
         cfgs.RUN.ckpt_dir = os.path.join(cfgs.RUN.save_dir, "checkpoints", run_name)
@@ -66,9 +84,18 @@ def load_worker(local_rank, cfgs, gpus_per_node, run_name, hdf5_path):
     if cfgs.RUN.distributed_data_parallel:
         gen, dis = DistributedDataParallel(gen), DistributedDataParallel(dis)
     worker = WORKER(
-        cfgs=cfgs, run_name=run_name, Gen=gen, Gen_mapping=mapping, Gen_synthesis=synthesis,
-        Dis=dis, train_dataloader=train_dataloader, global_rank=global_rank,
-        local_rank=local_rank, logger=logger, best_step=best_step, best_fid=best_fid,
+        cfgs=cfgs,
+        run_name=run_name,
+        Gen=gen,
+        Gen_mapping=mapping,
+        Gen_synthesis=synthesis,
+        Dis=dis,
+        train_dataloader=train_dataloader,
+        global_rank=global_rank,
+        local_rank=local_rank,
+        logger=logger,
+        best_step=best_step,
+        best_fid=best_fid,
     )
     if cfgs.RUN.train:
         worker.training = True
@@ -82,7 +109,9 @@ def load_worker(local_rank, cfgs, gpus_per_node, run_name, hdf5_path):
                 cls_loss, d_loss = worker.train_discriminator(current_step=step)
             if global_rank == 0 and (step + 1) % cfgs.RUN.print_freq == 0:
                 worker.log_train_statistics(
-                    current_step=step, real_cond_loss=cls_loss, gen_acml_loss=g_loss,
+                    current_step=step,
+                    real_cond_loss=cls_loss,
+                    gen_acml_loss=g_loss,
                     dis_acml_loss=d_loss,
                 )
             step += 1

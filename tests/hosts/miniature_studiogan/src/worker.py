@@ -11,8 +11,21 @@ import utils.sample as sample
 
 
 class WORKER:
-    def __init__(self, cfgs, run_name, Gen, Gen_mapping, Gen_synthesis, Dis, train_dataloader,
-                 global_rank, local_rank, logger, best_step, best_fid):
+    def __init__(
+        self,
+        cfgs,
+        run_name,
+        Gen,
+        Gen_mapping,
+        Gen_synthesis,
+        Dis,
+        train_dataloader,
+        global_rank,
+        local_rank,
+        logger,
+        best_step,
+        best_fid,
+    ):
         self.cfgs, self.run_name = cfgs, run_name
         self.Gen, self.Gen_mapping, self.Gen_synthesis = Gen, Gen_mapping, Gen_synthesis
         self.Dis, self.train_dataloader = Dis, train_dataloader
@@ -48,13 +61,26 @@ class WORKER:
 
     def generate(self, is_train, y_sampler="totally_random"):
         return sample.generate_images(
-            z_prior=self.MODEL.z_prior, truncation_factor=-1.0,
-            batch_size=self.OPTIMIZATION.batch_size, z_dim=self.MODEL.z_dim,
-            num_classes=self.DATA.num_classes, y_sampler=y_sampler, radius="N/A",
-            generator=self.Gen, discriminator=self.Dis, is_train=is_train, LOSS=self.LOSS,
-            RUN=self.RUN, MODEL=self.MODEL, device=self.local_rank, is_stylegan=self.is_stylegan,
-            generator_mapping=self.Gen_mapping, generator_synthesis=self.Gen_synthesis,
-            style_mixing_p=0.0, stylegan_update_emas=False, cal_trsp_cost=False,
+            z_prior=self.MODEL.z_prior,
+            truncation_factor=-1.0,
+            batch_size=self.OPTIMIZATION.batch_size,
+            z_dim=self.MODEL.z_dim,
+            num_classes=self.DATA.num_classes,
+            y_sampler=y_sampler,
+            radius="N/A",
+            generator=self.Gen,
+            discriminator=self.Dis,
+            is_train=is_train,
+            LOSS=self.LOSS,
+            RUN=self.RUN,
+            MODEL=self.MODEL,
+            device=self.local_rank,
+            is_stylegan=self.is_stylegan,
+            generator_mapping=self.Gen_mapping,
+            generator_synthesis=self.Gen_synthesis,
+            style_mixing_p=0.0,
+            stylegan_update_emas=False,
+            cal_trsp_cost=False,
         )
 
     def train_discriminator(self, current_step):
@@ -135,11 +161,19 @@ class WORKER:
 
     def save(self, step, is_best):
         generator = misc.peel_model(self.Gen)
-        g = {"state_dict": generator.state_dict(),
-             "optimizer": self.OPTIMIZATION.g_optimizer.state_dict()}
-        d = {"state_dict": misc.peel_model(self.Dis).state_dict(), "step": step,
-             "optimizer": self.OPTIMIZATION.d_optimizer.state_dict(), "run_name": self.run_name,
-             "epoch": self.epoch_counter, "best_step": self.best_step, "best_fid": self.best_fid}
+        g = {
+            "state_dict": generator.state_dict(),
+            "optimizer": self.OPTIMIZATION.g_optimizer.state_dict(),
+        }
+        d = {
+            "state_dict": misc.peel_model(self.Dis).state_dict(),
+            "step": step,
+            "optimizer": self.OPTIMIZATION.d_optimizer.state_dict(),
+            "run_name": self.run_name,
+            "epoch": self.epoch_counter,
+            "best_step": self.best_step,
+            "best_fid": self.best_fid,
+        }
         for when in ["best", "current"] if is_best else ["current"]:
             misc.save_model(model="G", when=when, step=step, ckpt_dir=self.RUN.ckpt_dir, states=g)
             misc.save_model(model="D", when=when, step=step, ckpt_dir=self.RUN.ckpt_dir, states=d)

@@ -60,14 +60,14 @@ class Discriminator(nn.Module):
         return {"h": h, "adv_output": output, "label": label}
 
 
-def load_generator_discriminator(DATA, OPTIMIZATION, MODEL, STYLEGAN, MODULES, RUN, device,
-                                 logger):
+def load_generator_discriminator(DATA, OPTIMIZATION, MODEL, STYLEGAN, MODULES, RUN, device, logger):
     is_style = MODEL.backbone == "stylegan2"
     make = StyleGenerator if is_style else Generator
     gen = make(MODEL.z_dim, DATA.num_classes, DATA.img_size)
     parts = (gen.mapping, gen.synthesis) if is_style else (None, None)
-    dis = Discriminator(DATA.num_classes, DATA.img_size, MODEL.d_cond_mtd,
-                        STYLEGAN.d_epilogue_mbstd_group_size)
+    dis = Discriminator(
+        DATA.num_classes, DATA.img_size, MODEL.d_cond_mtd, STYLEGAN.d_epilogue_mbstd_group_size
+    )
     if device == 0:
         logger.info(dis)
     return gen, *parts, dis, None, None, None, None

@@ -9,14 +9,30 @@ import utils.misc as misc
 
 
 def _load(ckpt_dir, model, when):
-    (path,) = glob.glob(os.path.join(glob.escape(ckpt_dir),
-                                     f"model={model}-{when}-weights-step=*.pth"))
+    (path,) = glob.glob(
+        os.path.join(glob.escape(ckpt_dir), f"model={model}-{when}-weights-step=*.pth")
+    )
     return torch.load(path, weights_only=True)
 
 
-def load_StudioGAN_ckpts(ckpt_dir, load_best, Gen, Dis, g_optimizer, d_optimizer, run_name,
-                         apply_g_ema, Gen_ema, ema, is_train, RUN, logger, global_rank, device,
-                         cfg_file):
+def load_StudioGAN_ckpts(  # noqa: N802
+    ckpt_dir,
+    load_best,
+    Gen,
+    Dis,
+    g_optimizer,
+    d_optimizer,
+    run_name,
+    apply_g_ema,
+    Gen_ema,
+    ema,
+    is_train,
+    RUN,
+    logger,
+    global_rank,
+    device,
+    cfg_file,
+):
     when = "best" if load_best else "current"
     g, d = _load(ckpt_dir, "G", when), _load(ckpt_dir, "D", when)
     Gen.load_state_dict(g["state_dict"])

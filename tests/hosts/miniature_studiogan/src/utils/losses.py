@@ -17,6 +17,7 @@ LOSSES = {
 
 def multi_hinge(adv_output, label, DDP, **_):
     own = adv_output.gather(1, label[:, None])
-    others = adv_output.masked_fill(torch.zeros_like(adv_output).scatter(1, label[:, None], 1) > 0,
-                                    float("-inf"))
+    others = adv_output.masked_fill(
+        torch.zeros_like(adv_output).scatter(1, label[:, None], 1) > 0, float("-inf")
+    )
     return relu(1.0 + others.amax(1, keepdim=True) - own).mean()
