@@ -98,8 +98,11 @@ def choose_k(mean: ArrayLike, variance: ArrayLike, count: ArrayLike) -> KChoice:
     m, v, n = m[usable], v[usable], n[usable]
     if m.size < 2:
         return KChoice(K_NEUTRAL, 0.0, 0.0, 0.0, 0.0)
-    spread_m, reliability_m = _spread(m, v / n)
-    spread_s, reliability_s = _spread(np.sqrt(v), v / (2 * (n - 1)))
+    # The median of a variance estimate is below its mean, much so of few records: the factor is
+    # that of a χ² distribution (Wilson and Hilferty, 1931).
+    true = v / (1 - 2 / (9 * (n - 1))) ** 3
+    spread_m, reliability_m = _spread(m, true / n)
+    spread_s, reliability_s = _spread(np.sqrt(v), true / (2 * (n - 1)))
     if reliability_m and reliability_s:
         k = (reliability_s / spread_s) / (reliability_m / spread_m)
     elif reliability_m:

@@ -98,6 +98,8 @@ class Choices:
             numbers["chosen/k"] = self._k.value
         if self._options.phase1 == AUTO and self.phase1_end is not None:
             numbers["chosen/phase1_end"] = self.phase1_end
+            if self.correlations:
+                numbers["chosen/rank_correlation"] = self.correlations[-1][1]
         return numbers
 
     def result(self) -> dict[str, Any]:

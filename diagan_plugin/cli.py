@@ -18,6 +18,7 @@ from gan_registry.cli.main import Parser, run_command
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
     "diagnose": "diagan_plugin.blackbox.commands:add_diagnose",
+    "doctor": "diagan_plugin.hosts.doctor:add_command",
     "report": "diagan_plugin.cli:add_report",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from diagan_plugin.driver import AUXILIARY, DiaDriver
 from diagan_plugin.options import NAME
 from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.postprocessing.choice import choose_judge
+from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.plugin import PostprocessingPlugin
 from diagan_plugin.recorder import RATIO_HEAD
 from diagan_plugin.score import sampling_probabilities
@@ -30,9 +32,9 @@ from gan_registry.records import MicroBatch
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import train
 
-# Classes lie one after another, as in a folder of images; 32 samples in all.
-CLASS_SIZES = (14, 12, 6)
-SIZE, BATCH, PHASE1, EPOCHS = sum(CLASS_SIZES), 8, 4, 2
+# Classes lie one after another, as in a folder of images; 24 samples, three batches, in all.
+CLASS_SIZES = (10, 9, 5)
+SIZE, BATCH, PHASE1, EPOCHS = sum(CLASS_SIZES), 8, 3, 2
 STEPS = PHASE1 + EPOCHS * SIZE // BATCH
 
 NARROW: dict[str, Any] = {"z_dim": 12, "g_conv_dim": 2, "d_conv_dim": 2}
@@ -105,8 +107,10 @@ class Witness:
     def gan_register(self, catalogs: Any) -> None:
         rng = np.random.default_rng(0)
         labels = np.repeat(np.arange(len(CLASS_SIZES)), CLASS_SIZES)
-        means = np.linspace(-0.6, 0.6, len(CLASS_SIZES))[labels]
-        x = rng.normal(means.reshape(-1, *[1] * len(self.shape)), 0.3, (SIZE, *self.shape))
+        # Brighter from class to class, and from sample to sample within each.
+        within = np.concatenate([np.linspace(-0.4, 0.4, size) for size in CLASS_SIZES])
+        means = np.linspace(-0.4, 0.4, len(CLASS_SIZES))[labels] + within
+        x = rng.normal(means.reshape(-1, *[1] * len(self.shape)), 0.2, (SIZE, *self.shape))
         points = len(self.shape) == 1
         x = np.float32(x) if points else np.uint8(127.5 * (x.clip(-1, 1) + 1))
 
@@ -186,7 +190,7 @@ def check_draws(driver: DiaDriver, witness: Witness) -> None:
     assert driver.probabilities is not None
     expected = SIZE * driver.probabilities
     # Else uniform draws would pass for these below.
-    assert np.abs(expected.cumsum() - np.arange(1, SIZE + 1)).max() > 1.5
+    assert np.abs(expected.cumsum() - np.arange(1, SIZE + 1)).max() > 1
     uniform, *weighted = witness.counts()
     assert (uniform == 1).all()
     assert len(weighted) == EPOCHS
@@ -205,11 +209,11 @@ def check_rejection(run: Run) -> None:
     pairs = zip(auxiliary.parameters(), own.parameters(), strict=True)
     assert not all(torch.equal(one, other) for one, other in pairs)  # it trained on its own
     source = run.plugins.catalogs.postprocessors["drs"](run, 0)
-    x = torch.cat(list(source.batches(20)))
-    assert x.shape == (20, *run.dataset.sample_shape)
+    x = torch.cat(list(source.batches(10)))
+    assert x.shape == (10, *run.dataset.sample_shape)
     assert torch.isfinite(x).all()
     assert x.flatten(1).std(0).max() > 0
-    assert 0 < source.acceptance_rate <= 1
+    assert 0 < source.statistics()["acceptance_rate"] <= 1
 
 
 # ------------------------------------------------------------------ tests
@@ -224,8 +228,14 @@ def test_a_short_run(backbone):
     check_rejection(run)
 
 
-@pytest.mark.parametrize("backbone", ["resnet", "big_resnet", "deep_conv"])
-@pytest.mark.parametrize("model", [PROJECTION, CLASSIFIER], ids=["cBN+PD", "AC"])
+@pytest.mark.parametrize(
+    ("backbone", "model"),
+    [
+        pytest.param("resnet", PROJECTION, id="resnet-PD"),
+        pytest.param("big_resnet", PROJECTION, id="big_resnet-PD"),
+        pytest.param("deep_conv", CLASSIFIER, id="deep_conv-AC"),
+    ],
+)
 def test_a_short_run_with_labels(backbone, model):
     run, driver, witness = run_dia(backbone, model)
     assert run.backbone.conditional
@@ -250,19 +260,32 @@ def test_weights_within_classes_keep_their_shares():
 
 def test_a_ratio_measured_on_features_where_the_loss_has_none(caplog):
     run, driver, witness = run_dia("sngan", LOSS__adv_loss="hinge", dia__aux_ratio=True)
+    assert "has no density ratio" not in caplog.text
     check_training(run, witness)
     check_draws(driver, witness)
     check_rejection(run)
-    assert "has no density ratio" not in caplog.text
     assert driver.diagnosis(run).metadata["is_density_ratio"] == "True"
     head = run.additions[RATIO_HEAD]
     assert head.linear.weight.any()
     assert head.linear.in_features == run.backbone.features(torch.zeros(1, 3, 32, 32)).shape[1]
 
 
-@pytest.mark.parametrize("model", [{}, CLASSIFIER], ids=["W/O", "AC"])
-def test_half_precision(model):
-    run, driver, witness = run_dia("resnet", model, RUN__mixed_precision="bf16")
+@pytest.mark.xfail(strict=True, reason="the judge reads it by the run's own loss")
+@pytest.mark.parametrize("loss", ["hinge", "least_square"])
+def test_the_auxiliary_discriminator_is_read_by_the_loss_that_it_was_trained_by(loss):
+    run, *_ = run_dia("mlp", LOSS__adv_loss=loss, dia__aux_ratio=True)
+    judge = choose_judge(run, PostOptions.of(run))
+    assert judge.network is run.additions[AUXILIARY]
+    assert judge.is_density_ratio
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    judge.network.eval()
+    with torch.no_grad():  # of the logistic loss, D's output is the ratio
+        expected = run.backbone.realness(judge.network(x))
+    torch.testing.assert_close(judge.logits(x), expected)
+
+
+def test_half_precision():
+    run, driver, witness = run_dia("resnet", CLASSIFIER, RUN__mixed_precision="bf16")
     assert {output.dtype for output in witness.outputs} == {torch.bfloat16}
     assert {p.dtype for p in run.generator.parameters()} == {torch.float32}
     assert np.isfinite(driver.score).all()

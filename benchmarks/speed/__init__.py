@@ -7,6 +7,7 @@ BENCHMARKS = {
     "sweeps": "benchmarks.speed.sweeps",
     "training_overhead": "benchmarks.speed.training_overhead",
     "phase2_step": "benchmarks.speed.phase2_step",
+    "backbone_steps": "benchmarks.speed.backbone_steps",
     "drs": "benchmarks.speed.drs",
     "hooks": "benchmarks.speed.hooks",
     "frechet": "benchmarks.speed.frechet",

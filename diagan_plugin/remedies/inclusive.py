@@ -86,7 +86,7 @@ class InclusivePlugin:
             help="epochs to the second search of latents")  # fmt: skip
         add("growth", type=at_least(float, 1.0), default=2.0, metavar="FACTOR",
             help="factor of that number after each search")  # fmt: skip
-        add("candidates", type=at_least(int, 1), default=25, metavar="N",
+        add("candidates", type=at_least(int, 1), default=2, metavar="N",
             help="generated samples of a search for each training sample")  # fmt: skip
         add("noise", type=at_least(float, 0.0), default=0.1, metavar="SHARE",
             help="how far latents are moved at each use, from 0 to 1")  # fmt: skip

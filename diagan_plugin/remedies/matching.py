@@ -76,7 +76,7 @@ class LatentMatching:
         *,
         refresh: int = 10,
         growth: float = 2.0,
-        candidates: int = 25,
+        candidates: int = 2,
         noise: float = 0.1,
         features: str = "raw",
         search: str = "auto",

@@ -36,7 +36,14 @@ def test_defaults_are_the_papers():
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
-    [("refresh", "once", 0), ("refresh", "25", 25), ("k", "0.3", 0.3), ("phase1", "1", 1.0)],
+    [
+        ("refresh", "once", 0),
+        ("refresh", "25", 25),
+        ("k", "0.3", 0.3),
+        ("phase1", "1", 1.0),
+        ("k", "auto", "auto"),
+        ("phase1", "auto", "auto"),
+    ],
 )
 def test_values_are_the_same_from_flag_and_config(table, name, text, value):
     parser = argparse.ArgumentParser()
@@ -50,7 +57,8 @@ def test_values_are_the_same_from_flag_and_config(table, name, text, value):
     ("name", "value", "says"),
     [
         ("k", -1, "at least 0"),
-        ("k", "many", "a number"),
+        ("k", "many", "a number, or 'auto'"),
+        ("phase1", "car", "or 'auto'"),
         ("k", float("nan"), "at least 0"),
         ("k", float("inf"), "finite"),
         ("phase1", 0, "above 0"),
@@ -100,6 +108,35 @@ def test_plan_counts_the_extra_samples():
     assert "phase 2" not in only
     short = plan(DiaOptions(record_every=10), 100, True, 100, 64)
     assert "of a window of 50" in short["records"]
+
+
+def test_an_automatic_phase_1_needs_two_windows_of_sweeps():
+    with pytest.raises(UserError, match="--dia-record sweep"):
+        check_options(DiaOptions(phase1="auto", record="stream"), 100_000, True)
+    with pytest.raises(UserError, match="10000 steps") as caught:
+        check_options(DiaOptions(phase1="auto"), 10_000, True)
+    fitting = int(str(caught.value).split("--dia-record-every ")[1].split()[0])
+    check_options(DiaOptions(phase1="auto", record_every=fitting), 10_000, True)
+    with pytest.raises(UserError):
+        check_options(DiaOptions(phase1="auto", record_every=fitting + 1), 10_000, True)
+    with pytest.raises(UserError, match="use a smaller --dia-window"):
+        check_options(DiaOptions(phase1="auto"), 50, True)
+    # Nothing is found where nothing is weighted.
+    check_options(DiaOptions(phase1="auto", record="stream"), 100, False)
+
+
+def test_plan_bounds_what_an_automatic_phase_1_costs():
+    options = DiaOptions(phase1="auto", k="auto")
+    rows = plan(options, 50_000, True, 50_000, 5 * 64)
+    assert "after step 25000 to 45000" in rows["phase 1"]
+    assert rows["records"].startswith("300 sweeps at most of 50000 samples, each 100 steps")
+    assert rows["phase 2"] == "from then to step 50000, drawn by score (k = auto)"
+    history = 99 * 2000
+    early = 100 * 50_000 + 25_000 * 6 * 5 * 64  # ends at once: few sweeps, a long phase 2
+    late = 300 * 50_000 + 5_000 * 6 * 5 * 64
+    assert rows["discriminator_samples"] == history + max(early, late)
+    only = plan(options, 50_000, False, 50_000, 5 * 64)
+    assert only["phase 1"] == "steps 1–50000, uniform sampling"
 
 
 def test_a_preset_stands_in_for_defaults_only():

@@ -8,15 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torch.utils.data import TensorDataset
 
+from diagan_plugin import Dia
+from diagan_plugin.adaptive import choose_k
 from diagan_plugin.diagnosis import Diagnosis
 from diagan_plugin.driver import AUXILIARY
 from diagan_plugin.options import NAME
 from diagan_plugin.plugin import DIAGNOSIS_FILE, DiaPlugin
+from diagan_plugin.report.choices import add_choices
 from gan_registry.config.load import apply_settings, validate_config
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.plugins import PluginManager
+from gan_registry.report.document import Report, Text
 from gan_registry.report.write import write_report
 from gan_registry.training.plan import describe_plan
 from gan_registry.training.trainer import open_run, train
@@ -325,3 +331,132 @@ def test_the_replications_schedule_refreshes_each_epoch():
     run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.preset=replication")
     assert driver(run).schedule.phase1_end == 36
     assert driver(run).options.refresh == driver(run).options.ramp == 20  # 500 samples by 25
+
+
+# ------------------------------------------------------------------ what the run chooses itself
+
+AUTO = ("RUN.sampler=dia", "PLUGINS.dia.phase1=auto", "PLUGINS.dia.window=2")
+"""Windows end at 12, 16, …; they are compared at 20, 24, …, 36."""
+
+
+def settle(monkeypatch, threshold: float) -> None:
+    monkeypatch.setattr("diagan_plugin.choices.SETTLED", threshold)
+
+
+def test_phase_1_ends_when_the_ranking_has_settled(tmp_path, monkeypatch):
+    settle(monkeypatch, -1.0)
+    run = run_tiny(tmp_path / "run", *AUTO)
+    result = driver(run).result(run)
+    chosen = result["chosen"]["phase1"]
+    ((step, correlation),) = chosen["rank_correlations"]
+    assert (chosen["end"], chosen["settled"], step) == (20, True, 20)
+    assert "step 20" in chosen["why"]
+    assert "has settled" in chosen["why"]
+    assert f"{correlation:.3f}" in chosen["why"]
+    # T is the last window before the end that was found, as if that had been asked for.
+    fixed = run_tiny(None, *AUTO, "PLUGINS.dia.phase1=0.5")
+    assert_equal_networks(run, fixed)
+    one, other = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE), driver(fixed).diagnosis(fixed)
+    for name in ("ldrm", "ldrv", "score", "count"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert (one.first_step, one.last_step, one.phase_boundary) == (16, 20, 21)
+    assert driver(run).draws.sum() == 20 * 25
+    # The window before it, T = {8, 12}, is that of a run with a phase 1 of 12 steps.
+    before = run_tiny(None, *AUTO, "PLUGINS.dia.phase1=0.3")
+    scores = one.score, driver(before).diagnosis(before).score
+    assert correlation == pytest.approx(stats.spearmanr(*scores).statistic, abs=1e-5)
+    report = Report("A run", "")
+    add_choices(report, json.loads(json.dumps(result)))
+    (text,) = (block.text for block in report.sections[0].blocks if isinstance(block, Text))
+    assert text == chosen["why"]
+    add_choices(report, {"chosen": {}})
+    assert len(report.sections) == 1
+    opened = open_run(tmp_path / "run", managers())
+    assert driver(opened).result(opened) == result
+
+
+def test_phase_1_that_never_settles_ends_at_the_latest(monkeypatch):
+    settle(monkeypatch, 2.0)
+    run = run_tiny(None, *AUTO)
+    chosen = driver(run).result(run)["chosen"]["phase1"]
+    assert (chosen["end"], chosen["settled"]) == (36, False)
+    assert [step for step, _ in chosen["rank_correlations"]] == [20, 24, 28, 32, 36]
+    assert "has not settled" in chosen["why"]
+    fixed = run_tiny(None, *AUTO, "PLUGINS.dia.phase1=0.9")
+    assert_equal_networks(run, fixed)
+    assert "chosen" not in driver(fixed).result(fixed)
+
+
+@pytest.mark.parametrize(("stop", "end"), [(16, 20), (28, 36)])
+def test_automatic_choices_resume_bit_for_bit(tmp_path, monkeypatch, stop, end):
+    settle(monkeypatch, -1.0 if end == 20 else 2.0)
+    settings = [*AUTO, "PLUGINS.dia.k=auto", "RUN.save_freq=4", "RUN.keep_checkpoints=20"]
+    whole = run_tiny(tmp_path / "run", *settings)
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        if int(path.stem.removeprefix("step-")) > stop:
+            path.unlink()
+    resumed = run_tiny(tmp_path / "run", *settings)
+    assert resumed.first_step == stop
+    assert driver(resumed).schedule.phase1_end == end
+    assert_equal_networks(whole, resumed)
+    np.testing.assert_array_equal(driver(whole).score, driver(resumed).score)
+    assert driver(whole).result(whole) == driver(resumed).result(resumed)
+
+
+def test_an_automatic_end_is_kept_when_the_run_is_extended(tmp_path, monkeypatch):
+    settle(monkeypatch, -1.0)
+    run_tiny(tmp_path / "run", *AUTO)
+    extended = run_tiny(tmp_path / "run", *AUTO, "OPTIMIZATION.total_steps=60")
+    assert driver(extended).result(extended)["chosen"]["phase1"]["end"] == 20
+    assert driver(extended).draws.sum() == (60 - 20) * 25
+
+
+def test_an_automatic_k_is_that_of_the_same_run_with_it():
+    refresh = "PLUGINS.dia.refresh=4"
+    run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.k=auto", refresh)
+    chosen = driver(run).result(run)["chosen"]
+    assert set(chosen) == {"k"}
+    k = chosen["k"]["value"]
+    assert f"k = {k:g}" in chosen["k"]["why"]
+    assert driver(run).diagnosis(run).metadata["k"] == str(k)
+    same = run_tiny(None, "RUN.sampler=dia", f"PLUGINS.dia.k={k}", refresh)
+    assert_equal_networks(run, same)
+    np.testing.assert_array_equal(driver(run).score, driver(same).score)
+
+
+def test_a_run_that_only_diagnoses_chooses_k_at_its_end(tmp_path):
+    run = run_tiny(
+        tmp_path / "run", "PLUGINS.dia.diagnose=true", "PLUGINS.dia.k=auto",
+        "PLUGINS.dia.phase1=auto",
+    )  # fmt: skip
+    diagnosis = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    k = choose_k(diagnosis.ldrm, diagnosis.ldrv, diagnosis.count).value
+    assert diagnosis.metadata["k"] == str(k)
+    np.testing.assert_allclose(diagnosis.score, diagnosis.ldrm + k * np.sqrt(diagnosis.ldrv))
+    assert set(driver(run).result(run)["chosen"]) == {"k"}
+
+
+def test_a_dry_run_says_what_will_be_chosen(tmp_path):
+    config = validate_config(apply_settings(TINY, [*AUTO, "PLUGINS.dia.k=auto"]), "the test")
+    plugins = managers()
+    text = describe_plan(config, plugins, plugins.options.resolve(config.PLUGINS), "tiny", tmp_path)
+    assert "until the ranking of the scores has settled, after step 20 to 36" in text
+    assert "k = auto" in text
+
+
+def test_a_loop_of_ones_own_takes_automatic_choices(monkeypatch):
+    settle(monkeypatch, -1.0)
+    points = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    dia = Dia(
+        TensorDataset(points), total_steps=20, batch_size=20, record_every=1, window=3,
+        k="auto", phase1="auto",
+    )  # fmt: skip
+    network = torch.nn.Linear(2, 1)
+    for step in range(1, 21):
+        torch.nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(step))
+        dia.sweep(network)
+        dia.step()
+        assert dia.phase == (1 if step < 10 else 2)
+    assert dia.logged["chosen/phase1_end"] == 10
+    assert -1 <= dia.logged["chosen/rank_correlation"] <= 1
+    assert str(dia.logged["chosen/k"]) == dia.diagnosis().metadata["k"]

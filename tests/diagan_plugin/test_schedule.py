@@ -102,6 +102,59 @@ def test_extended_run_keeps_the_phase_2_that_had_begun():
     assert schedule(200).phase1_end == 160
 
 
+# ------------------------------------------------------------------ an end still to be found
+
+
+def test_automatic_end_of_cifar10() -> None:
+    plan = schedule(50_000, phase1="auto")
+    # Windows of 5,000 steps; the newest is compared each 1,000, from half of the steps on.
+    assert (plan.is_open, plan.phase1_end) == (True, 45_000)
+    assert list(plan.comparisons) == list(range(25_000, 45_001, 1000))
+    assert plan.comparison_lag == plan.window_steps == 5000
+    assert plan.record_steps == range(15_100, 45_001, 100)
+    found = dataclasses.replace(plan, fixed_phase1_end=31_000)
+    assert not found.is_open
+    assert found.record_steps == schedule(50_000, fixed=31_000).record_steps
+    assert [s for s in range(0, 50_001, 100) if found.scores_at(s)] == [31_000]
+    assert not any(found.records_at(s) for s in range(31_100, 50_001, 100))
+    assert not found.snapshots_at(32_000)
+
+
+@given(
+    total=st.integers(2, 5000),
+    every=st.integers(1, 100),
+    window=st.integers(2, 60),
+    fraction=st.floats(0.1, 1.0),
+)
+def test_compared_windows_are_full_share_no_record_and_leave_a_phase_2(
+    total, every, window, fraction
+):
+    plan = schedule(
+        total, record_every=every, window=window, record_fraction=fraction, phase1="auto"
+    )
+    assert 1 <= plan.phase1_end < total
+    sweeps = -(-plan.window_steps // every)
+    assert sweeps * fraction >= window - 1e-6
+    for step in (plan.comparisons[0], plan.comparisons[-1]) if plan.comparisons else ():
+        assert 0.5 * total - 0.5 <= step <= plan.phase1_end
+        older = step - plan.comparison_lag
+        assert plan.snapshots_at(step)
+        assert plan.snapshots_at(older)
+        new, old = (range(s - (sweeps - 1) * every, s + 1, every) for s in (step, older))
+        assert not set(new) & set(old)
+        assert all(map(plan.records_at, (*new, *old)))
+    # Where nothing is found, T is as under a share.
+    ended = dataclasses.replace(plan, fixed_phase1_end=plan.phase1_end)
+    assert set(ended.record_steps) <= set(plan.record_steps) or not plan.comparisons
+
+
+def test_a_run_that_only_diagnoses_has_no_end_to_find():
+    plan = schedule(100, weighted=False, record_every=10, window=3, phase1="auto")
+    assert not plan.is_open
+    assert list(plan.record_steps) == [80, 90, 100]
+    assert not any(plan.snapshots_at(step) for step in range(101))
+
+
 @given(total=st.integers(1, 10_000))
 def test_heat_map_is_swept_at_most_a_hundred_times(total):
     plan = schedule(total)

@@ -27,9 +27,9 @@ def main(what: str, world: int, runner: str, checkout: str, arguments: list[str]
     source = Path(checkout).resolve() / "src"
     if runner != "-":
         options = {"src": str(source), "world": world}
-        for name, kind in (("sg_channels", int), ("fake_eval", bool)):
+        for name in ("sg_channels", "fake_eval", "load_patch"):
             if f"RUN_CPU_{name}" in os.environ:
-                options[name] = kind(os.environ[f"RUN_CPU_{name}"])
+                options[name] = int(os.environ[f"RUN_CPU_{name}"])
         os.environ["STUDIOGAN_CPU_SHIM"] = json.dumps(options)  # for the processes it spawns
         sys.path.insert(0, runner)
         import run_cpu

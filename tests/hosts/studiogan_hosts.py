@@ -35,7 +35,7 @@ MODEL:
 {model}
 LOSS: {{adv_loss: {loss}{more_loss}}}
 OPTIMIZATION:
-  {{batch_size: 4, acml_steps: {acml}, d_updates_per_step: 2, total_steps: {steps},
+  {{batch_size: {batch}, acml_steps: {acml}, d_updates_per_step: 2, total_steps: {steps},
     d_first: {d_first}}}
 """
 
@@ -52,7 +52,7 @@ class Host:
         """Writes a configuration."""
         values: dict[str, Any] = {
             "backbone": "resnet", "g_cond": "cBN", "d_cond": "PD", "loss": "hinge", "steps": 5,
-            "acml": 1, "d_first": "true", "more_loss": "",
+            "acml": 1, "batch": 8, "d_first": "true", "more_loss": "",
             "model": "  apply_d_sn: true\n  g_conv_dim: 4\n  d_conv_dim: 4\n  z_dim: 8",
         }  # fmt: skip
         path = self.folder / "tiny.yaml"

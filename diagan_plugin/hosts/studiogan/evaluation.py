@@ -20,21 +20,6 @@ from gan_registry.evaluation.sources import SampleSource, labelled_batches
 _AT_ONCE = 1 << 40
 
 
-def check_combination(cfgs: Any, samples: str) -> None:
-    """Refuses what StudioGAN does to latents and a post-processor would undo.
-
-    Raises:
-        UserError: Names the setting.
-    """
-    for name, is_on in (
-        ("-lgv (Langevin sampling)", bool(cfgs.RUN.langevin_sampling)),
-        ("LOSS.apply_lo", bool(cfgs.LOSS.apply_lo)),
-        ("MODEL.info_type", cfgs.MODEL.info_type not in (None, "N/A")),
-    ):
-        if is_on:
-            raise UserError(f"--samples {samples} does not go together with {name}.")
-
-
 class Evaluation:
     """Draws StudioGAN's samples from a post-processor.
 

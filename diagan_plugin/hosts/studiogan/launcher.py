@@ -7,12 +7,13 @@ import runpy
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
@@ -94,13 +95,26 @@ def studiogan_modules(source: str) -> Iterator[None]:
     try:
         for name in _MODULES:
             _import(name, source)
-        yield
+        with _numpy_scalars():
+            yield
     finally:
         sys.path[:] = path
         for name in set(sys.modules) - before:
             where = getattr(sys.modules[name], "__file__", None)
             if where and Path(where).is_relative_to(source):
                 del sys.modules[name]
+
+
+def _numpy_scalars() -> AbstractContextManager[Any]:
+    """Lets StudioGAN read its own checkpoints, which hold the best FID as a number of NumPy's.
+
+    Since torch 2.6 its calls of `torch.load`, with the default, would refuse that.
+    """
+    if not hasattr(torch.serialization, "safe_globals"):
+        return nullcontext()
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32)]
+    return torch.serialization.safe_globals([scalar, np.dtype, *kinds])
 
 
 def _import(name: str, source: str) -> None:

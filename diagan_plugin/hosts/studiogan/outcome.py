@@ -1,9 +1,11 @@
-"""What a finished training leaves beside StudioGAN's checkpoints: `result.json` and a report."""
+"""What plugins tell: lines in StudioGAN's log, and at the end `result.json` and a report."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import PluginError, UserError
@@ -13,6 +15,14 @@ from gan_registry.report.document import Report
 REPORT_FILE = "report.html"
 
 _LOG = logging.getLogger(__name__)
+
+
+def log_line(values: Mapping[str, Any]) -> str:
+    """Writes what plugins log as one line; empty where there is nothing."""
+    if not values:
+        return ""
+    items = (f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in values.items())
+    return f"Plugins: {' '.join(items)}"
 
 
 def write_outcome(run: StudioRun) -> Path | None:
@@ -27,7 +37,7 @@ def write_outcome(run: StudioRun) -> Path | None:
     Raises:
         PluginError: Two plugins report the same entry.
     """
-    result: dict[str, object] = {}
+    result: dict[str, Any] = {}
     for plugin, entries in run.hooks.result(run):
         taken = sorted(set(result) & set(entries))
         if taken:

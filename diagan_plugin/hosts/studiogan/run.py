@@ -73,6 +73,7 @@ class StudioRun:
     ) -> None:
         self.config = SimpleNamespace(
             DATA=cfgs.DATA, MODEL=cfgs.MODEL, LOSS=cfgs.LOSS, OPTIMIZATION=cfgs.OPTIMIZATION,
+            STYLEGAN=cfgs.STYLEGAN, AUG=cfgs.AUG,
             RUN=SimpleNamespace(
                 **{
                     **vars(cfgs.RUN),

@@ -29,25 +29,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed
 
-from diagan_plugin.hosts.capabilities import Capabilities, asked_plugins
+from diagan_plugin.hosts.capabilities import asked_plugins
 from diagan_plugin.hosts.studiogan import state as states
-from diagan_plugin.hosts.studiogan.batches import (
-    Feed,
-    HostOrder,
-    Indexed,
-    SideLoader,
-    StreamSampler,
-    check_basket,
-    is_training_loader,
+from diagan_plugin.hosts.studiogan.batches import is_training_loader
+from diagan_plugin.hosts.studiogan.building import (
+    build_absent_data,
+    build_backbone,
+    build_training_loader,
 )
 from diagan_plugin.hosts.studiogan.clock import Clock
-from diagan_plugin.hosts.studiogan.command import PLAIN, UNIFORM
-from diagan_plugin.hosts.studiogan.dataset import AbsentDataset, StudioDataset
-from diagan_plugin.hosts.studiogan.evaluation import Evaluation, check_combination
+from diagan_plugin.hosts.studiogan.command import PLAIN
+from diagan_plugin.hosts.studiogan.evaluation import Evaluation
 from diagan_plugin.hosts.studiogan.losses import LossSeam
-from diagan_plugin.hosts.studiogan.networks import HostBackbone
-from diagan_plugin.hosts.studiogan.outcome import write_outcome
+from diagan_plugin.hosts.studiogan.outcome import log_line, write_outcome
 from diagan_plugin.hosts.studiogan.record import write_record
+from diagan_plugin.hosts.studiogan.refusals import check
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from diagan_plugin.hosts.studiogan.updates import Updates
 from gan_registry.errors import UserError
@@ -56,20 +52,6 @@ from gan_registry.training.distributed import Group
 
 if TYPE_CHECKING:
     from diagan_plugin.hosts.studiogan.launcher import Settings
-
-CAPABILITIES = Capabilities(
-    "StudioGAN",
-    frozenset(
-        {
-            "gan_build", "gan_models_ready", "gan_train_start", "gan_real_logits",
-            "gan_discriminator_weights", "gan_discriminator_penalty", "gan_discriminator_updated",
-            "gan_generator_weights", "gan_generator_penalty", "gan_step_end", "gan_train_end",
-            "gan_state", "gan_load_state", "gan_result", "gan_report",
-        }
-    ),
-)  # fmt: skip
-
-_LOG = logging.getLogger(__name__)
 
 
 class Session:
@@ -125,14 +107,14 @@ class Session:
             group = Group(rank, int(cfgs.OPTIMIZATION.world_size))
         if group.rank != 0:
             logging.getLogger("diagan_plugin").setLevel(logging.ERROR)  # rank 0 says it for all
-        given = cfgs.RUN.ckpt_dir
+        # With --freezeD StudioGAN takes the weights alone, for a run of its own.
+        given = cfgs.RUN.ckpt_dir if cfgs.RUN.freezeD == -1 else None
         folder = Path(given or os.path.join(cfgs.RUN.save_dir, "checkpoints", run_name))
         chosen = {"samplers": settings.sampler, "postprocessors": settings.samples}
         asked = asked_plugins(plugins, settings.options, chosen)
-        CAPABILITIES.check(plugins, asked)
-        _check_combination(cfgs, plugins, asked, group, settings)
-        continues = given is not None and cfgs.RUN.freezeD == -1
-        if continues:
+        check(cfgs, plugins, asked, group.world_size, settings.samples)
+        needed = cfgs.RUN.train or settings.samples != PLAIN
+        if needed and given is not None:
             self._saved = states.read(folder, "best" if cfgs.RUN.load_best else "current")
         self._cfgs = cfgs
         self.run = StudioRun(
@@ -153,51 +135,24 @@ class Session:
         """Builds a loader; that of the training batches with indices and the sampler."""
         if not (self._cfgs.RUN.train and is_training_loader(keywords)):
             return original(*args, **keywords)
-        run, cfgs, dataset = self.run, self._cfgs, keywords["dataset"]
+        run = self.run
         if self._saved is None and run.world_size > 1:
             # Without --seed StudioGAN draws one on each node.
             seed = [run.seed]
             distributed.broadcast_object_list(seed, 0)
             run.seed = int(seed[0])
-        basket = int(keywords["batch_size"])
-        run.dataset = StudioDataset(cfgs.DATA.name, dataset, int(cfgs.DATA.num_classes))
         position = 0 if self._saved is None else int(self._saved["position"])
-        run.feed = Feed(len(dataset), basket, run.rank, run.world_size, position)
-        keywords["dataset"] = Indexed(dataset)
-        if self.settings.sampler == UNIFORM:
-            check_basket(len(dataset), basket, run.world_size)
-            run.sampler = HostOrder(len(dataset))
-        else:
-            run.sampler = run.plugins.catalogs.samplers[self.settings.sampler](run)
-            keywords.update(shuffle=False, sampler=StreamSampler(run.sampler, run.feed))
-        return SideLoader(original(*args, **keywords), run.feed)
+        return build_training_loader(run, original, keywords, position)
 
     def load_generator_discriminator(self, original: Callable[..., Any], **keywords: Any) -> Any:
         """Builds StudioGAN's networks, and lets plugins add theirs."""
         built = original(**keywords)
-        run, cfgs = self.run, self._cfgs
-
-        def build(kind: str) -> torch.nn.Module:
-            quiet = logging.getLogger(f"{__name__}.quiet")
-            quiet.setLevel(logging.ERROR)
-            network: torch.nn.Module = original(**{**keywords, "logger": quiet})[
-                0 if kind == "generator" else 3
-            ]
-            return network
-
-        run.backbone = HostBackbone(
-            cfgs, built[0], built[3], built[4], self._sample.stylegan_generate_images, build
-        )
-        if not cfgs.RUN.train:
+        run = self.run
+        build_backbone(run, original, keywords, built, self._sample.stylegan_generate_images)
+        if not self._cfgs.RUN.train:
             if self._saved is None:
                 return built  # plugins have nothing to go by
-            run.dataset = AbsentDataset(
-                cfgs.DATA.name, int(self._saved["num_samples"]), self._saved["fingerprint"]
-            )
-            run.sampler = HostOrder(len(run.dataset))
-            if self.settings.sampler != UNIFORM:
-                run.sampler = run.plugins.catalogs.samplers[self.settings.sampler](run)
-            run.feed = Feed(len(run.dataset), 1, 0, 1)
+            build_absent_data(run, self._saved)
         self.updates.watch(built[3])
         run.hooks.models_ready(run)
         return built
@@ -212,7 +167,7 @@ class Session:
             "discriminator": keywords["d_optimizer"],
         }
         if self._saved is None:
-            if self._cfgs.RUN.train and run.rank == 0:
+            if self._cfgs.RUN.train and self._cfgs.RUN.freezeD == -1 and run.rank == 0:
                 print(
                     f"there is no model={states.MODEL}-… in {keywords['ckpt_dir']}: plugins start "
                     f"afresh at step {step}",
@@ -240,10 +195,8 @@ class Session:
     ) -> Any:
         """Begins the training."""
         run, settings = self.run, worker.OPTIMIZATION
-        run.optimizers = {
-            "generator": settings.g_optimizer,
-            "discriminator": settings.d_optimizer,
-        }
+        optimizers = {"generator": settings.g_optimizer, "discriminator": settings.d_optimizer}
+        run.optimizers = optimizers
         updates = self.updates
         settings.d_optimizer.register_step_post_hook(lambda *_: updates.stepped())
 
@@ -310,12 +263,9 @@ class Session:
     ) -> Any:
         """Writes what plugins log below StudioGAN's own line."""
         result = original(worker, *args, **keywords)
-        values = self.run.take_log()
-        if values and worker.logger:
-            text = " ".join(
-                f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in values.items()
-            )
-            worker.logger.info(f"Plugins: {text}")
+        line = log_line(self.run.take_log())
+        if line and worker.logger:
+            worker.logger.info(line)
         return result
 
     # ------------------------------------------------------------------ checkpoints
@@ -348,26 +298,3 @@ class Session:
             self.run.additions = states.best_networks(self.run, best)
         self._evaluation = None
         return step
-
-
-def _check_combination(
-    cfgs: Any, plugins: PluginManager, asked: set[str], group: Group, settings: Settings
-) -> None:
-    """Refuses what cannot work together, before anything is built."""
-    if settings.samples != PLAIN:
-        check_combination(cfgs, settings.samples)
-    if not cfgs.RUN.train:
-        return
-    if cfgs.AUG.apply_apa and group.world_size > 1:
-        raise UserError(
-            "AUG.apply_apa replaces other numbers of real samples in each process, so their logits "
-            "cannot be put together; set it to false, or use one process."
-        )
-    if cfgs.LOSS.apply_topk:
-        for hook in ("gan_generator_weights", "gan_generator_penalty"):
-            for name in sorted(asked):
-                if hook in plugins.infos[name].hooks:
-                    raise UserError(
-                        f"LOSS.apply_topk hides from plugin {name!r} which samples are meant; set "
-                        "it to false."
-                    )

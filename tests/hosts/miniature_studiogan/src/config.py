@@ -22,7 +22,7 @@ DEFAULTS = {
     "STYLEGAN": {"d_epilogue_mbstd_group_size": 4, "style_mixing_p": 0.0},
     "AUG": {"apply_apa": False, "apa_initial_augment_p": 0.0},
     "RUN": {
-        "freezeD": -1, "langevin_sampling": False, "truncation_factor": -1.0,
+        "current_node": 0, "freezeD": -1, "langevin_sampling": False, "truncation_factor": -1.0,
         "truncation_cutoff": None,
     },
 }  # fmt: skip
