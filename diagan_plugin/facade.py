@@ -167,7 +167,7 @@ class Dia:
         self._start()
 
     def show(self, discriminator: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Says which D is trained, and by what; needed with `aux`, before :meth:`load_state_dict`."""
+        """Says which D is trained, and by what; with `aux` before :meth:`load_state_dict`."""
         self._run.show(discriminator, optimizer)
 
     def update(

@@ -215,6 +215,8 @@ def corrected(
 ) -> RejectionSampler:
     """Returns a source of samples corrected by the auxiliary discriminator, or else by D."""
     network = run.additions.get(AUXILIARY, run.discriminator)
+    if network is None:
+        raise ValueError("Call Dia.sweep or Dia.update before Dia.rejection.")
 
     @torch.no_grad()
     def propose(n: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,8 @@ import ast
 import configparser
 import importlib
 import inspect
+import itertools
+import math
 import os
 import re
 import shlex
@@ -41,7 +43,12 @@ SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
 RUN = "runs/colored_digits-dia-seed0"
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=page_id)
 
 
 @dataclass(frozen=True)
@@ -443,7 +450,74 @@ def test_configs_page_lists_every_dataset_option() -> None:
             assert f"`{option}`" in told, f"{model.__name__}.{option}"
 
 
+# ------------------------------------------------------------------ losses.md, backbones.md
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    """The cells of the table whose first column has that title."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    _, _, table = text.partition(f"| {first} |")
+    lines = itertools.takewhile(lambda line: line.startswith("|"), table.splitlines()[2:])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_losses_page_states_every_term() -> None:
+    import torch
+
+    from gan_registry.catalogs import Catalogs
+    from gan_registry.losses import BUILTIN
+
+    losses = Catalogs().losses
+    v = torch.linspace(-3.0, 3.0, 13)
+    functions = {name: getattr(torch, name) for name in ("clip", "exp", "logit", "relu")}
+    functions |= {"softplus": torch.nn.functional.softplus, "log": math.log, "v": v}
+    methods = ("real_terms", "fake_terms", "generator_terms", "log_density_ratio")
+    listed = set()
+    for names, *cells, is_ratio in rows_of("losses.md", "`adv_loss`"):
+        for name in re.findall(r"`(\w+)`", names):
+            listed.add(name)
+            loss = losses[name](lambda out: out)
+            assert is_ratio == ("yes" if loss.is_density_ratio else "no"), name
+            for method, cell in zip(methods, cells, strict=True):
+                if cell == "see below":
+                    continue
+                expected = eval(cell.strip("`"), {"__builtins__": {}}, functions)
+                assert torch.allclose(getattr(loss, method)(v), expected, atol=1e-6), (name, cell)
+    assert listed == set(BUILTIN)
+
+
+def test_backbones_page_lists_every_backbone_and_size() -> None:
+    from gan_registry.backbones import BUILTIN
+
+    listed = {row[0].strip("`"): row[1] for row in rows_of("backbones.md", "`MODEL.backbone`")}
+    assert set(listed) == set(BUILTIN)
+    for name, path in BUILTIN.items():
+        module = importlib.import_module(path.partition(":")[0])
+        sizes = getattr(module, "SUPPORTED_SIZES", None)
+        assert listed[name] == ("points" if sizes is None else ", ".join(map(str, sizes))), name
+
+
+@pytest.mark.parametrize("row", rows_of("backbones.md", "`MODEL`"), ids=lambda row: row[0])
+def test_backbones_page_states_numbers_of_parameters(row: list[str]) -> None:
+    from small_backbones import counts
+
+    model, size, classes, *numbers = row
+    keys = {"z_dim": 128, "g_conv_dim": 64, "d_conv_dim": 64, **yaml.safe_load(model.strip("`"))}
+    name = keys.pop("backbone")
+    expected = tuple(int(number.replace(",", "")) for number in numbers)
+    assert counts(name, int(size), classes=int(classes), **keys) == expected
+
+
 # ------------------------------------------------------------------ pages
+
+
+def test_index_leads_to_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    targets = re.findall(r"\]\(([^)\s#]+)", index.read_text(encoding="utf-8"))
+    linked = {(index.parent / target).resolve() for target in targets if "://" not in target}
+    missing = {page_id(page) for page in {*PAGES} - linked - {index}}
+    assert not missing, f"docs/README.md does not link {sorted(missing)}"
+    assert "(docs/README.md)" in PAGES[0].read_text(encoding="utf-8")
 
 
 def anchors(page: Path) -> set[str]:
@@ -453,7 +527,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=page_id)
 def test_links_resolve(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

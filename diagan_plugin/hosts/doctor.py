@@ -145,11 +145,12 @@ def _lightning(host: Host, plugins: PluginManager) -> None:
 def _mimicry(host: Host, plugins: PluginManager) -> None:
     host.version = version_of("torch-mimicry")
     adapter = import_module("diagan_plugin.hosts.mimicry")
-    with _imports_undone(adapter.PACKAGE):
+    package = import_module("diagan_plugin.hosts.mimicry_package")
+    with _imports_undone(package.PACKAGE):
         from diagan_plugin.hosts.seams import require
 
-        for module, seams in adapter.CLASS_SEAMS.items():
-            require("mimicry", adapter.KNOWN, adapter.import_mimicry(module), seams)
+        for module, seams in package.CLASS_SEAMS.items():
+            require("mimicry", package.KNOWN, package.import_mimicry(module), seams)
     host.plugins = adapter.CAPABILITIES.missing(plugins)
     if util.find_spec("tensorflow") is None or util.find_spec("torch._six") is None:
         host.notes.append(
@@ -161,11 +162,12 @@ def _mimicry(host: Host, plugins: PluginManager) -> None:
 def _lucidrains(host: Host, plugins: PluginManager) -> None:
     host.version = version_of("stylegan2-pytorch")
     adapter = import_module("diagan_plugin.hosts.lucidrains")
-    with _imports_undone(adapter.PACKAGE):
+    package = import_module("diagan_plugin.hosts.lucidrains_package")
+    with _imports_undone(package.PACKAGE):
         from diagan_plugin.hosts.seams import require
 
-        trainer = adapter.import_trainer()
-        require("stylegan2-pytorch", adapter.KNOWN, trainer, adapter.CLASS_SEAMS)
+        trainer = package.import_trainer()
+        require("stylegan2-pytorch", package.KNOWN, trainer, package.CLASS_SEAMS)
     host.plugins = adapter.CAPABILITIES.missing(plugins)
 
 
@@ -239,7 +241,9 @@ def _extras() -> Iterator[dict[str, str]]:
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     versions = found["versions"].items()
-    yield "versions   " + ", ".join(f"{name} {version or '(missing)'}" for name, version in versions)
+    yield "versions   " + ", ".join(
+        f"{name} {version or '(missing)'}" for name, version in versions
+    )
     yield "devices    " + ", ".join(name for name, there in found["devices"].items() if there)
     yield ""
     yield "plugins"

@@ -11,9 +11,7 @@ anything of it is imported.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,16 +19,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from diagan_plugin.hosts.capabilities import Capabilities
+from diagan_plugin.hosts.lightning_package import find_lightning
 from diagan_plugin.hosts.networks import HostNetworks, LogitView, NetworkView
-from diagan_plugin.hosts.seams import Seam, require
-from diagan_plugin.hosts.session import Session, Settings, optimizer_of
+from diagan_plugin.hosts.session import Session, optimizer_of
+from diagan_plugin.hosts.settings import Settings
 from diagan_plugin.hosts.watch import Watch
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
-
-KNOWN = "2.5.5"
-MALICIOUS = frozenset({"2.6.2", "2.6.3"})
-"""Releases that were not Lightning's: they stole credentials on import."""
 
 _OWN_LOSS = "the module computes its loss itself"
 CAPABILITIES = Capabilities(
@@ -46,45 +41,9 @@ CAPABILITIES = Capabilities(
     {"gan_discriminator_penalty": _OWN_LOSS, "gan_generator_penalty": _OWN_LOSS},
 )  # fmt: skip
 
-SEAMS = (
-    Seam("Callback.on_fit_start", "trainer pl_module"),
-    Seam("Callback.on_train_start", "trainer pl_module"),
-    Seam("Callback.on_train_batch_start", "trainer pl_module batch batch_idx"),
-    Seam("Callback.on_train_batch_end", "trainer pl_module outputs batch batch_idx"),
-    Seam("Callback.on_train_end", "trainer pl_module"),
-    Seam("Callback.on_exception", "trainer pl_module exception"),
-    Seam("Callback.teardown", "trainer pl_module stage"),
-    Seam("Callback.state_dict"),
-    Seam("Callback.load_state_dict", "state_dict"),
-    Seam("LightningDataModule.train_dataloader"),
-)  # fmt: skip
-
 if TYPE_CHECKING:
     DiaCallback: Any
     IndexedDataModule: Any
-
-
-def find_lightning() -> Any:
-    """Returns the module `lightning.pytorch`.
-
-    Raises:
-        UserError: It is missing, a release that must not be imported, or its seams differ.
-    """
-    try:
-        version = metadata.version("lightning")
-    except metadata.PackageNotFoundError:
-        raise UserError(
-            "Lightning is not installed: pip install 'diagan-plugin[lightning]'."
-        ) from None
-    if version in MALICIOUS:
-        raise UserError(
-            f"lightning {version} was a malicious release and is not imported. Remove it, change "
-            "the credentials of this machine, and install another: "
-            "pip install 'diagan-plugin[lightning]'."
-        )
-    module = importlib.import_module("lightning.pytorch")
-    require("Lightning", KNOWN, module, SEAMS)
-    return module
 
 
 class CallbackMethods:
@@ -101,7 +60,7 @@ class CallbackMethods:
             the width that G was seen to take, by default.
         conditional: Whether both networks take labels as a second argument.
         num_classes: Number of classes.
-        **settings: More of :class:`diagan_plugin.hosts.session.Settings`: `loss`, `seed`,
+        **settings: More of :class:`diagan_plugin.hosts.settings.Settings`: `loss`, `seed`,
             `total_steps`, `groups`, `group_names`, `value_range`, `folder`, `plugins`.
 
     Attributes:
@@ -147,14 +106,16 @@ class CallbackMethods:
                 "DiaCallback needs manual optimisation, as Lightning does for a GAN: set "
                 "self.automatic_optimization = False in the module."
             )
-        networks = {}
+        networks = []
         for role, name in self.names.items():
-            networks[role] = getattr(pl_module, name, None)
-            if not isinstance(networks[role], torch.nn.Module):
+            network = getattr(pl_module, name, None)
+            if not isinstance(network, torch.nn.Module):
                 raise UserError(
                     f"{type(pl_module).__name__} has no network {name!r}; say which it is: "
                     f"DiaCallback({role}='…')."
                 )
+            networks.append(network)
+        generator, discriminator = networks
         self.close()
         session = Session(
             CAPABILITIES, self.settings, data.dataset, batch_size=data.batch_size,
@@ -162,7 +123,6 @@ class CallbackMethods:
             num_classes=self._num_classes, **data.loading,
         )  # fmt: skip
         data.loader = session.loader
-        generator, discriminator = networks["generator"], networks["discriminator"]
         watch = Watch(session, generator, discriminator)
         session.networks(
             HostNetworks(

@@ -1,4 +1,4 @@
-"""The batches of a host that reads any iterable: drawn by a sampler's stream, indices kept aside."""
+"""Batches for a host that reads any iterable: drawn by a sampler, their indices kept aside."""
 
 from __future__ import annotations
 

@@ -15,108 +15,28 @@ longer has; :func:`import_mimicry` imports its modules without them.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diagan_plugin.hosts.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.mimicry_package import KNOWN, TRAINER_SEAMS, import_mimicry
 from diagan_plugin.hosts.networks import HostNetworks, NetworkView, gaussian
-from diagan_plugin.hosts.seams import Seam, require
-from diagan_plugin.hosts.session import Session, Settings
-from diagan_plugin.hosts.stand_ins import standing_in
+from diagan_plugin.hosts.seams import require
+from diagan_plugin.hosts.session import Session
+from diagan_plugin.hosts.settings import Settings
 from diagan_plugin.hosts.studiogan.patches import Patches
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.records import Fake, Real
 
-KNOWN = "0.1.16"
-PACKAGE = "torch_mimicry"
 CAPABILITIES = Capabilities("mimicry", ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"})
 
 LOSSES = {"gan": "minimax", "ns": "logistic", "hinge": "hinge", "wasserstein": "wasserstein"}
 """mimicry's `loss_type` → the name here."""
-
-TRAINER_SEAMS = (
-    Seam(
-        "train",
-        uses="_restore_models_and_step _fetch_data netD netG train_step scheduler step "
-        "_save_model_checkpoints logger close_writers",
-    ),
-    Seam("_fetch_data", "iter_dataloader", "dataloader"),
-    Seam("_restore_models_and_step"),
-    Seam("_save_model_checkpoints", "global_step"),
-    Seam("dataloader.dataset"),
-    Seam("dataloader.batch_size"),
-    Seam("scheduler.step", "log_data global_step"),
-    Seam("logger.close_writers"),
-    Seam("netD.train_step", "real_batch netG optD log_data device", "compute_gan_loss"),
-    Seam("netD.compute_gan_loss", "output_real output_fake"),
-    Seam("netG.train_step", "real_batch netD optG log_data device", "compute_gan_loss"),
-    Seam("netG.compute_gan_loss", "output"),
-    Seam("netG.generate_images", "num_images device", "forward"),
-    Seam("netG.nz"),
-    Seam("netG.loss_type"),
-    Seam("optD"),
-    Seam("num_steps"),
-    Seam("n_dis"),
-    Seam("log_dir"),
-)
-
-
-CLASS_SEAMS = {
-    "training.trainer": (
-        Seam("Trainer.train", uses=TRAINER_SEAMS[0].uses),
-        Seam("Trainer._fetch_data", "iter_dataloader", "dataloader"),
-        Seam("Trainer._restore_models_and_step"),
-        Seam("Trainer._save_model_checkpoints", "global_step"),
-    ),
-    "training.scheduler": (Seam("LRScheduler.step", "log_data global_step"),),
-    "training.logger": (Seam("Logger.close_writers"),),
-    "nets.gan.gan": (
-        Seam("BaseDiscriminator.compute_gan_loss", "output_real output_fake"),
-        Seam("BaseDiscriminator.train_step", "real_batch netG optD log_data", "compute_gan_loss"),
-        Seam("BaseGenerator.compute_gan_loss", "output"),
-        Seam("BaseGenerator.train_step", "real_batch netD optG log_data", "compute_gan_loss"),
-        Seam("BaseGenerator.generate_images", "num_images device", "forward"),
-    ),
-}
-"""The same seams as far as classes show them, by module."""
-
-
-def import_mimicry(module: str) -> Any:
-    """Imports a module of mimicry's, e.g. "nets.sngan" or "training.trainer", without tensorflow.
-
-    The `__init__` of the package and of its folders is passed over: empty packages stand in for
-    them, unless the package has been imported already.
-
-    Args:
-        module: The module, without "torch_mimicry.".
-
-    Raises:
-        UserError: mimicry is missing, or something that the module itself needs.
-    """
-    if PACKAGE not in sys.modules:
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or not spec.submodule_search_locations:
-            raise UserError("mimicry is not installed: pip install --no-deps torch-mimicry.")
-        for name in ("", ".training", ".nets", ".utils"):
-            shell = ModuleType(PACKAGE + name)
-            shell.__path__ = [
-                place + name.replace(".", "/") for place in spec.submodule_search_locations
-            ]
-            sys.modules[shell.__name__] = shell
-    try:
-        with standing_in("skimage.io"):  # for reading image files in evaluations
-            return importlib.import_module(f"{PACKAGE}.{module}")
-    except ImportError as error:
-        raise UserError(f"mimicry's module {module} cannot be imported: {error}.") from error
 
 
 def attach(
@@ -135,7 +55,7 @@ def attach(
         trainer: The trainer, not yet run.
         sampler: How training samples are drawn, e.g. "dia".
         options: Plugin → option → value.
-        **settings: More of :class:`diagan_plugin.hosts.session.Settings`. `loss`, `total_steps`
+        **settings: More of :class:`diagan_plugin.hosts.settings.Settings`. `loss`, `total_steps`
             and `folder` are the trainer's own by default.
 
     Returns:
@@ -161,7 +81,8 @@ class _Adapter:
         loader, generator = trainer.dataloader, trainer.netG
         classes = int(getattr(generator, "num_classes", 0) or 0)
         loading = {
-            name: getattr(loader, name, None) for name in ("num_workers", "collate_fn", "pin_memory")
+            name: getattr(loader, name, None)
+            for name in ("num_workers", "collate_fn", "pin_memory")
         }
         self.session = Session(
             CAPABILITIES, settings, loader.dataset, batch_size=loader.batch_size,
@@ -196,7 +117,7 @@ class _Adapter:
             patches.around(owner, name, replacement)
 
     def restore(self, original: Callable[[], int]) -> int:
-        """mimicry has loaded its checkpoint, if there is one; training begins."""
+        """Goes on: mimicry has loaded its checkpoint, if there is one; training begins."""
         step = original()
         trainer, state = self.trainer, None
         if step:
@@ -269,7 +190,9 @@ class _Adapter:
         self._fake = self._z = None  # and with them the graph
         return result
 
-    def generator_loss(self, original: Callable[..., Tensor], output: Tensor, **rest: Any) -> Tensor:
+    def generator_loss(
+        self, original: Callable[..., Tensor], output: Tensor, **rest: Any
+    ) -> Tensor:
         """Computes G's adversarial loss."""
         fake = self._fake
 
@@ -281,7 +204,7 @@ class _Adapter:
         return self.session.updates.generator_loss(own, fake, output)
 
     def step_done(self, original: Callable[..., Any], *args: Any, **given: Any) -> Any:
-        """mimicry has counted a step; what plugins log joins its log line."""
+        """Ends a step, which mimicry has counted; what plugins log joins its log line."""
         session = self.session
         session.step_end()
         log = original(*args, **given)
@@ -303,3 +226,5 @@ class _Adapter:
     def _path(self, step: int) -> Path:
         return Path(self.trainer.log_dir) / "checkpoints" / "plugins" / f"plugins_{step}_steps.pth"
 
+
+__all__ = ["CAPABILITIES", "attach", "import_mimicry"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +14,7 @@ from diagan_plugin.hosts.capabilities import Capabilities, asked_plugins
 from diagan_plugin.hosts.loader import StreamLoader
 from diagan_plugin.hosts.networks import HostNetworks
 from diagan_plugin.hosts.run import HostRun
+from diagan_plugin.hosts.settings import PLAIN, Settings
 from diagan_plugin.hosts.updates import Updates
 from diagan_plugin.loop import LoopDataset
 from gan_registry.errors import PluginError, UserError, unknown_name
@@ -24,37 +23,6 @@ from gan_registry.plugins import PluginManager
 from gan_registry.training.distributed import Group
 
 FORMAT = 1
-PLAIN, UNIFORM = "plain", "uniform"
-
-
-@dataclass
-class Settings:
-    """What a user of an adapter asks for; the same for every host.
-
-    Attributes:
-        sampler: How training samples are drawn: a name in the catalog of samplers.
-        options: Plugin → option → value, as in a config's section `PLUGINS`.
-        loss: The name of the loss D is trained with, which says how its output becomes a
-            log-density ratio.
-        seed: Seed of the draws and of everything that plugins draw.
-        total_steps: Generator steps to train.
-        groups: The subgroup of each sample, int [N], where known; for the report alone.
-        group_names: Their names.
-        value_range: Smallest and largest value of an image, for the report's pictures.
-        folder: Where plugins write what they have found, or None.
-        plugins: The plugins; the installed ones by default.
-    """
-
-    sampler: str = UNIFORM
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    loss: str = "logistic"
-    seed: int = 0
-    total_steps: int | None = None
-    groups: npt.ArrayLike | None = None
-    group_names: Sequence[str] = ()
-    value_range: tuple[float, float] | None = (-1.0, 1.0)
-    folder: str | Path | None = None
-    plugins: PluginManager | None = None
 
 
 class Session:
@@ -117,7 +85,7 @@ class Session:
             RUN=SimpleNamespace(sampler=settings.sampler, samples=PLAIN, seed=settings.seed),
             DATA=SimpleNamespace(name=described.name),
             MODEL=SimpleNamespace(backbone=host),
-            LOSS=SimpleNamespace(adv_loss=settings.loss),
+            LOSS=SimpleNamespace(adv_loss=settings.loss, objective="adversarial"),
             OPTIMIZATION=SimpleNamespace(
                 total_steps=total_steps, batch_size=batch_size * group.world_size,
                 d_updates_per_step=updates_per_step, g_updates_per_step=1, acml_steps=1,

@@ -1,4 +1,4 @@
-"""One update of a host's D or G: fires the hooks and hands back what they contribute to its loss."""
+"""Updates of a host's D and G: fires the hooks, and hands back what they give to its loss."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Updates:
         real_out: Any,
         fake_out: Any,
     ) -> Tensor:
-        """Returns D's loss: the host's own where no plugin weights, else the same in weighted terms.
+        """Returns D's loss: the host's own where no plugin weights, else in weighted terms.
 
         Args:
             own: Computes the host's loss.

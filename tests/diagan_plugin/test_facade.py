@@ -161,7 +161,7 @@ def test_mistakes_are_named(points):
         ({"record_every": 0}, "at least 1"),
         ({"max_ratio": 0.5}, "at least 1"),
         ({"clip": "robust"}, "not available|no rule"),
-        ({"aux": "uniform"}, "AuxiliaryDiscriminator"),
+        ({"aux": "sometimes"}, "uniform"),
     ],
 )
 def test_a_bad_option_is_refused_before_the_training(points, option, says):

@@ -152,7 +152,6 @@ def test_weights_act_as_in_the_loss_and_the_module_is_left_as_it_was():
 @installed
 def test_the_example_runs(tmp_path):
     module = example()
-    assert len((EXAMPLES / "lightning_gan.py").read_text().splitlines()) < 60
     callback = module.main(1, str(tmp_path), **QUIET)
     run = callback.session.run
     assert run.step == 28

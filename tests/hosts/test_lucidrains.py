@@ -1,4 +1,4 @@
-"""stylegan2-pytorch's own Trainer, where it and kornia are installed; on a CPU, which it refuses."""
+"""stylegan2-pytorch's own Trainer, where it is installed; on a CPU, which it refuses."""
 
 from __future__ import annotations
 

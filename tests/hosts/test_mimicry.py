@@ -52,7 +52,9 @@ class Recorder:
         self.fired.append("real_logits")
         self.indices.append(real.indices)
         assert logits.shape == (BATCH,)
-        assert torch.equal(real.x.cpu(), torch.stack([run.dataset[int(i)][0] for i in real.indices]))
+        assert torch.equal(
+            real.x.cpu(), torch.stack([run.dataset[int(i)][0] for i in real.indices])
+        )
 
     @hookimpl
     def gan_discriminator_weights(self, run, real_logits, fake_logits):
@@ -158,12 +160,12 @@ def test_goes_on_from_a_checkpoint(tmp_path):
         trainer.train()
         return trainer, session
 
-    trainer, _ = run(tmp_path / "part", 7, 0)
+    run(tmp_path / "part", 7, 0)
     saved = torch.load(
         tmp_path / "part" / "checkpoints" / "plugins" / "plugins_7_steps.pth", weights_only=True
     )
     (tmp_path / "part" / "params.json").unlink()
-    continued, session = run(tmp_path / "part", 10, 1)
+    _, session = run(tmp_path / "part", 10, 1)
     assert session.run.first_step == 7
     assert session.run.step == 10
     assert session.run.position == 10 * BATCH
@@ -181,7 +183,7 @@ def test_without_its_state_a_checkpoint_is_refused(tmp_path):
         path.unlink()
     again = make(tmp_path, steps=1)
     mimicry.attach(again, plugins=plugins(Recorder()))
-    with pytest.raises(UserError, match="plugins_1_steps.pth is missing"):
+    with pytest.raises(UserError, match=r"plugins_1_steps\.pth is missing"):
         again.train()
 
 

@@ -95,7 +95,7 @@ def test_batches_read_ahead_under_old_weights_are_dropped(host: Host) -> None:
 
 @pytest.mark.parametrize("loss", ["logistic", "MH"])
 def test_weights_and_penalties_enter_the_losses(host: Host, loss: str) -> None:
-    changes = {"steps": 0, **(MH if loss == "MH" else {"loss": loss})}
+    changes = {"steps": 1, **(MH if loss == "MH" else {"loss": loss})}
     flags = ("--sampler", "probe", "--probe")
 
     def losses(out: str, *more: str) -> tuple[float, float]:
@@ -142,7 +142,7 @@ def test_stylegan_with_minibatch_deviation(host: Host, monkeypatch: pytest.Monke
         "backbone": "stylegan2", "g_cond": "cAdaIN", "d_cond": "SPD", "loss": "logistic",
         "d_first": "false", "steps": 3,
         "model": '  g_act_fn: "Auto"\n  d_act_fn: "Auto"\n  z_prior: "gaussian"\n  z_dim: 8\n'
-        '  w_dim: 8\n  g_conv_dim: "N/A"\n  d_conv_dim: "N/A"\n  apply_g_ema: false\n'
+        '  w_dim: 8\n  g_conv_dim: "N/A"\n  d_conv_dim: "N/A"\n  apply_g_ema: true\n'
         "STYLEGAN:\n  g_reg_interval: 4\n  d_reg_interval: 16\n  mapping_network: 2\n"
         "  style_mixing_p: 0.0\n  g_ema_kimg: 1\n  g_ema_rampup: 0.05\n  apply_pl_reg: false\n"
         '  pl_weight: 0\n  d_architecture: "orig"\n  d_epilogue_mbstd_group_size: 4',

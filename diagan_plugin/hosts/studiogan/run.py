@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diagan_plugin.hosts.studiogan.batches import Feed
 from diagan_plugin.hosts.studiogan.networks import HostBackbone, host_realness
+from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError
@@ -25,6 +26,32 @@ from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
 from gan_registry.training.sampling import IndexSampler
 from gan_registry.training.seeding import derive_seed, generator_for
+
+
+def merged_config(cfgs: Any, sampler: str, samples: str) -> SimpleNamespace:
+    """Returns StudioGAN's sections of settings, as they are before anything is built.
+
+    What only the host's own configuration knows has its default there, so that a plugin finds every
+    key that it finds in the host.
+
+    Args:
+        cfgs: StudioGAN's configuration.
+        sampler: Name of the sampler.
+        samples: Name of the post-processor.
+    """
+    config = SimpleNamespace(PLUGINS={})
+    for name in ("DATA", "MODEL", "LOSS", "OPTIMIZATION", "PRE", "AUG", "STYLEGAN", "RUN"):
+        field = Config.model_fields.get(name)
+        known = getattr(None if field is None else field.annotation, "model_fields", {})
+        values = {
+            key: entry.get_default(call_default_factory=True)
+            for key, entry in known.items()
+            if not entry.is_required()
+        }
+        given = vars(getattr(cfgs, name, SimpleNamespace()))
+        setattr(config, name, SimpleNamespace(**{**values, **given}))
+    config.RUN.sampler, config.RUN.samples = sampler, samples
+    return config
 
 
 class StudioRun:
@@ -71,17 +98,7 @@ class StudioRun:
         samples: str,
         seed: int,
     ) -> None:
-        self.config = SimpleNamespace(
-            DATA=cfgs.DATA, MODEL=cfgs.MODEL, LOSS=cfgs.LOSS, OPTIMIZATION=cfgs.OPTIMIZATION,
-            STYLEGAN=cfgs.STYLEGAN, AUG=cfgs.AUG,
-            RUN=SimpleNamespace(
-                **{
-                    **vars(cfgs.RUN),
-                    "sampler": sampler, "samples": samples, "eval_features": "auto",
-                }
-            ),
-            PLUGINS={},
-        )  # fmt: skip
+        self.config = merged_config(cfgs, sampler, samples)
         self.config_name = Path(str(cfgs.RUN.cfg_file)).stem
         self.plugins = plugins
         self.options = options
