@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from diagan_plugin.driver import AUXILIARY
+from diagan_plugin.options import NAME
 from diagan_plugin.postprocessing.fresh import fresh_judge
 from diagan_plugin.postprocessing.judge import Judge
 from diagan_plugin.postprocessing.options import PostOptions
@@ -38,7 +39,8 @@ def choose_judge(run: Run, options: PostOptions, *, needs_ratio: bool = True) ->
         return fresh_judge(run, options.fresh_steps)
     auxiliary = run.additions.get(AUXILIARY)
     if isinstance(auxiliary, nn.Module) and options.judge != "own":
-        judge = Judge(run, auxiliary)
+        measures_ratio = run.options.get(NAME, {}).get("aux_ratio", False)
+        judge = Judge(run, auxiliary, logistic=bool(measures_ratio))
     elif options.judge == "auxiliary":
         raise UserError(
             "--post-judge auxiliary: this run has no auxiliary discriminator, as it did not get to "

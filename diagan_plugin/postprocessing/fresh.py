@@ -86,4 +86,4 @@ def _train(run: Run, steps: int) -> Judge:
         held_out=(read(run, run.dataset, checked), generate(len(checked))),
         forward=lambda net, x, y: net(x, y),
     )
-    return Judge(run, trained, fresh=True, unseen=unseen)
+    return Judge(run, trained, logistic=True, unseen=unseen)

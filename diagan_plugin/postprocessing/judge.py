@@ -26,7 +26,7 @@ class Judge:
     Args:
         run: The run whose samples it rates.
         network: The discriminator.
-        fresh: Whether it was trained after the fact, by the logistic loss.
+        logistic: Whether it was trained by the logistic loss, whatever the run's own is.
         unseen: Indices of training samples that it has not seen, int64 [n]; None if it has seen
             all of them.
 
@@ -40,13 +40,13 @@ class Judge:
         run: Run,
         network: nn.Module,
         *,
-        fresh: bool = False,
+        logistic: bool = False,
         unseen: NDArray[np.int64] | None = None,
     ) -> None:
         self._run = run
         self.network = network
         self.unseen = unseen
-        self._loss = Logistic(run.backbone.realness) if fresh else run.loss
+        self._loss = Logistic(run.backbone.realness) if logistic else run.loss
         self.is_density_ratio = self._loss.is_density_ratio
 
     @torch.no_grad()

@@ -130,7 +130,9 @@ class Host:
 
     def probe(self, rank: int = 0, out: str = "out") -> dict[str, Any]:
         """Returns what the probe has seen."""
-        found: dict[str, Any] = torch.load(self.checkpoints(out) / f"probe-{rank}.pt")
+        found: dict[str, Any] = torch.load(
+            self.checkpoints(out) / f"probe-{rank}.pt", weights_only=True
+        )
         return found
 
 

@@ -187,7 +187,9 @@ def test_interrupted_run_is_continued_by_the_same_command(host: Host) -> None:
 
 def test_a_finished_run_is_not_continued(host: Host) -> None:
     for _ in range(2):
-        code, text = host.diagan(*DIA, studiogan=host.arguments("--save_freq", "3"))
+        code, text = host.diagan(
+            "--sampler", "probe", "--probe", studiogan=host.arguments("--save_freq", "3")
+        )
         assert code == 0, text
         assert "continuing" not in text
 
