@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
+from diagan_plugin.arguments import as_whole
 from diagan_plugin.draws import DRAW_METHODS
 from diagan_plugin.sampler_stream import WeightedStream
 
@@ -96,6 +97,7 @@ class DiaSampler(Sampler[int]):
         fingerprint: Identifies the dataset; kept in the state and compared on loading.
 
     Raises:
+        TypeError: If a number isn't whole.
         ValueError: If an argument is out of range.
 
     Example:
@@ -117,6 +119,8 @@ class DiaSampler(Sampler[int]):
         shard: str = "self",
         fingerprint: str | None = None,
     ) -> None:
+        num_samples, seed = as_whole("num_samples", num_samples), as_whole("seed", seed)
+        rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size)
         if num_samples < 1:
             raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
         if seed < 0:
@@ -127,12 +131,12 @@ class DiaSampler(Sampler[int]):
             raise ValueError(f"Argument `world_size` must be at least 1, but got {world_size}.")
         if not 0 <= rank < world_size:
             raise ValueError(f"Argument `rank` must be in [0, {world_size}), but got {rank}.")
-        self.num_samples = int(num_samples)
-        self.rank = int(rank)
-        self.world_size = int(world_size)
+        self.num_samples = num_samples
+        self.rank = rank
+        self.world_size = world_size
         self.shard = shard
         self.fingerprint = fingerprint
-        self._stream = WeightedStream(self.num_samples, int(seed), method)
+        self._stream = WeightedStream(num_samples, seed, method)
         self._position = 0
         self._block: _Block | None = None
         self._iteration = 0
@@ -319,10 +323,11 @@ class DiaBatchSampler(Sampler[list[int]]):
     """
 
     def __init__(self, sampler: DiaSampler, batch_size: int, drop_last: bool = False) -> None:
+        batch_size = as_whole("batch_size", batch_size)
         if batch_size < 1:
             raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
         self.sampler = sampler
-        self.batch_size = int(batch_size)
+        self.batch_size = batch_size
         self.drop_last = bool(drop_last)
 
     def __len__(self) -> int:

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_whole
 from diagan_plugin.tracker_counts import NonFiniteLog, RecordCounts
 from diagan_plugin.tracker_moments import RunningMoments
 from diagan_plugin.tracker_window import RecordWindow
@@ -68,6 +69,8 @@ class LDRTracker:
         window: int | None = 50,
         device: torch.device | str = "cpu",
     ) -> None:
+        num_samples = as_whole("num_samples", num_samples)
+        window = None if window is None else as_whole("window", window)
         if num_samples < 1:
             raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
         if window is not None and window < 1:
@@ -77,8 +80,8 @@ class LDRTracker:
             raise ValueError(
                 "Argument `device` must be a device with float64, but got 'mps'; use 'cpu'."
             )
-        self.num_samples = int(num_samples)
-        self.window = None if window is None else int(window)
+        self.num_samples = num_samples
+        self.window = window
         self.reset()
 
     def reset(self) -> None:

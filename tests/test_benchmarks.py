@@ -67,6 +67,7 @@ def test_refuses_what_it_cannot_measure(arguments):
     ("claim", "heading", "keys"),
     [
         ("importance_vs_uniform", "var. of weights", {"importance", "again", "D itself"}),
+        ("combinations", "distance to data", {"distance", "smallest"}),
         ("black_box", "MCCS of the mode", {"mccs", "low", "high", "mean"}),
         ("auxiliary_every", "distance to data", {"cost_phase2", "acceptance_rate", "distance"}),
     ],

@@ -176,12 +176,12 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Returns tensors and plain values to go on from; every process calls it."""
-        from gan_registry.training.checkpoint import _check_plain
+        from gan_registry.training.checkpoint import check_plain
 
         run = self.run
         plugins = run.hooks.state(run)
         for plugin, part in plugins.items():
-            _check_plain(part, f"The state of plugin {plugin!r}")
+            check_plain(part, f"The state of plugin {plugin!r}")
         return {
             "format": FORMAT,
             "step": run.step,

@@ -174,7 +174,7 @@ class LossWeightingPlugin:
         options = options_of(run)
         as_dia = plan(options, run.total_steps, True, len(run.dataset), run.samples_per_step)
         steps = f"steps {phase1_end(run) + 1}–{run.total_steps}"
-        return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k:g})"}
+        return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k})"}
 
 
 def is_active(run: Run) -> bool:

@@ -445,6 +445,15 @@ def test_global_random_state_is_not_touched():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("name", ["num_samples", "seed", "rank", "world_size"])
+@pytest.mark.parametrize("value", [1.5, 2.0, "2", None])
+def test_numbers_that_are_not_whole_are_refused(name, value):
+    with pytest.raises(TypeError, match=f"`{name}` must be a whole number, but got"):
+        DiaSampler(**{"num_samples": N, "world_size": 3, name: value})
+    with pytest.raises(TypeError, match="`batch_size` must be a whole number"):
+        DiaBatchSampler(DiaSampler(N), value)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

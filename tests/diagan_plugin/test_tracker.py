@@ -436,6 +436,10 @@ def test_bad_arguments_are_refused():
         LDRTracker(0)
     with pytest.raises(ValueError, match="window"):
         LDRTracker(5, window=0)
+    with pytest.raises(TypeError, match=r"`window` must be a whole number, but got 2\.5"):
+        LDRTracker(5, window=2.5)
+    with pytest.raises(TypeError, match="num_samples"):
+        LDRTracker(5.0)
     with pytest.raises(ValueError, match="float64"):
         LDRTracker(5, device="mps")
     with pytest.raises(ValueError, match=r"\[5\] or \[5, 1\], but got \[4\]"):

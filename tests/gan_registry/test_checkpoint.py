@@ -81,16 +81,20 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path):
     assert open_run(tmp_path, manager(), step=5).step == 5
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other format", "list"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut", "cut late", "text", "other format", "list", "parts missing"]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(tmp_path: Path, damage: str):
     config = points_config(RUN__save_freq=3)
     whole = fit(config, tmp_path)
     path = checkpoint_path(tmp_path, 6)
     content = path.read_bytes()
-    if damage in ("other format", "list"):
-        torch.save({"format": 99} if damage == "other format" else [1], path)
+    values = {"other format": {"format": 99}, "list": [1], "parts missing": {"format": 1}}
+    if damage in values:
+        torch.save(values[damage], path)
     else:
-        path.write_bytes({"empty": b"", "cut": content[:1000], "text": b"hello"}[damage])
+        cut = {"empty": 0, "cut": 1000, "cut late": len(content) * 9 // 10}
+        path.write_bytes(b"hello" if damage == "text" else content[: cut[damage]])
     with pytest.raises(UserError, match=r"format 99" if damage[0] == "o" else "is damaged") as e:
         fit(config, tmp_path)
     assert str(path) in str(e.value)

@@ -347,7 +347,7 @@ def test_samples_are_an_array_or_images_and_follow_from_the_seed(call, refused, 
     assert not (tmp_path / "x.npz").exists()
 
 
-def test_images_are_written_as_png(call, tmp_path: Path):
+def test_images_are_written_as_png(call, refused, tmp_path: Path):
     small = ["--set", "MODEL.g_conv_dim=4", "--set", "MODEL.d_conv_dim=4", "--num-eval", "50"]
     out = str(tmp_path / "run")
     code, _, err = call(
@@ -358,6 +358,10 @@ def test_images_are_written_as_png(call, tmp_path: Path):
     assert code == 0, err
     files = sorted(path.name for path in (tmp_path / "png").iterdir())
     assert files == ["000000.png", "000001.png", "000002.png"]
+    for name in ("all.png", "all.npy"):  # no folder of that name either
+        line = refused("sample", "--run", out, "--num", "3", "--out", str(tmp_path / name))
+        assert "names a file" in line
+        assert not (tmp_path / name).exists()
     assert (tmp_path / "png" / files[0]).read_bytes().startswith(b"\x89PNG")
     code, _, err = call("sample", "--run", out, "--num", "2", "--out", str(tmp_path / "png"))
     assert code == 2, "the third picture would pass for one of the new samples"

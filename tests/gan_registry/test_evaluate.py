@@ -376,6 +376,25 @@ def test_metrics_that_give_the_same_result_are_not_asked_for_together(warned):
     assert any("both give" in text for text in warned())
 
 
+@pytest.mark.parametrize(
+    "rivals",
+    [
+        ["occurrence", "occurrence_classifier"],
+        ["reconstruction_error", "reconstruction_error_published"],
+        ["epsilon_ball", "fid", "epsilon_ball_plain"],
+    ],
+)
+def test_rivals_are_refused_before_any_sample_is_generated(rivals):
+    data = ArrayDataset(
+        "d", np.zeros((6, 1, 8, 8), np.uint8), groups=np.arange(6) % 2, group_names=("a", "b")
+    )
+    with pytest.raises(UserError, match=f"metric '{rivals[0]}' both give"):
+        MetricSuite(rivals, Catalogs(), data, features="raw", knows_groups=True)
+    # These share a direction, but not a place in the result.
+    friends = ["precision", "group_precision", "recall", "partial_recall", "prdc"]
+    MetricSuite(friends, Catalogs(), data, features="raw", knows_groups=True)
+
+
 def test_what_is_no_metric_or_fails_as_an_extractor_is_named():
     with pytest.raises(PluginError, match="'bad' of 'other' is a list"):
         measured(["bad"], catalogs_with(metrics={"bad": lambda context: []}))

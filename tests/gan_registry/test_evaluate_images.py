@@ -182,6 +182,96 @@ def test_bad_input_is_named(refused, measure, tmp_path: Path):
     assert "--img-size N" in refused(good, mixed, *raw)
 
 
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.float32(1.0)}, "a single number"),
+        ({"x": np.zeros((5, 0, 8, 3), np.uint8)}, "holds no sample"),
+        ({"x": np.zeros((5, 0))}, "holds no sample"),
+        ({"x": pictures(0), "group_names": np.array("red")}, "must be a list of names"),
+        (
+            {"x": pictures(0), "groups": np.arange(40) % 2, "group_names": np.array(["a", "a"])},
+            "must differ",
+        ),
+        ({"x": pictures(0), "y": np.full(40, 2**63 + 1, np.uint64)}, "no number of a class"),
+    ],
+)
+def test_files_of_odd_arrays_are_refused(refused, tmp_path: Path, arrays, message: str):
+    path = save(tmp_path / "odd.npz", **arrays)
+    error = refused(path, path, "--features", "raw", "--metrics", "fid")
+    assert str(path) in error
+    assert message in error
+
+
+def test_what_is_no_numpy_file_is_not_advised_to_be_unpickled(refused, tmp_path: Path):
+    path = tmp_path / "junk.npz"
+    path.write_bytes(b"PK is how a zip file begins")
+    error = refused(path, path, "--features", "raw")
+    assert f"Cannot read {path}" in error
+    assert "allow_pickle" not in error
+
+
+def test_an_unreadable_image_is_named_without_addresses_in_memory(refused, tmp_path: Path):
+    bad = write(tmp_path / "bad", pictures(1))
+    (bad / "007.png").write_bytes(b"no image")
+    error = refused(bad, bad, "--features", "raw")
+    assert "007.png cannot be read (no image of a known kind)" in error
+
+
+def test_what_does_not_fit_into_memory_is_no_corrupt_image(refused, tmp_path: Path, monkeypatch):
+    folder = write(tmp_path / "good", pictures(0))
+
+    def resize(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("gan_registry.datasets.decoding._to_square", resize)
+    for flags in ((), ("--skip-corrupt",)):
+        error = refused(folder, folder, "--features", "raw", "--img-size", "90000", *flags)
+        assert "not enough memory for 90000×90000 px" in error
+
+
+def test_flags_of_folders_are_refused_for_files(refused, measure, tmp_path: Path):
+    file = save(tmp_path / "a.npz", x=pictures(0))
+    raw = ("--features", "raw", "--metrics", "kid")
+    for flags in (("--img-size", "16"), ("--channels", "1"), ("--skip-corrupt",)):
+        assert "are of images in folders" in refused(file, file, *raw, *flags)
+    large = write(tmp_path / "large", pictures(2, size=12))
+    measure(large, file, *raw, "--img-size", "8")
+
+
+def test_an_empty_name_of_features_is_a_mistake(refused, tmp_path: Path):
+    file = save(tmp_path / "a.npz", x=pictures(0))
+    assert "Unknown feature extractor ''" in refused(file, file, "--features", "")
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_a_changed_image_is_noticed_whichever_it_is(measure, tmp_path: Path, form: str):
+    import torch
+
+    class Pixels(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1)
+
+    network = tmp_path / "pixels.pt"
+    torch.jit.trace(Pixels(), torch.zeros(2, 3, 2, 2)).save(str(network))
+    arguments = ("--features", str(network), "--metrics", "fid")
+    images = pictures(0, count=1500, size=2)
+    keep = save if form == "file" else lambda path, x: write(path.with_suffix(""), x)
+    real = keep(tmp_path / "real.npz", x=images)
+    fake = save(tmp_path / "fake.npz", x=images)
+    assert measure(real, fake, *arguments)["metrics"]["fid"] == pytest.approx(0.0, abs=1e-9)
+    # All that the fingerprint, which samples 1,000 of them, doesn't look at.
+    seen = np.arange(1000) * 1499 // 999
+    unseen = np.setdiff1d(np.arange(1500), seen)
+    images[unseen] = 0
+    if form == "file":
+        save(real, x=images)
+    else:
+        for number in unseen:
+            Image.fromarray(images[number]).save(real / f"{number:03d}.png")
+    assert measure(real, fake, *arguments)["metrics"]["fid"] > 0.1
+
+
 def test_flags_of_runs_are_refused(refused, tmp_path: Path):
     good = write(tmp_path / "good", pictures(0))
     assert "--checkpoint has no meaning with --images" in refused(good, good, "--checkpoint", "5")

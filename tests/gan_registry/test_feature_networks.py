@@ -327,6 +327,14 @@ class AsTuple(Answer):
         return features, 2.0 * features[:, :3]
 
 
+class Altered(Answer):
+    def forward(self, x):
+        x = x.flatten(1)
+        if self.kind == "none":
+            return x[:, :0]
+        return torch.complex(x, x)
+
+
 class AsDict(Answer):
     def forward(self, x):
         features = self.linear(x.flatten(1))
@@ -387,6 +395,8 @@ def test_the_identity_is_that_of_the_content(tmp_path):
         (nn.Linear(9, 2), "fails on samples"),
         (AsDict("wrong"), "'probabilities' that are negative or do not sum to 1"),
         (AsDict("nothing"), "returns NoneType for 2 samples"),
+        (Altered("none"), r"returns shape \[2, 0\] for 2 samples"),
+        (Altered("complex"), r"returns shape \[2, 192\] of complex numbers for 2 samples"),
     ],
 )
 def test_a_network_that_does_not_fit_is_named_by_its_file(tmp_path, module, message):

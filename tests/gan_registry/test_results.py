@@ -39,7 +39,13 @@ def test_numbers_become_plain_and_what_is_not_finite_null(tmp_path: Path):
         to_plain({"x": [object()]})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "nul", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[1]", "nul", "\x00", '{"metrics": [1, 2]}', '{"groups": 3}',
+        '{"groups": {"red": 1}}', '{"directions": ["fid"]}', '{"directions": {"fid": 5}}',
+    ],
+)  # fmt: skip
 def test_a_damaged_result_says_how_to_mend_it(tmp_path: Path, text: str):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UserError, match=f"gan-registry evaluate --run {tmp_path}"):

@@ -19,7 +19,7 @@ from diagan_plugin.hosts.studiogan.record import checkpoint_steps
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
-from gan_registry.training.checkpoint import _check_plain
+from gan_registry.training.checkpoint import check_plain
 
 FORMAT = 1
 MODEL = "DIA"
@@ -44,7 +44,7 @@ def collect(run: StudioRun) -> dict[str, Any]:
     """
     plugins = run.hooks.state(run)
     for plugin, part in plugins.items():
-        _check_plain(part, f"The state of plugin {plugin!r}")
+        check_plain(part, f"The state of plugin {plugin!r}")
     return {
         "format": FORMAT,
         "step": run.step,

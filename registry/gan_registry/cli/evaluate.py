@@ -145,7 +145,7 @@ def _measure_images(
             fake,
             plugins.catalogs,
             metrics=metrics,
-            features=arguments.features or "auto",
+            features="auto" if arguments.features is None else arguments.features,
             num=arguments.num or NUM_REAL,
             num_real=arguments.num_real or NUM_REAL,
             img_size=arguments.img_size,

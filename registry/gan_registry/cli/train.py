@@ -142,5 +142,5 @@ def require_folder(path: Path) -> Path:
         UserError: It does not.
     """
     if not path.is_dir():
-        raise UserError(f"There is no folder {path}; --run takes the folder of a trained run.")
+        raise UserError(f"There is no folder {path}; give the folder of a trained run.")
     return path

@@ -78,7 +78,9 @@ def read_arrays(path: Path, layout: Layout = "auto") -> ArrayDataset:
     if key is None:
         raise UserError(f"{path} has no array 'x'; it has: {', '.join(arrays) or '(none)'}.")
     x = arrays[key]
-    if len(x) == 0:
+    if x.ndim == 0:
+        raise UserError(f"{path} holds a single number in {key!r}, neither images nor points.")
+    if x.size == 0:
         raise UserError(f"{path} holds no sample: its array {key!r} is {list(x.shape)}.")
     if x.ndim == 2:
         samples: Any = _finite(path, x).astype(np.float32)
@@ -87,7 +89,7 @@ def read_arrays(path: Path, layout: Layout = "auto") -> ArrayDataset:
         samples, is_image = _as_images(path, x, layout), True
     y = _numbers(path, arrays, "y", len(x))
     groups = _numbers(path, arrays, "groups", len(x), lowest=-1)
-    names = tuple(str(name) for name in arrays.get("group_names", ()))
+    names = _names(path, arrays)
     count = 0 if groups is None else int(groups.max(initial=-1)) + 1
     if names and len(names) < count:
         raise UserError(f"{path} names {len(names)} groups, but has {count}.")
@@ -114,7 +116,9 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         with loaded:
             return {key: loaded[key] for key in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"Cannot read {path} as a NumPy file: {error}") from error
+        # What is no NumPy file at all NumPy takes for a pickle, and tells how to load that.
+        reason = "it holds Python objects, or is none" if "pickle" in str(error) else error
+        raise UserError(f"Cannot read {path} as a NumPy file: {reason}.") from error
 
 
 def _as_images(path: Path, x: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
@@ -171,4 +175,18 @@ def _numbers(
         )
     if array.min() < lowest:
         raise UserError(f"{path}: {key!r} must be from {lowest} on, but has {array.min()}.")
+    if array.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{path}: {key!r} has {array.max()}, which is no number of a class.")
     return array.astype(np.int64)
+
+
+def _names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    array = arrays.get("group_names")
+    if array is None:
+        return ()
+    if array.ndim != 1:
+        raise UserError(f"{path}: 'group_names' must be a list of names, but is {array.tolist()}.")
+    names = tuple(str(name) for name in array)
+    if len(set(names)) < len(names):  # results are by name
+        raise UserError(f"{path}: 'group_names' must differ, but are {', '.join(names)}.")
+    return names

@@ -89,6 +89,20 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
                 digest.update(data.tobytes())
         return digest.hexdigest()
 
+    def cache_key(self) -> str:
+        """Returns a digest of as much of the content as this machine can look at cheaply.
+
+        What is kept on disk of a dataset is kept under it: the fingerprint, which must be the same
+        on every machine, would not notice a change of samples that it doesn't look at.
+
+        Returns:
+            64 hexadecimal digits (SHA-256).
+        """
+        digest = hashlib.sha256(f"kept 1 {self.fingerprint()}".encode())
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels, "<i8").tobytes())
+        return digest.hexdigest()
+
     def classify(self, x: Tensor | npt.ArrayLike) -> Ints:
         """Returns the group of each *generated* sample, int64 [n]; -1 belongs to no group.
 
@@ -175,6 +189,12 @@ class ArrayDataset(Dataset):
         if x.dtype == torch.uint8:
             x = x.to(torch.float32).div_(127.5).sub_(1.0)
         return x, self._y.index_select(0, rows)
+
+    def cache_key(self) -> str:
+        """Returns a digest of all samples and labels."""
+        digest = hashlib.sha256(super().cache_key().encode())
+        digest.update(self._x.numpy().data)  # the memory itself: no copy is made
+        return digest.hexdigest()
 
     def _content(self, indices: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         return self._x.numpy()[indices], self._y.numpy()[indices]

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from gan_registry.datasets.options import Options
+from gan_registry.errors import UserError
 
 Bytes = npt.NDArray[np.uint8]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -68,6 +69,7 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
 
     Raises:
         UnreadableImageError: The file is damaged, no image, or of a kind that has no 8-bit form.
+        UserError: It, or what it is to become, does not fit into the memory.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
@@ -80,6 +82,11 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
         pixels = np.asarray(_to_square(image, form))
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:  # whose text is an address in memory
+        raise UnreadableImageError("no image of a known kind") from error
+    except MemoryError as error:
+        size = "" if form.size is None else f" for {form.size}×{form.size} px"
+        raise UserError(f"There is not enough memory{size} to decode an image.") from error
     except Exception as error:  # what Pillow raises depends on how the file is broken
         raise UnreadableImageError(str(error) or type(error).__name__) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

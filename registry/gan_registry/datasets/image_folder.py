@@ -71,6 +71,14 @@ class Folder:
         """Returns the path of a file."""
         return str(self.root / name)
 
+    def stamp(self, name: str) -> str:
+        """Returns size and time of a file; nothing of one that is not there."""
+        try:
+            facts = os.stat(self.root / name)
+        except OSError:
+            return ""
+        return f"{facts.st_size} {facts.st_mtime_ns} "
+
 
 def build_image_folder(config: Config, data_dir: Path | None) -> LazyImages:
     """Builds the dataset `image_folder`, or one of StudioGAN's names for such a folder.

@@ -79,6 +79,12 @@ class Thinned(Dataset):
                 digest.update(array.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def cache_key(self) -> str:
+        """Returns a digest of the whole dataset's key and of which samples and groups are left."""
+        return hashlib.sha256(
+            f"{self.dataset.cache_key()} {self.fingerprint()}".encode()
+        ).hexdigest()
+
     def classify(self, x: Tensor | npt.ArrayLike) -> Ints:
         """Returns the group of each generated sample, as the whole dataset does."""
         if not self.can_classify:

@@ -26,7 +26,11 @@ _THREADED_FROM = 16 * 1024  # bytes of a file, from which decoding it outweighs 
 
 
 class ImageSource(Protocol):
-    """Where encoded images come from; must survive being pickled."""
+    """Where encoded images come from; must survive being pickled.
+
+    It may have a method `stamp(name) -> str`, whose text changes when the file does, and which does
+    not read it.
+    """
 
     def read(self, name: str) -> bytes:
         """Returns the file of that name."""
@@ -132,6 +136,15 @@ class LazyImages(Dataset):
         """
         digest = hashlib.sha256(f"{super().fingerprint()} {self._form}".encode())
         digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def cache_key(self) -> str:
+        """Returns a digest of the fingerprint, all labels, and the stamps of all files."""
+        digest = hashlib.sha256(super().cache_key().encode())
+        stamp = getattr(self._source, "stamp", None)
+        if stamp is not None:
+            for name in self.names:
+                digest.update(stamp(name).encode())
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

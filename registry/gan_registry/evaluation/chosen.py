@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gan_registry.catalogs import HOST, Catalogs
 from gan_registry.datasets.base import Dataset
+from gan_registry.errors import UserError
 from gan_registry.evaluation import manifolds
 from gan_registry.metrics.base import Metric, MetricContext
 
@@ -41,6 +42,26 @@ class Entry:
         """What to call it in messages."""
         author = "" if self.owner == HOST else f" of {self.owner!r}"
         return f"The metric {self.label!r}{author}"
+
+
+def refuse_double(entry: Entry, others: Sequence[Entry]) -> None:
+    """Refuses a metric that measures the same as another by other means, before anything is done.
+
+    The host's metrics with the same results do. Of others' one can't tell until they are computed:
+    what one gives overall, another may give by group.
+
+    Raises:
+        UserError: It would give the same results.
+    """
+    for other in others:
+        if other.metric is None or entry.metric is None or {entry.owner, other.owner} != {HOST}:
+            continue
+        if entry.metric.directions.keys() == other.metric.directions.keys():
+            names = ", ".join(map(repr, entry.metric.directions))
+            raise UserError(
+                f"{entry.title} and the metric {other.label!r} both give {names}; ask for one of "
+                "them at a time."
+            )
 
 
 def standard_metrics(dataset: Dataset) -> list[str]:

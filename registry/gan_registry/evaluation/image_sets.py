@@ -66,6 +66,11 @@ def measure_images(
             or the features can't be computed.
     """
     target = resolve_device(device)
+    if (img_size or channels or skip_corrupt) and real.is_file() and fake.is_file():
+        raise UserError(
+            "--img-size, --channels and --skip-corrupt are of images in folders, but "
+            f"{real} and {fake} are files; leave them out, or convert the files."
+        )
     try:
         sets = [
             open_images(path, img_size, channels=channels, skip_corrupt=skip_corrupt)
@@ -162,7 +167,7 @@ def _suite(
         raise
     except UserError as error:
         if hint and "'inception'" in str(error):
-            raise UserError(f"{error}{hint}") from error
+            raise UserError(f"{str(error).rstrip('.')}.{hint}") from error
         raise
 
 

@@ -43,9 +43,20 @@ def read_result(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is damaged; 'gan-registry evaluate --run {folder}' writes it anew."
         ) from error
-    if not isinstance(result, dict):
+    if not (isinstance(result, dict) and _is_sound(result)):
         raise UserError(f"{path} is damaged; 'gan-registry evaluate --run {folder}' mends it.")
     return result
+
+
+def _is_sound(result: Mapping[str, Any]) -> bool:
+    """Whether tables, reports and comparisons can read what they look for, if it is there."""
+    parts = [result.get(key, {}) for key in ("metrics", "groups", "directions")]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    _, groups, directions = parts
+    return all(isinstance(entry, dict) for entry in groups.values()) and all(
+        isinstance(value, str) for value in directions.values()
+    )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

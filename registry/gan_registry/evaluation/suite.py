@@ -23,6 +23,7 @@ from gan_registry.evaluation.chosen import (
     choose_indices,
     factories,
     joinable_metrics,
+    refuse_double,
 )
 from gan_registry.evaluation.extractor import GuardedExtractor
 from gan_registry.evaluation.values import Findings, Groups, Values, as_metric
@@ -107,6 +108,7 @@ class MetricSuite:
             self._entries.append(entry)
             with self._calling(entry, "its factory"):
                 entry.metric = as_metric(factory(context), entry.title)
+                refuse_double(entry, self._entries[:-1])
         self._extractor: GuardedExtractor | None = None
         self.features: dict[str, str | None] = {
             "choice": features, "name": None, "identity": None

@@ -11,6 +11,8 @@ from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import SampleSource, collect
 from gan_registry.files import atomic_write
 
+_FILES = frozenset({".gif", ".jpeg", ".jpg", ".npy", ".png", ".pt", ".safetensors", ".zip"})
+
 
 def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -> None:
     """Draws samples and writes them.
@@ -32,6 +34,8 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         return
     if dataset.kind != "image":
         raise UserError(f"--out {out} is no .npz file; samples that are no images need one.")
+    if out.suffix.lower() in _FILES and not out.is_dir():
+        raise UserError(f"--out {out} names a file; give a folder, or a name ending in .npz.")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder, or a name ending in .npz.")
     if out.exists() and any(out.iterdir()):  # what lies there would pass for samples of this run

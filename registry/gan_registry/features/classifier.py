@@ -38,7 +38,7 @@ class Classifier:
     that occur. A classifier of the labels alone learns to ignore what sets a group apart, such as
     colour, and its features then cannot show that a generator has lost the group.
 
-    The network is trained once and kept in `context.cache` by the data's fingerprint and the seed.
+    The network is trained once and kept in `context.cache` by the data's `cache_key` and the seed.
     On the CPU, equal seeds give equal features.
 
     Args:
@@ -62,7 +62,7 @@ class Classifier:
         self._shape = tuple(dataset.sample_shape)
         path = None
         if context.cache is not None:
-            key = key_of("classifier", VERSION, dataset.fingerprint(), context.seed, self._scale)
+            key = key_of("classifier", VERSION, dataset.cache_key(), context.seed, self._scale)
             path = context.cache / "classifiers" / f"{key}.safetensors"
         if path is None or not self._read(path):
             self._train(context)

@@ -76,7 +76,7 @@ def real_features(
 ) -> Features:
     """Returns the features of real samples, from the disk if they were extracted before.
 
-    They are kept in the folder `features` of the cache by the data's fingerprint, the extractor's
+    They are kept in the folder `features` of the cache by the data's `cache_key`, the extractor's
     identity and the indices. What cannot be read is extracted again; a cache that cannot be
     written to is only warned of. An extractor with an attribute `keep` that is False is not worth
     the disk.
@@ -108,7 +108,7 @@ def real_features(
     path = None
     if cache is not None and getattr(extractor, "keep", True):
         order = hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest()
-        key = key_of("features", _VERSION, dataset.fingerprint(), extractor.identity, order)
+        key = key_of("features", _VERSION, dataset.cache_key(), extractor.identity, order)
         path = cache / "features" / f"{key}.safetensors"
         found = _read(path, len(chosen), extractor.num_features)
         if found is not None:

@@ -93,10 +93,13 @@ class TorchScript:
         return Features(output.float(), scores)
 
     def _check(self, output: Any, count: int) -> None:
-        if isinstance(output, Tensor) and output.dim() == 2 and len(output) == count:
-            return
-        is_tensor = isinstance(output, Tensor)
-        got = f"shape {list(output.shape)}" if is_tensor else type(output).__name__
+        got = type(output).__name__
+        if isinstance(output, Tensor):
+            got = f"shape {list(output.shape)}"
+            if output.is_complex():
+                got += " of complex numbers"
+            elif output.dim() == 2 and len(output) == count and output.shape[1] > 0:
+                return
         raise UserError(
             f"The network in {self._path} returns {got} for {count} samples; {_RETURNS}."
         )

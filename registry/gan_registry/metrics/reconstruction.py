@@ -64,8 +64,8 @@ def reconstruction_errors(
     """
     check_pair(real, fake)
     for kind, samples, least in (("real", real, 1), ("generated", fake, MIN_GENERATED)):
-        check_count("reconstruction", kind, len(samples), least)
-        check_finite("reconstruction", kind, count_bad(samples), len(samples))
+        check_count("reconstruction_error", kind, len(samples), least)
+        check_finite("reconstruction_error", kind, count_bad(samples), len(samples))
     model = train_autoencoder(
         fake,
         value_range=value_range,
@@ -144,8 +144,8 @@ class ReconstructionError(Metric):
             ("real", self._real, 1),
             ("generated", self._fake, MIN_GENERATED),
         ):
-            check_count("reconstruction", kind, stream.seen, least)
-            check_finite("reconstruction", kind, stream.bad, stream.seen)
+            check_count("reconstruction_error", kind, stream.seen, least)
+            check_finite("reconstruction_error", kind, stream.bad, stream.seen)
         errors = reconstruction_errors(
             self._real.get("samples"),
             self._fake.get("samples"),

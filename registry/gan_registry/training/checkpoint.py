@@ -6,6 +6,7 @@ renamed, and read with `weights_only=True`, so that it can carry no code.
 
 from __future__ import annotations
 
+import errno
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,12 @@ from gan_registry.training.run import Run
 
 FORMAT = 1
 _FOLDER = "checkpoints"
+_KEYS = frozenset(
+    {
+        "step", "total_steps", "seconds", "stopped", "logged", "fingerprint", "position", "sampler",
+        "generator", "discriminator", "average", "precision", "optimizers", "additions", "plugins",
+    }
+)  # fmt: skip
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
@@ -42,7 +49,7 @@ def save_checkpoint(run: Run, keep: int) -> None:
     """
     plugins = run.hooks.state(run)  # may communicate, so on every rank
     for plugin, part in plugins.items():
-        _check_plain(part, f"The state of plugin {plugin!r}")
+        check_plain(part, f"The state of plugin {plugin!r}")
     if run.folder is None or run.rank != 0:
         return
     state: dict[str, Any] = {
@@ -63,10 +70,10 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
         "plugins": plugins,
     }
-    _check_plain(state["sampler"], f"The state of the sampler {run.config.RUN.sampler!r}")
-    _check_plain(state["logged"], "What was given to run.log")
+    check_plain(state["sampler"], f"The state of the sampler {run.config.RUN.sampler!r}")
+    check_plain(state["logged"], "What was given to run.log")
     for name, part in state["additions"].items():
-        _check_plain(part, f"The state of {name!r}, given to run.add,")
+        check_plain(part, f"The state of {name!r}, given to run.add,")
     path = checkpoint_path(run.folder, run.step)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         try:
@@ -80,15 +87,15 @@ def save_checkpoint(run: Run, keep: int) -> None:
         checkpoint_path(run.folder, step).unlink(missing_ok=True)
 
 
-def _check_plain(value: Any, where: str) -> None:
+def check_plain(value: Any, where: str) -> None:
     """Refuses what could not be read back without running code from the file."""
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():
-            _check_plain(key, f"{where}: the key {key!r}")
-            _check_plain(item, f"{where}[{key!r}]")
+            check_plain(key, f"{where}: the key {key!r}")
+            check_plain(item, f"{where}[{key!r}]")
     elif type(value) in (list, tuple):
         for number, item in enumerate(value):
-            _check_plain(item, f"{where}[{number}]")
+            check_plain(item, f"{where}[{number}]")
     elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
         raise PluginError(
             f"{where} is a {type(value).__name__}; a checkpoint takes tensors and Python's own "
@@ -109,16 +116,24 @@ def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["format"]
+        if found == FORMAT and (missing := _KEYS - state.keys()):
+            raise KeyError(*sorted(missing))
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch seeks to where a file that was cut has nothing
+            raise _damaged(path, error) from error
         raise UserError(f"Cannot read the checkpoint {path}: {error.strerror}.") from error
     except Exception as error:  # a damaged file can raise anything
-        raise UserError(
-            f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to continue "
-            "from the one before."
-        ) from error
+        raise _damaged(path, error) from error
     if found != FORMAT:
         raise UserError(f"The checkpoint {path} has format {found}; this version reads {FORMAT}.")
     return state  # type: ignore[no-any-return]
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to continue from "
+        "the one before."
+    )
 
 
 def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:

@@ -63,8 +63,8 @@ def update_discriminator(run: Run, number: int) -> None:
         _check_terms(run, real_terms, fake_terms, size=len(real.x))
         if shows_logits or takes_weights:
             with torch.no_grad():
-                real_logits = run.loss.log_density_ratio(real_out, real.y).float()
-                fake_logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+                real_logits = run.loss.log_density_ratio(real_out, real.y).float().detach()
+                fake_logits = run.loss.log_density_ratio(fake_out, fake.y).float().detach()
         if shows_logits:
             hooks.real_logits(run, real, real_logits)
         if takes_weights:
@@ -126,7 +126,7 @@ def update_generator(run: Run, number: int) -> None:
             _check_terms(run, terms, size=len(fake.x))
             if takes_weights:
                 with torch.no_grad():
-                    logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+                    logits = run.loss.log_density_ratio(fake_out, fake.y).float().detach()
                 terms = _weighted(terms, hooks.generator_weights(run, fake, logits, fake_out))
             loss = terms.mean()
             own = run.backbone.generator_terms(fake, fake_out)
