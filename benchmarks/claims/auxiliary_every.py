@@ -9,21 +9,16 @@ the generator without DRS, `D itself` is DRS by the run's own D, which learnt th
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.claims.command import be_quick, claim_parser, write_rows
+from benchmarks.claims.effect import effect
 from benchmarks.claims.shadows import Variant, train_with
-from benchmarks.speed.harness import machine
 from diagan_plugin.driver import AUXILIARY
 from diagan_plugin.sources import RejectionSource
 from gan_registry.datasets.base import Dataset
@@ -36,19 +31,12 @@ _NUMBERS = ("cost_phase2", "cost_all", "acceptance_rate", "distance", "smallest"
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains the runs and prints cost and effect."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="+", default=CONFIGS, metavar="NAME")
+    parser = claim_parser(__doc__, CONFIGS, 3, "samples after DRS")
     parser.add_argument("--every", nargs="+", type=int, default=[1, 2, 5], metavar="M")
-    parser.add_argument("--steps", type=int, help="default: the configuration's")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--num", type=int, default=5_000, help="samples after DRS")
-    parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     options = parser.parse_args(arguments)
     if min(options.seeds, options.num, *options.every) < 1:
         parser.error("--seeds, --num and --every must be at least 1")
-    if options.quick:
-        options.configs, options.seeds, options.steps, options.num = ["gmm25"], 1, 40, 50
+    be_quick(options, "gmm25")
     rows: list[dict[str, Any]] = []
     for config in options.configs:
         of_config = [
@@ -60,10 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{config}\n{_HEAD}")
         for name in dict.fromkeys(row["name"] for row in of_config):
             print(_line(name, [row for row in of_config if row["name"] == name]), flush=True)
-    if options.json is not None:
-        content = {"machine": machine(torch.get_num_threads()), "rows": rows}
-        text = json.dumps(content, indent=2, allow_nan=False)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_rows(options.json, rows)
     return 0
 
 
@@ -106,24 +91,13 @@ def _row(
     samples: Tensor,
     acceptance_rate: float = 1.0,
 ) -> dict[str, Any]:
-    assert dataset.groups is not None
-    data, made = _shares(dataset, dataset.groups), _shares(dataset, dataset.classify(samples))
-    smallest = data[1:] == data[1:].min()
     return {
         "name": name,
         "cost_phase2": cost_phase2,
         "cost_all": cost_all,
         "acceptance_rate": acceptance_rate,
-        "distance": float(np.abs(made - data).sum() / 2),
-        "smallest": float(made[1:][smallest].mean()),
-        "smallest_in_data": float(data[1:].min()),
+        **effect(dataset, samples),
     }
-
-
-def _shares(dataset: Dataset, groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns the share of `other` and of each group, [G + 1]."""
-    counts = np.bincount(groups + 1, minlength=len(dataset.group_names) + 1)
-    return np.asarray(counts / max(len(groups), 1), np.float64)
 
 
 _HEAD = (

@@ -11,26 +11,20 @@ by it.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.speed.harness import machine
+from benchmarks.claims.command import be_quick, claim_parser, write_rows
+from benchmarks.claims.effect import effect
 from diagan_plugin.plugin import DiaPlugin
 from diagan_plugin.remedies.mode_seeking import ModeSeekingPlugin
 from diagan_plugin.remedies.top_k import TopKPlugin
 from diagan_plugin.sources import RejectionSource
-from diagan_plugin.weights import group_shares
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.datasets.base import Dataset
 from gan_registry.evaluation.sources import PlainSource, collect
@@ -52,20 +46,14 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains the runs and prints cost and effect."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="+", default=CONFIGS, metavar="NAME")
+    parser = claim_parser(__doc__, CONFIGS, 3, "generated samples")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
-    parser.add_argument("--steps", type=int, help="default: the configuration's")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--num", type=int, default=5_000, help="generated samples")
-    parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     options = parser.parse_args(arguments)
     if min(options.seeds, options.num) < 1:
         parser.error("--seeds and --num must be at least 1")
     dia: dict[str, Any] = {}
+    be_quick(options, "gmm25")
     if options.quick:
-        options.configs, options.seeds, options.steps, options.num = ["gmm25"], 1, 40, 50
         dia["window"] = 5
     rows: list[dict[str, Any]] = []
     for config in options.configs:
@@ -78,10 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{config}\n{_HEAD}")
         for name in options.methods:
             print(_line(name, [row for row in of_config if row["name"] == name]), flush=True)
-    if options.json is not None:
-        content = {"machine": machine(torch.get_num_threads()), "rows": rows}
-        text = json.dumps(content, indent=2, allow_nan=False)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_rows(options.json, rows)
     return 0
 
 
@@ -139,22 +124,7 @@ def _train(
 
 
 def _effect(dataset: Dataset, samples: Tensor) -> dict[str, float]:
-    assert dataset.groups is not None
-    data = _shares(dataset, dataset.groups)
-    made = _shares(dataset, dataset.classify(samples))
-    smallest = data[1:] == data[1:].min()
-    return {
-        "distance": float(np.abs(made - data).sum() / 2),
-        "smallest": float(made[1:][smallest].mean()),
-        "smallest_in_data": float(data[1:].min()),
-        **dataset.evaluate_generated(samples),
-    }
-
-
-def _shares(dataset: Dataset, groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns the share of `other` and of each group, [G + 1]."""
-    shares = group_shares(np.ones(len(groups)), groups, len(dataset.group_names))
-    return np.concatenate([[max(1.0 - shares.sum(), 0.0)], shares])
+    return {**effect(dataset, samples), **dataset.evaluate_generated(samples)}
 
 
 _HEAD = (

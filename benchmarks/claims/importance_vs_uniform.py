@@ -10,18 +10,14 @@ show why. DRS reads logits in evaluation mode, a sweep reads batch norm by batch
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
-import torch
 from scipy.stats import spearmanr
 
+from benchmarks.claims.command import be_quick, claim_parser, write_rows
 from benchmarks.claims.shadows import Variant, logits_of, train_with
-from benchmarks.speed.harness import machine
 from gan_registry.evaluation.sources import PlainSource, collect
 
 CONFIGS = ("gaussian", "gmm25", "colored_digits")
@@ -35,18 +31,11 @@ _COMPARED = ("importance", "again", "D itself")
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains the runs and prints the correlations."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="+", default=CONFIGS, metavar="NAME")
-    parser.add_argument("--steps", type=int, help="default: the configuration's")
-    parser.add_argument("--seeds", type=int, default=2, help="how many")
-    parser.add_argument("--num", type=int, default=5_000, help="generated samples")
-    parser.add_argument("--quick", action="store_true", help="tiny; the numbers mean nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    parser = claim_parser(__doc__, CONFIGS, 2, "generated samples")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.num < 2:
         parser.error("--seeds must be at least 1 and --num at least 2")
-    if options.quick:
-        options.configs, options.seeds, options.steps, options.num = ["gaussian"], 1, 40, 50
+    be_quick(options, "gaussian")
     rows: list[dict[str, Any]] = []
     print(_HEAD)
     for config in options.configs:
@@ -62,10 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
                 lines.setdefault((row["mode"], row["samples"]), []).append(row)
             for of_line in lines.values():
                 print(_line(of_line), flush=True)
-    if options.json is not None:
-        content = {"machine": machine(torch.get_num_threads()), "rows": rows}
-        text = json.dumps(content, indent=2, allow_nan=False)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    write_rows(options.json, rows)
     return 0
 
 

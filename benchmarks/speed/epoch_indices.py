@@ -31,7 +31,7 @@ def run(settings: Settings) -> list[Row]:
         ours = DiaSampler(size)
         ours.set_weights(weights(size))
         theirs = WeightedRandomSampler(torch.from_numpy(weights(size)), size)  # type: ignore[arg-type]
-        aim = at_least(5) if size >= 1_000_000 else None
+        aim = at_least(5 if size >= 1_000_000 else None)
         pairs = settings.pairs(9 if size < 1_000_000 else 5)
         peer = _reader(BatchSampler(theirs, BATCH, drop_last=False))
         for label, reader in (

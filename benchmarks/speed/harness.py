@@ -65,21 +65,26 @@ class Settings:
 
 @dataclass(frozen=True)
 class Aim:
-    """A bound on a ratio: at least so many times as good, or at most so many times the cost."""
+    """A bound on a ratio: at least so many times as good, or at most so many times the cost.
+
+    Without a bound it only says which way round the ratio is.
+    """
 
     kind: str  # "≥": theirs/ours, "≤": ours/theirs
-    bound: float
+    bound: float | None
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.bound:g}×"
+        return "" if self.bound is None else f"{self.kind} {self.bound:g}×"
 
-    def met(self, ratio: float) -> bool:
-        """Whether the ratio keeps the bound."""
+    def met(self, ratio: float) -> bool | None:
+        """Whether the ratio keeps the bound; None if there is none."""
+        if self.bound is None:
+            return None
         return ratio >= self.bound if self.kind == "≥" else ratio <= self.bound
 
 
-def at_least(bound: float) -> Aim:
-    """The ratio is theirs/ours and should be at least `bound`."""
+def at_least(bound: float | None) -> Aim:
+    """The ratio is theirs/ours and should be at least `bound`, if there is one."""
     return Aim("≥", bound)
 
 

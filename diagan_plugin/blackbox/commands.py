@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 NUM = 10_000  # samples and anchors: from so many on the scores are stable (paper, §4.2.1)
 
 
+_OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
+"""Method → the flags of the other one."""
+
+
 def add_diagnose(commands: Any) -> None:
     """Adds `diagan diagnose`."""
     diagnose = commands.add_parser(
@@ -58,11 +62,11 @@ def add_calibrate(commands: Any) -> None:
     )
     calibrate.add_argument("--clusters", type=int, metavar="K", help="of the mixture")
     calibrate.add_argument(
-        "--weights", choices=("least", "inverse"), default="least",
+        "--weights", choices=("least", "inverse"),
         help="how weights of the mixture are lowered (default: least)",
     )  # fmt: skip
     calibrate.add_argument(
-        "--hull-dimensions", default="auto", metavar="auto|all|K",
+        "--hull-dimensions", metavar="auto|all|K",
         help="directions in which the hull is taken (default: auto)",
     )  # fmt: skip
     calibrate.add_argument(
@@ -101,7 +105,12 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     _check(arguments)
     if arguments.draw < 1:
         raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
-    if arguments.hull_dimensions not in ("auto", "all") and not (
+    for flag in _OTHER_METHODS[arguments.method]:
+        if getattr(arguments, flag) is not None:
+            raise UserError(
+                f"--{flag.replace('_', '-')} has no meaning with --method {arguments.method}."
+            )
+    if arguments.hull_dimensions not in (None, "auto", "all") and not (
         arguments.hull_dimensions.isdecimal() and int(arguments.hull_dimensions) > 0
     ):
         raise UserError(

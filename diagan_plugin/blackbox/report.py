@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from diagan_plugin.blackbox.bootstrap import Interval
 from diagan_plugin.blackbox.calibration import Calibration
 from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis, DenseMode
+from diagan_plugin.blackbox.thresholds import RESOLUTION
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
 from gan_registry.files import atomic_write
@@ -24,6 +25,10 @@ from gan_registry.report.images import grid_png, to_pngs
 
 NOTABLE = 2.0
 """A mode is called dense where surely so many times as many samples are near as is typical."""
+
+ALIKE = 0.5
+"""Share of the samples near a typical anchor from which on they are called alike, if r is as small
+as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
 
 _PIXELS = 96
 
@@ -44,6 +49,12 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         return Verdict(
             f"The generator makes one kind of sample {times} as often as is typical",
             sentences, "attention",
+        )  # fmt: skip
+    if diagnosis.typical_share >= ALIKE and diagnosis.radius <= RESOLUTION:
+        # Nothing stands out where nearly everything is the same.
+        return Verdict(
+            "Most samples are alike: the generator has collapsed as a whole, or the features do "
+            "not tell its samples apart", sentences, "attention",
         )  # fmt: skip
     return Verdict("No mode is surely twice as dense as is typical", sentences, "ok")
 

@@ -87,7 +87,7 @@ def calibrate_generator(arguments: argparse.Namespace, progress: Progress) -> No
     some = draw_prior(2, generator.z_dim, generator.prior, generator_for(0, "some"))
     trial = Samples(generator, some)
     extractor = choose_extractor(arguments.features, PluginManager().catalogs, trial, device)
-    wanted = {"auto": 0, "all": None}
+    wanted = {None: 0, "auto": 0, "all": None}
     directions = (
         wanted[arguments.hull_dimensions]
         if arguments.hull_dimensions in wanted
@@ -102,7 +102,7 @@ def calibrate_generator(arguments: argparse.Namespace, progress: Progress) -> No
     found = calibrate(
         generator, extractor, arguments.method, num=num, anchors=anchors, modes=arguments.modes,
         theta=arguments.theta, radius=arguments.radius, center=arguments.center,
-        clusters=arguments.clusters, rule=arguments.weights, directions=directions,
+        clusters=arguments.clusters, rule=arguments.weights or "least", directions=directions,
         seed=arguments.seed, device=device, progress=progress,
     )  # fmt: skip
     content = {

@@ -176,7 +176,7 @@ def _studiogan(host: Host, plugins: PluginManager) -> None:
     root = os.environ.get(command.ROOT_VARIABLE)
     if not root:
         raise UserError(
-            f"StudioGAN is not installed but checked out: set {command.ROOT_VARIABLE} to your "
+            f"StudioGAN is used from a checkout, not installed: set {command.ROOT_VARIABLE} to your "
             "checkout, to have it looked at."
         )
     host.version = root

@@ -42,9 +42,12 @@ class NetworkView(nn.Module):
             return self._call(self.network, x, y)
         if not self.conditional:
             return self.network(x)
-        if y is None:
-            y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        return self.network(x, y)
+        return self.network(x, labels_of(x, y))
+
+
+def labels_of(x: Tensor, y: Tensor | None) -> Tensor:
+    """Returns the labels y, int64 [B]; where there are none, class 0 for each of x [B, ...]."""
+    return torch.zeros(len(x), dtype=torch.int64, device=x.device) if y is None else y
 
 
 class LogitView(NetworkView):
@@ -127,8 +130,25 @@ class HostNetworks:
         self.average = average
         self.conditional = conditional
         self.num_classes = num_classes
-        self.latent = latent
-        self.realness = read
+        self._latent = latent
+        self._read = read
+
+    def latent(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draws n latents [n, z_dim]."""
+        return self._latent(n, generator, device)
+
+    def realness(self, output: Any) -> Tensor:
+        """Returns one logit per sample, [B], of D's output; higher for more real."""
+        return self._read(output)
+
+    def discriminate(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
+        """Passes samples [B, ...] through a discriminator, D or one like it."""
+        return network(x, y)
 
     def features(self, x: Tensor) -> Tensor:
         """Returns D's penultimate activations, [B, F].

@@ -1,4 +1,4 @@
-"""A host's training as hooks see it: the `run` of every adapter but StudioGAN's."""
+"""A host's training as hooks see it: the `run` of every adapter."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gan_registry.losses.base import Loss
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake
 from gan_registry.training.distributed import Group
+from gan_registry.training.precision import Precision
 from gan_registry.training.sampling import IndexSampler
 from gan_registry.training.seeding import generator_for
 
@@ -32,26 +33,35 @@ Addition = nn.Module | torch.optim.Optimizer
 class HostRun:
     """One training run of a host, with the attributes of `gan_registry`'s own `Run`.
 
-    The networks, the batches and the optimisers appear as the host makes them; asking for what is
-    not there yet is an AttributeError.
+    The data, the networks, the batches and the optimisers appear as the host makes them; asking for
+    what is not there yet is an AttributeError.
 
     Args:
         host: The host's name.
-        config: Sections as attributes; at least `RUN.sampler`, `RUN.samples`, `LOSS.adv_loss`,
-            `DATA.name`.
+        config: Its settings, as :func:`diagan_plugin.hosts.config.merged_config` returns them.
         plugins: The loaded plugins.
         options: Plugin → option → value.
         asked: Plugins that the run asks for.
-        dataset: The training data.
         total_steps: Generator steps to train.
-        batch_size: Samples of a batch over all processes.
-        updates_per_step: D's updates in a step.
+        batch_size: Samples of a micro-batch over all processes.
+        batches_per_step: Micro-batches that D sees in a step.
         seed: Seed of everything that plugins draw.
         group: Rank and world size.
         device: Where networks and batches are.
         folder: Where plugins may write, or None.
+
+    Attributes:
+        config_name: What results are named after; the host, unless set.
+        dataset: The training data.
+        sampler: Maps stream positions to dataset indices.
+        loader: The batches.
+        backbone: The networks.
+        loss: The adversarial loss.
+        step: Steps done.
+        first_step: Steps that were done when the run was continued.
     """
 
+    dataset: Dataset
     sampler: IndexSampler
     loader: StreamLoader
     backbone: HostNetworks
@@ -65,22 +75,20 @@ class HostRun:
         options: Mapping[str, Mapping[str, Any]],
         asked: set[str],
         *,
-        dataset: Dataset,
         total_steps: int,
         batch_size: int,
-        updates_per_step: int,
+        batches_per_step: int,
         seed: int,
         group: Group,
         device: torch.device,
         folder: Path | None,
     ) -> None:
+        self.host = self.config_name = host
         self.config = config
-        self.config_name = host
         self.plugins = plugins
         self.options = options
         # Its methods are declared for the host's own run, of which this one has the attributes.
         self.hooks: Any = Dispatcher(plugins, asked)
-        self.dataset = dataset
         self.folder = folder
         self.group = group
         self.device = device
@@ -88,7 +96,9 @@ class HostRun:
         self.step = self.first_step = 0
         self.total_steps = total_steps
         self.batch_size = batch_size
-        self.samples_per_step = batch_size * updates_per_step
+        self.samples_per_step = batch_size * batches_per_step
+        # A host's own mixed precision surrounds the hooks that are fired within an update.
+        self.precision = Precision("no", device)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.additions: dict[str, Addition] = {}
         self.postprocessors: list[str] = []
@@ -128,7 +138,7 @@ class HostRun:
         plugin, hook = self.hooks.calling
         raise PluginError(
             f"Plugin {plugin!r}: {hook} replaces the {network}, which the adapter for "
-            f"{self.config_name} does not support; networks can be added."
+            f"{self.host} does not support; networks can be added."
         )
 
     @cached_property
@@ -183,7 +193,8 @@ class HostRun:
     ) -> Tensor:
         """Returns the log-density ratio [B], float32, that a discriminator assigns to samples."""
         network = self.discriminator if discriminator is None else discriminator
-        return self.loss.log_density_ratio(network(x, y), y).float()
+        output = self.backbone.discriminate(network, x, y)
+        return self.loss.log_density_ratio(output, y).float()
 
     def build(self, kind: str, **overrides: Any) -> nn.Module:
         """Refuses: see :meth:`diagan_plugin.hosts.networks.HostNetworks.build`."""

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from diagan_plugin.hosts.capabilities import Capabilities, asked_plugins
+from diagan_plugin.hosts.config import merged_config
 from diagan_plugin.hosts.loader import StreamLoader
 from diagan_plugin.hosts.networks import HostNetworks
+from diagan_plugin.hosts.outcome import plugins_result, write_plugins_result, write_report
 from diagan_plugin.hosts.run import HostRun
 from diagan_plugin.hosts.settings import PLAIN, Settings
+from diagan_plugin.hosts.state import FORMAT, collect_state, restore_parts
 from diagan_plugin.hosts.updates import Updates
 from diagan_plugin.loop import LoopDataset
-from gan_registry.errors import PluginError, UserError, unknown_name
+from gan_registry.errors import UserError, unknown_name
 from gan_registry.evaluation.sources import collect
 from gan_registry.plugins import PluginManager
 from gan_registry.training.distributed import Group
-
-FORMAT = 1
 
 
 class Session:
@@ -81,23 +82,25 @@ class Session:
         )
         described.num_classes = num_classes
         group = Group.current()
-        config = SimpleNamespace(
+        shape = described.sample_shape
+        data = {"img_size": shape[-1]} if described.kind == "image" else {}
+        known = SimpleNamespace(
             RUN=SimpleNamespace(sampler=settings.sampler, samples=PLAIN, seed=settings.seed),
-            DATA=SimpleNamespace(name=described.name),
+            DATA=SimpleNamespace(name=described.name, num_classes=num_classes, **data),
             MODEL=SimpleNamespace(backbone=host),
             LOSS=SimpleNamespace(adv_loss=settings.loss, objective="adversarial"),
             OPTIMIZATION=SimpleNamespace(
                 total_steps=total_steps, batch_size=batch_size * group.world_size,
                 d_updates_per_step=updates_per_step, g_updates_per_step=1, acml_steps=1,
             ),
-            PLUGINS={},
         )  # fmt: skip
         folder = None if settings.folder is None else Path(settings.folder)
         run = HostRun(
-            host, config, plugins, options, asked, dataset=described, total_steps=total_steps,
-            batch_size=batch_size * group.world_size, updates_per_step=updates_per_step,
+            host, merged_config(known), plugins, options, asked, total_steps=total_steps,
+            batch_size=batch_size * group.world_size, batches_per_step=updates_per_step,
             seed=settings.seed, group=group, device=device, folder=folder,
         )  # fmt: skip
+        run.dataset = described
         self.run = run
         self._started = self._ended = False
         run.hooks.build(run)
@@ -154,7 +157,8 @@ class Session:
             run.folder.mkdir(parents=True, exist_ok=True)
         run.hooks.train_end(run)
         if run.folder is not None and run.rank == 0:
-            self._write_outcome(run.folder)
+            write_plugins_result(run, run.folder, plugins_result(run))
+            write_report(run, run.folder)
 
     def sample(self, n: int, samples: str = PLAIN, seed: int = 0) -> Tensor:
         """Generates samples, corrected by a post-processor.
@@ -176,23 +180,7 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Returns tensors and plain values to go on from; every process calls it."""
-        from gan_registry.training.checkpoint import check_plain
-
-        run = self.run
-        plugins = run.hooks.state(run)
-        for plugin, part in plugins.items():
-            check_plain(part, f"The state of plugin {plugin!r}")
-        return {
-            "format": FORMAT,
-            "step": run.step,
-            "seed": run.seed,
-            "sampler_name": run.config.RUN.sampler,
-            "fingerprint": run.fingerprint,
-            "position": run.position,
-            "sampler": run.sampler.state_dict(),
-            "additions": {name: added.state_dict() for name, added in run.additions.items()},
-            "plugins": plugins,
-        }
+        return collect_state(self.run)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; networks and optimisers must be there.
@@ -216,44 +204,8 @@ class Session:
         if self._started:  # a host that goes back: plugins begin anew, and are given their state
             run.additions = {}
             run.hooks.models_ready(run)
-        run.hooks.load_state(run, state["plugins"])
-        saved = state["additions"]
-        for name in sorted(set(saved) ^ set(run.additions)):
-            side = "holds" if name in saved else "lacks"
-            raise UserError(f"The checkpoint {side} {name!r}; use the options it was made with.")
-        try:
-            for name, added in run.additions.items():
-                added.load_state_dict(saved[name])
-            run.sampler.load_state_dict(state["sampler"])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"The plugins' state does not fit: {reason}") from error
+        restore_parts(run, state)
         run.loader.seek(int(state["position"]))
-
-    def _write_outcome(self, folder: Path) -> None:
-        from gan_registry.evaluation.results import write_result
-        from gan_registry.report.document import Report
-
-        run = self.run
-        result: dict[str, Any] = {}
-        for plugin, entries in run.hooks.result(run):
-            taken = sorted(set(result) & set(entries))
-            if taken:
-                raise PluginError(
-                    f"Plugin {plugin!r}: gan_result reports {taken[0]!r} a second time."
-                )
-            result.update(entries)
-        described = {
-            "config": run.config_name, "sampler": run.config.RUN.sampler, "seed": run.seed,
-            "steps": run.step,
-        }  # fmt: skip
-        write_result(folder, {**described, **result})
-        report = Report(
-            f"{run.config_name} with the sampler {run.config.RUN.sampler}",
-            f"{run.step} steps, seed {run.seed}",
-        )
-        run.hooks.report(run, report)
-        report.write(folder / "report.html")
 
 
 def optimizer_of(

@@ -58,8 +58,8 @@ class Updates:
                         run, real, fake, real_logits, fake_logits, real_out, fake_out
                     )
                 )
-        detached = Fake(fake.x.detach(), fake.z.detach(), fake.y)
-        self._pending.append(MicroBatch(real, detached, _detached(real_out), _detached(fake_out)))
+        apart = Fake(fake.x.detach(), fake.z.detach(), fake.y)
+        self._pending.append(MicroBatch(real, apart, detached(real_out), detached(fake_out)))
         return weights
 
     def discriminator_loss(
@@ -84,8 +84,8 @@ class Updates:
         if weights == Weights():
             loss = own()
         else:
-            loss = _mean(run.loss.real_terms(real_out, real.y), weights.real)
-            loss = loss + _mean(run.loss.fake_terms(fake_out, fake.y), weights.fake)
+            loss = weighted_mean(run.loss.real_terms(real_out, real.y), weights.real)
+            loss = loss + weighted_mean(run.loss.fake_terms(fake_out, fake.y), weights.fake)
         if self.penalizes_discriminator:
             penalty = run.hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
             loss = loss if penalty is None else loss + penalty
@@ -108,7 +108,7 @@ class Updates:
         if weights is None:
             loss = own()
         else:
-            loss = _mean(run.loss.generator_terms(fake_out, fake.y), weights)
+            loss = weighted_mean(run.loss.generator_terms(fake_out, fake.y), weights)
         if self.penalizes_generator:
             penalty = run.hooks.generator_penalty(run, fake, fake_out)
             loss = loss if penalty is None else loss + penalty
@@ -125,15 +125,17 @@ class Updates:
         self._pending = []
 
 
-def _mean(terms: Tensor, weights: Tensor | None) -> Tensor:
+def weighted_mean(terms: Tensor, weights: Tensor | None) -> Tensor:
+    """Returns the mean of terms [B], each times its weight; None stands for ones."""
     return (terms if weights is None else terms * weights.to(terms.dtype)).mean()
 
 
-def _detached(output: Any) -> Any:
+def detached(output: Any) -> Any:
+    """Returns a network's output without its graph: the tensors in dicts, lists and tuples, too."""
     if isinstance(output, Tensor):
         return output.detach()
     if isinstance(output, dict):
-        return {key: _detached(value) for key, value in output.items()}
+        return {key: detached(value) for key, value in output.items()}
     if isinstance(output, (tuple, list)):
-        return type(output)(_detached(value) for value in output)
+        return type(output)(detached(value) for value in output)
     return output

@@ -122,7 +122,7 @@ def real_samples(run: Run, judge: Judge, options: PostOptions) -> RealSamples:
     """
     dataset: Any = run.dataset
     if options.holdout:
-        dataset, indices, unseen = _held_out(run, options.holdout), None, True
+        dataset, indices, unseen = held_out(run, options.holdout), None, True
     else:
         indices, unseen = judge.unseen, judge.unseen is not None
     if indices is None:
@@ -132,8 +132,12 @@ def real_samples(run: Run, judge: Judge, options: PostOptions) -> RealSamples:
     return RealSamples(dataset, chosen, unseen)
 
 
-def _held_out(run: Run, settings: str) -> Any:
-    """Builds the run's dataset with some of its options changed."""
+def held_out(run: Run, settings: str) -> Any:
+    """Builds the run's dataset with some of its options changed.
+
+    Raises:
+        UserError: It does not take such options, or gives the training data again.
+    """
     config = copy.deepcopy(run.config)
     changed = {key: yaml.safe_load(value) for key, value in parse_settings(settings).items()}
     config.DATA.options = {**config.DATA.options, **changed}

@@ -16,6 +16,9 @@ NAME = "postprocessing"
 EXACT = "exact"
 """The γ of exact rejection, 0."""
 
+JUDGED_BY_RUN = ("drs", "drs_exact", "mh", "threshold")
+"""Post-processors that take the judge of `--post-judge`; the others train one, or need none."""
+
 JUDGES = ("auto", "own", "auxiliary", "fresh")
 CALIBRATIONS = ("isotonic", "platt", "none")
 

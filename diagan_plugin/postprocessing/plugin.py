@@ -9,7 +9,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.postprocessing.options import add_options
+from diagan_plugin.options import NAME as DIA
+from diagan_plugin.postprocessing.options import JUDGED_BY_RUN, NAME, add_options
+from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration"
 """Key in `result.json` under which each calibrated post-processor says how that went."""
+
+CALIBRATED = ("mh", "mh_fresh")
+"""Post-processors that calibrate, for which held-out data may be named."""
 
 _SOURCES = {
     "drs_exact": "diagan_plugin.sources:exact_rejection",
@@ -45,6 +50,25 @@ class PostprocessingPlugin:
             catalogs.postprocessors.register(name, factory)
 
     @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Refuses a judge that there will not be."""
+        judge, samples = run.options[NAME]["judge"], run.config.RUN.samples
+        if judge == "auxiliary" and samples in JUDGED_BY_RUN and not _trains_auxiliary(run):
+            raise UserError(
+                f"--post-judge auxiliary: no auxiliary discriminator will be trained for --samples "
+                f"{samples}, as nothing is weighted or --dia-aux is none; use --post-judge fresh."
+            )
+
+    @hookimpl
+    def gan_models_ready(self, run: Run) -> None:
+        """Refuses held-out data that cannot be had, before the training rather than after it."""
+        settings = run.options[NAME]["holdout"]
+        if settings and run.config.RUN.samples in CALIBRATED:
+            from diagan_plugin.postprocessing.calibrated import held_out
+
+            held_out(run, settings)
+
+    @hookimpl
     def gan_result(self, run: Run) -> Mapping[str, Any] | None:
         """Adds the calibration curves of what was just evaluated."""
         from diagan_plugin.postprocessing.calibrated import take_calibrations
@@ -61,3 +85,10 @@ class PostprocessingPlugin:
         from gan_registry.evaluation.results import read_result
 
         add_calibration(report, read_result(run.folder).get(CALIBRATION))
+
+
+def _trains_auxiliary(run: Run) -> bool:
+    """Whether a run weights by score, with an auxiliary discriminator beside."""
+    loss_weighting = run.options.get("loss_weighting", {}).get("by", "none") != "none"
+    weighted = run.config.RUN.sampler == DIA or loss_weighting
+    return bool(weighted and run.options.get(DIA, {}).get("aux", "none") != "none")

@@ -84,7 +84,7 @@ class ModeSeekingPlugin:
         )
         group.add_argument(
             "--mode-seeking", dest=f"{NAME}.weight", type=at_least(float, 0.0), default=0.0,
-            metavar="LAMBDA", help="weight of the term in G's loss; 0 leaves it out",
+            metavar="LAMBDA", help="weight of the term in G's loss at the start; 0 without an increase leaves it out",
         )  # fmt: skip
         group.add_argument(
             "--mode-seeking-increase", dest=f"{NAME}.increase", type=at_least(float, 0.0),

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.options import NAME as DIA
+from diagan_plugin.postprocessing.options import JUDGED_BY_RUN
+from diagan_plugin.postprocessing.options import NAME as POSTPROCESSING
 from diagan_plugin.remedies.arguments import at_least
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -88,6 +90,7 @@ class PacGanPlugin:
                 "--loss-weighting weights single samples, and --pacgan has one loss term for a "
                 "whole pack: use --sampler dia with --pacgan-unpacked, or leave --pacgan out."
             )
+        _check_samples(run)
         if DIA in run.options:
             _check_dia(run)
 
@@ -153,6 +156,22 @@ class PacGanPlugin:
             # Two batches forward and backward a step, at about three forward passes each.
             rows["discriminator_samples"] = 6 * run.samples_per_step * run.total_steps
         return rows
+
+
+def _check_samples(run: Run) -> None:
+    """Refuses, before the training, to correct samples afterwards by a discriminator of packs.
+
+    Raises:
+        UserError: The post-processor would ask D about single samples.
+    """
+    samples = run.config.RUN.samples
+    if run.options[NAME]["unpacked"] or samples not in JUDGED_BY_RUN:
+        return
+    if run.options.get(POSTPROCESSING, {}).get("judge") != "fresh":
+        raise UserError(
+            f"--samples {samples} asks D about single samples, and under --pacgan it answers for "
+            "whole packs: add --pacgan-unpacked, or use --post-judge fresh, drs_fresh or mh_fresh."
+        )
 
 
 def _check_dia(run: Run) -> None:

@@ -49,10 +49,17 @@ def fit_together(rank: int, folder: Path, settings: list[str]) -> dict[str, torc
     }
 
 
-@pytest.mark.parametrize("record", ["sweep", "stream"])
-@pytest.mark.parametrize("aux", ["uniform", "importance"])
-def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux):
-    settings = [f"PLUGINS.dia.record={record}", f"PLUGINS.dia.aux={aux}"]
+@pytest.mark.parametrize(
+    ("record", "aux", "more"),
+    [
+        ("sweep", "uniform", []),
+        ("sweep", "importance", ["PLUGINS.dia.record_fraction=0.6"]),
+        ("stream", "uniform", []),
+        ("stream", "importance", []),
+    ],
+)
+def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux, more):
+    settings = [f"PLUGINS.dia.record={record}", f"PLUGINS.dia.aux={aux}", *more]
     _, driver, alone = fit(*settings)
     first, second = in_processes(fit_together, tmp_path, settings=settings)
     for name in first:

@@ -8,8 +8,8 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import torch
+from gaussian_proposals import MEAN, STD, collect, gaussians, log_ratio
 from scipy import stats
-from torch import Tensor
 
 from diagan_plugin.rejection import (
     AcceptanceRateError,
@@ -20,32 +20,12 @@ from diagan_plugin.rejection import (
 )
 from gan_registry.errors import UserError
 
-# p_g = N(0, 1) and p_data = N(0.4, 0.7²): narrower, so that the ratio has a maximum.
-MEAN, STD = 0.4, 0.7
 _PEAK = MEAN / (1 - STD**2)
 LOG_M = _PEAK**2 / 2 - ((_PEAK - MEAN) / STD) ** 2 / 2 - math.log(STD)
 
 
-def log_ratio(x: Tensor) -> Tensor:
-    return x**2 / 2 - ((x - MEAN) / STD) ** 2 / 2 - math.log(STD)
-
-
-def gaussians(seed: int):
-    noise = torch.Generator().manual_seed(seed)
-
-    def propose(n: int) -> tuple[Tensor, Tensor]:
-        x = torch.randn(n, generator=noise, dtype=torch.float64)
-        return x, log_ratio(x)
-
-    return propose
-
-
 def make(propose, seed: int = 0, **kwargs) -> RejectionSampler:
     return RejectionSampler(propose, rng=torch.Generator().manual_seed(seed), **kwargs)
-
-
-def collect(sampler: RejectionSampler, n: int) -> Tensor:
-    return torch.cat([torch.empty(0), *(batch.x for batch in sampler.sample(n))])
 
 
 def constant(logits: float):

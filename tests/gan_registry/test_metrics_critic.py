@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from gaussian_features import feed, gaussian
 from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
@@ -19,12 +20,6 @@ from gan_registry.metrics.critic import (
 
 SMALL = CriticSettings(width=32, hidden=2, steps=150, batch_size=128, learning_rate=2e-3)
 ACCURATE = CriticSettings(width=64, hidden=2, steps=250, batch_size=128, learning_rate=2e-3)
-
-
-def gaussian(n: int, seed: int, shift: float = 0.0, features: int = 2) -> Tensor:
-    x = torch.randn(n, features, generator=torch.Generator().manual_seed(seed))
-    x[:, 0] += shift
-    return x
 
 
 def estimate(real: Tensor, fake: Tensor, seed: int = 0, settings: CriticSettings = SMALL) -> float:
@@ -134,12 +129,7 @@ def test_the_streaming_form_agrees_with_the_function(size):
     metric = Brief(
         MetricContext(sample_shape=(2,), seed=7, progress=lambda *args: seen.append(args))
     )
-    for x in real.split(size):
-        metric.update_real(Batch(features=x))
-    metric.update_fake(Batch(features=gaussian(500, 9, 50.0)))
-    metric.reset_fake()
-    for x in fake.split(size):
-        metric.update_fake(Batch(features=x))
+    feed(metric, real, fake, size)
     assert metric.compute() == {"critic_wasserstein": estimate(real, fake, 7, Brief.settings)}
     assert metric.compute().keys() == Critic.directions.keys()
     assert seen[-1][1:] == (20, 20)

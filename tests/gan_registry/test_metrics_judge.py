@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from gaussian_features import feed, gaussian
 from scipy.stats import norm
 from torch import Tensor
 
@@ -13,12 +14,6 @@ from gan_registry.metrics.fitting import split
 from gan_registry.metrics.judge import Judge, JudgeSettings, judge_accuracy
 
 SMALL = JudgeSettings(width=32, hidden=2, steps=200, check_every=20)
-
-
-def gaussian(n: int, seed: int, shift: float = 0.0, features: int = 2) -> Tensor:
-    x = torch.randn(n, features, generator=torch.Generator().manual_seed(seed))
-    x[:, 0] += shift
-    return x
 
 
 def judge(real: Tensor, fake: Tensor, seed: int = 0, settings: JudgeSettings = SMALL):
@@ -140,12 +135,7 @@ def test_the_streaming_form_agrees_with_the_function(size):
     metric = Brief(
         MetricContext(sample_shape=(2,), seed=7, progress=lambda *args: seen.append(args))
     )
-    for x in real.split(size):
-        metric.update_real(Batch(features=x))
-    metric.update_fake(Batch(features=gaussian(500, 9, shift=50.0)))
-    metric.reset_fake()
-    for x in fake.split(size):
-        metric.update_fake(Batch(features=x))
+    feed(metric, real, fake, size)
     verdict = judge(real, fake, 7, Brief.settings)
     assert metric.compute() == {
         "judge_accuracy": verdict.accuracy,

@@ -183,6 +183,20 @@ def test_labels_come_as_often_as_in_the_data():
     assert not torch.equal(run.labels(50, "a"), run.labels(50, "b"))
 
 
+def test_labels_that_nobody_sees_are_refused():
+    config = digits_config()
+    config.MODEL.g_cond_mtd = "cBN"  # past the check of the configuration, as a plugin's backbone is
+    with pytest.raises(UserError, match=r"'dcgan' takes no class labels"):
+        fit(config)
+
+
+def test_classes_are_drawn_evenly_when_asked_to():
+    run = fit(digits_config(RUN__sampler="class_balanced", OPTIMIZATION__total_steps=1))
+    size = len(run.dataset)
+    counts = np.bincount(run.dataset.labels[run.sampler.draw(0, size)])
+    assert set(counts.tolist()) <= {size // 10, size // 10 + 1}
+
+
 def test_an_unconditional_run_has_no_labels():
     assert fit(points_config(OPTIMIZATION__total_steps=1)).labels(3, "x") is None
 

@@ -406,12 +406,26 @@ def test_a_plugin_may_bring_a_backbone_that_the_host_lacks():
         ("MODEL: {backbone: stylegan2, g_act_fn: ELU}", "set it to Auto"),
         ("MODEL: {backbone: stylegan2, g_cond_mtd: cBN}", "set it to W/O"),
         ("{MODEL: {backbone: stylegan2}, LOSS: {apply_r1_reg: true}}", "r1_place=outside_loop"),
+        ("MODEL: {backbone: mlp, g_cond_mtd: cBN}", "g_cond_mtd = 'cBN' is not for mlp (set it to"),
+        ("MODEL: {backbone: dcgan, d_cond_mtd: PD}", "is not for dcgan (set it to W/O)"),
+        ("MODEL: {backbone: sngan, apply_attn: true}", "is not for sngan (set it to false)"),
+        ("MODEL: {backbone: ssgan, d_act_fn: ELU}", "is not for ssgan (set it to ReLU)"),
+        ("MODEL: {backbone: resnet, d_dropout: 0.5}", "is not for resnet (set it to 0.0)"),
+        ("MODEL: {d_bn: true}", "is not for resnet (set it to false)"),
     ],
 )
 def test_values_that_exclude_each_other_are_a_mistake(text: str, says: str):
     error = refusal(load_yaml(text))
     assert error.startswith("x has a mistake: ")
     assert says in error
+
+
+def test_keys_that_a_backbone_passes_over_may_stand_at_their_defaults():
+    model = {"d_dropout": 0.0, "g_bn": True, "d_bn": False, "apply_attn": False}
+    for backbone in ("mlp", "dcgan", "cnn_gan", "resnet", "sngan", "stylegan2"):
+        validate_config({"MODEL": {"backbone": backbone, **model}}, "x")
+    plugins_own = {"backbone": "tiny", "d_dropout": 0.5, "apply_attn": True}
+    assert validate_config({"MODEL": plugins_own}, "x", backbones=["tiny"]).MODEL.apply_attn
 
 
 def test_a_wasserstein_loss_may_rely_on_spectral_norm():
@@ -426,7 +440,14 @@ def test_a_slip_of_studiogans_own_is_mended():
 
 
 @pytest.mark.parametrize(
-    "content", [{"MODEL": 5}, {"AUG": ["apply_ada"]}, {"LOSS": {"adv_loss": ["MH"]}}, {"x": None}]
+    "content",
+    [
+        {"MODEL": 5},
+        {"MODEL": {"backbone": ["mlp"]}},
+        {"AUG": ["apply_ada"]},
+        {"LOSS": {"adv_loss": ["MH"]}},
+        {"x": None},
+    ],
 )
 def test_what_is_no_configuration_at_all_crashes_nothing(content):
     find_unsupported(content)

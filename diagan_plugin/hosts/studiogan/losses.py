@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.hosts.studiogan.updates import Updates
+from diagan_plugin.hosts.updates import weighted_mean
 
 
 class LossSeam:
@@ -88,8 +89,8 @@ class LossSeam:
         if of_real is None and of_fake is None:
             loss = own()
         else:
-            loss = _mean(run.loss.real_terms(out, real.y), of_real)
-            loss = loss + _mean(run.loss.fake_terms(fake_dict, fake.y), of_fake)
+            loss = weighted_mean(run.loss.real_terms(out, real.y), of_real)
+            loss = loss + weighted_mean(run.loss.fake_terms(fake_dict, fake.y), of_fake)
         if self._penalizes_d:
             penalty = run.hooks.discriminator_penalty(run, real, fake, out, fake_dict)
             loss = loss if penalty is None else loss + penalty
@@ -111,12 +112,8 @@ class LossSeam:
         if weights is None:
             loss = own(*args, **kwargs)
         else:
-            loss = _mean(run.loss.generator_terms(fake_dict, fake.y), weights)
+            loss = weighted_mean(run.loss.generator_terms(fake_dict, fake.y), weights)
         if self._penalizes_g:
             penalty = run.hooks.generator_penalty(run, fake, fake_dict)
             loss = loss if penalty is None else loss + penalty
         return loss
-
-
-def _mean(terms: Tensor, weights: Tensor | None) -> Tensor:
-    return (terms if weights is None else terms * weights.to(terms.dtype)).mean()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from diagan_plugin.hosts.networks import HostNetworks, Latent, gaussian, labels_of
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 from gan_registry.training.seeding import kept_random_state, seed_global_generators
@@ -49,8 +51,7 @@ class GeneratorView(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generates x [B, C, H, W] from latents z [B, z_dim] and labels y, int64 [B]."""
-        if y is None:
-            y = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+        y = labels_of(z, y)
         if self._stylegan is None:
             generated: Tensor = self.network(z, y, eval=not self.network.training)
             return generated
@@ -72,7 +73,7 @@ class GeneratorView(nn.Module):
         return self
 
 
-class HostBackbone:
+class HostBackbone(HostNetworks):
     """What plugins ask of a backbone, answered with StudioGAN's networks.
 
     Attributes:
@@ -83,8 +84,6 @@ class HostBackbone:
         num_classes: Number of classes.
         conditional: True: StudioGAN gives labels to every network.
     """
-
-    conditional = True
 
     def __init__(
         self,
@@ -99,11 +98,12 @@ class HostBackbone:
         self.stylegan_generate = stylegan_generate if self.is_stylegan else None
         self.z_dim = int(cfgs.MODEL.z_dim)
         self.z_prior = cfgs.MODEL.z_prior
-        self.truncation = -1.0
         self.num_classes = int(cfgs.DATA.num_classes)
-        self.discriminator = discriminator
-        self.generator = self.view(generator)
-        self.average = None if average is None else self.view(average)
+        super().__init__(
+            self.view(generator), discriminator, prior(self.z_prior, self.z_dim),
+            read=host_realness, average=None if average is None else self.view(average),
+            conditional=True, num_classes=self.num_classes,
+        )  # fmt: skip
         # StyleGAN's layer of minibatch deviations takes groups of this many, or a smaller batch.
         group = cfgs.STYLEGAN.d_epilogue_mbstd_group_size if self.is_stylegan else 1
         self.group_size = group if isinstance(group, int) else 1
@@ -116,24 +116,11 @@ class HostBackbone:
         """Returns a generator as `G(z, y)`."""
         return GeneratorView(network, self.num_classes, self.stylegan_generate)
 
-    def latent(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-    ) -> Tensor:
-        """Draws n latents [n, z_dim] from StudioGAN's `z_prior`, truncated where it asks for it."""
-        z = torch.empty(n, self.z_dim, device=device)
-        if self.z_prior == "uniform":
-            return z.uniform_(-1.0, 1.0, generator=generator)
-        if self.truncation > 0:
-            bound = self.truncation
-            return nn.init.trunc_normal_(z, a=-bound, b=bound, generator=generator)
-        return z.normal_(generator=generator)
-
-    def realness(self, output: Any) -> Tensor:
-        """Returns one realness logit per sample, [B]."""
-        return host_realness(output)
+    def truncated(self, bound: float) -> HostBackbone:
+        """Returns these networks with Gaussian latents cut off at ±`bound`; not for bound ≤ 0."""
+        view = copy.copy(self)
+        view._latent = prior(self.z_prior, self.z_dim, bound)
+        return view
 
     def discriminate(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
         """Passes samples through a discriminator, in a batch that StudioGAN's networks can take.
@@ -145,8 +132,7 @@ class HostBackbone:
             The output on x alone, as :meth:`realness` takes it.
         """
         n = len(x)
-        if y is None:
-            y = torch.zeros(n, dtype=torch.int64, device=x.device)
+        y = labels_of(x, y)
         size = max(n, 2)
         if size > self.group_size:
             size = -(-size // self.group_size) * self.group_size
@@ -162,7 +148,7 @@ class HostBackbone:
         Raises:
             NotImplementedError: This discriminator returns none.
         """
-        output = self.discriminator(x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
+        output = self.discriminator(x, labels_of(x, None))
         if output.get("h") is None:
             name = type(self.discriminator).__name__
             raise NotImplementedError(f"StudioGAN's {name} returns no features `h`.")
@@ -185,6 +171,28 @@ class HostBackbone:
             if seed is not None:
                 seed_global_generators(seed, device)
             return self._build(kind)
+
+
+def prior(name: str, z_dim: int, bound: float = -1.0) -> Latent:
+    """Returns the sampler of a `z_prior` of StudioGAN's.
+
+    Args:
+        name: "uniform", or else a standard Gaussian.
+        z_dim: Dimension of the latent.
+        bound: Where the Gaussian is cut off on both sides; −1 for nowhere.
+    """
+    if name != "uniform" and bound <= 0:
+        return gaussian(z_dim)
+
+    def latent(
+        n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
+        z = torch.empty(n, z_dim, device=device)
+        if name == "uniform":
+            return z.uniform_(-1.0, 1.0, generator=generator)
+        return nn.init.trunc_normal_(z, a=-bound, b=bound, generator=generator)
+
+    return latent
 
 
 def host_realness(output: Any) -> Tensor:

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diagan_plugin.hosts.outcome import plugins_result, write_plugins_result, write_report
 from diagan_plugin.hosts.studiogan.run import StudioRun
-from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation.results import write_result
-from gan_registry.report.document import Report
-
-REPORT_FILE = "report.html"
+from gan_registry.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,27 +34,12 @@ def write_outcome(run: StudioRun) -> Path | None:
     Raises:
         PluginError: Two plugins report the same entry.
     """
-    result: dict[str, Any] = {}
-    for plugin, entries in run.hooks.result(run):
-        taken = sorted(set(result) & set(entries))
-        if taken:
-            raise PluginError(f"Plugin {plugin!r}: gan_result reports {taken[0]!r} a second time.")
-        result.update(entries)
+    result = plugins_result(run)
     if not result and not any(run.folder.glob("diagnosis*")):
         return None
-    described = {
-        "config": run.config_name, "sampler": run.config.RUN.sampler, "seed": run.seed,
-        "steps": run.step,
-    }  # fmt: skip
-    write_result(run.folder, {**described, **result})
-    report = Report(
-        f"{run.config_name} with the sampler {run.config.RUN.sampler}",
-        f"StudioGAN, {run.step} steps, seed {run.seed}",
-    )
-    path = run.folder / REPORT_FILE
+    write_plugins_result(run, run.folder, result)
     try:
-        run.hooks.report(run, report)
-        report.write(path)
+        path = write_report(run, run.folder, "StudioGAN, ")
     except UserError as error:
         _LOG.warning("No report was written: %s", error)
         return None

@@ -15,13 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from diagan_plugin.hosts.state import FORMAT, collect_state, restore_parts
 from diagan_plugin.hosts.studiogan.record import checkpoint_steps
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
-from gan_registry.training.checkpoint import check_plain
 
-FORMAT = 1
 MODEL = "DIA"
 
 
@@ -42,21 +41,11 @@ def collect(run: StudioRun) -> dict[str, Any]:
     Raises:
         PluginError: A plugin's state is not made of tensors and plain values.
     """
-    plugins = run.hooks.state(run)
-    for plugin, part in plugins.items():
-        check_plain(part, f"The state of plugin {plugin!r}")
     return {
-        "format": FORMAT,
-        "step": run.step,
-        "seed": run.seed,
-        "stopped": run.stopped,
-        "sampler_name": run.config.RUN.sampler,
-        "num_samples": len(run.dataset),
-        "fingerprint": run.fingerprint,
+        **collect_state(run),
         "position": run.feed.stop,
-        "sampler": run.sampler.state_dict(),
-        "additions": {name: addition.state_dict() for name, addition in run.additions.items()},
-        "plugins": plugins,
+        "stopped": run.stopped,
+        "num_samples": len(run.dataset),
     }
 
 
@@ -127,29 +116,7 @@ def restore(run: StudioRun, state: Mapping[str, Any]) -> None:
             f"The checkpoint was made with --sampler {state['sampler_name']}, not {name}; use the "
             "same, or start anew with --fresh."
         )
-    run.hooks.load_state(run, state["plugins"])
-    restore_additions(run, state["additions"])
-    try:
-        run.sampler.load_state_dict(state["sampler"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"The state of the sampler {name!r} does not fit: {error}") from error
-
-
-def restore_additions(run: StudioRun, states: Mapping[str, Any]) -> None:
-    """Fills the networks and optimisers that plugins have added.
-
-    Raises:
-        UserError: There are other ones, or they are of another shape.
-    """
-    for name in sorted(set(states) ^ set(run.additions)):
-        side = "holds" if name in states else "lacks"
-        raise UserError(f"The checkpoint {side} {name!r}; use the options that it was made with.")
-    try:
-        for name, addition in run.additions.items():
-            addition.load_state_dict(states[name])
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"The checkpoint's {name!r} does not fit: {reason}") from error
+    restore_parts(run, state)
 
 
 def best_networks(run: StudioRun, state: Mapping[str, Any]) -> dict[str, Any]:

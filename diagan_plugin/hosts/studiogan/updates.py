@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diagan_plugin.hosts.studiogan.run import StudioRun
+from diagan_plugin.hosts.updates import detached
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import PluginError
 from gan_registry.records import Fake, MicroBatch, Real
@@ -133,8 +134,8 @@ class Updates:
         batch = MicroBatch(
             real,
             Fake(fake.x.detach(), fake.z.detach(), fake.y),
-            _detached(real_out),
-            _detached(fake_out),
+            detached(real_out),
+            detached(fake_out),
         )
         self._pending.append(batch)
         self.run.used += 1
@@ -145,7 +146,3 @@ class Updates:
         # Regularisation outside of the loop steps the optimiser once more, with no batches.
         if batches and self.phase == "discriminator":
             self.run.hooks.discriminator_updated(self.run, batches)
-
-
-def _detached(output: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.detach() if isinstance(v, Tensor) else v for k, v in output.items()}

@@ -14,20 +14,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gan_registry.backbones.attention import SelfAttention, attention_places
+from gan_registry.backbones.attention import SelfAttention
 from gan_registry.backbones.base import finish
-from gan_registry.backbones.conditioning import ConditionalBackbone, conditions, labels
+from gan_registry.backbones.conditioning import ConditionalBackbone, labels
 from gan_registry.backbones.images import image_shape
 from gan_registry.backbones.init import Initialiser
-from gan_registry.backbones.residual import GeneratorBlock, activation, activations
-from gan_registry.backbones.resnet import (
-    EPS,
-    GRID,
-    PLANS,
-    SUPPORTED_SIZES,
-    resnet_discriminator,
-    studiogan_init,
-)
+from gan_registry.backbones.residual import GeneratorBlock, activation
+from gan_registry.backbones.resnet import PLANS, SUPPORTED_SIZES, ResNetDiscriminator, blocks
+from gan_registry.backbones.studiogan import EPS, GRID, studiogan_backbone
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -134,36 +128,20 @@ def build_big_resnet(
             supported, or MODEL.z_dim can't be cut evenly.
     """
     channels, size = image_shape("big_resnet", sample_shape, SUPPORTED_SIZES)
-    g_cond, d_cond = conditions("big_resnet", config, num_classes)
     model = config.MODEL
-    g_act, _ = activations("big_resnet", config)
     parts = chunks(size)
     if model.z_dim % parts:
         raise UserError(
             f"MODEL.backbone big_resnet at {size} px cuts the latent into {parts} parts, but "
             f"MODEL.z_dim is {model.z_dim}; set it to a multiple of {parts}, e.g. {20 * parts}."
         )
-    generator = partial(
-        BigResNetGenerator,
-        z_dim=model.z_dim,
-        image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
-        num_classes=num_classes if g_cond == "cBN" else 0,
-        shared_dim=model.g_shared_dim or 128,
-        attention=attention_places(model.apply_attn, model.attn_g_loc, len(PLANS[size].generator)),
-        act=g_act,
-        spectral=model.apply_g_sn,
-        init=studiogan_init(model.g_init),
-    )
-    return ConditionalBackbone(
-        generator,
-        resnet_discriminator(config, channels, size, num_classes),
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
-        num_classes=num_classes,
-        g_cond=g_cond,
-        d_cond=d_cond,
-        cond_lambda=config.LOSS.cond_lambda,
+    return studiogan_backbone(
+        "big_resnet",
+        partial(BigResNetGenerator, image_size=size, shared_dim=model.g_shared_dim or 128),
+        partial(ResNetDiscriminator, image_size=size),
+        config,
+        channels,
+        num_classes,
+        seed,
+        blocks(size),
     )

@@ -16,8 +16,9 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
+from gan_registry.backbones.assembly import PlainGenerator, assemble
 from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
 from gan_registry.backbones.conditioning import require_unconditional
 from gan_registry.backbones.images import image_shape
@@ -30,7 +31,7 @@ SUPPORTED_SIZES = (8, 16, 28, 32)
 _FACTORS = (1, 2, 4)  # widths of D's blocks, in multiples of the base width
 
 
-class CNNGANGenerator(nn.Module):
+class CNNGANGenerator(PlainGenerator):
     """Maps z [B, z_dim] to images [B, out_channels, image_size, image_size] in [-1, 1].
 
     Args:
@@ -64,11 +65,6 @@ class CNNGANGenerator(nn.Module):
         last = nn.ConvTranspose2d(widths[-1], out_channels, 3, padding=1)
         self.layers = nn.Sequential(*modules, last, nn.Tanh())
         finish(self, init, spectral)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns images [B, C, H, W] in [-1, 1]; `y` is not used."""
-        images: Tensor = self.layers(z)
-        return images
 
 
 class CNNGANDiscriminator(LinearHead):
@@ -122,29 +118,12 @@ def build_cnn_gan(
     channels, size = image_shape("cnn_gan", sample_shape, SUPPORTED_SIZES)
     require_unconditional("cnn_gan", config)
     model = config.MODEL
-    generator = partial(
-        CNNGANGenerator,
-        z_dim=model.z_dim,
-        image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
-        spectral=model.apply_g_sn,
-        init=model.g_init,
-    )
-    discriminator = partial(
-        CNNGANDiscriminator,
-        image_size=size,
-        in_channels=channels,
-        width=model.d_conv_dim,
-        dropout=model.d_dropout,
-        init=model.d_init,
-        out_features=1,
-    )
-    return Backbone(
-        generator,
-        discriminator,
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
+    return assemble(
+        Backbone,
+        partial(CNNGANGenerator, image_size=size, spectral=model.apply_g_sn, init=model.g_init),
+        partial(CNNGANDiscriminator, image_size=size, dropout=model.d_dropout, init=model.d_init),
+        config,
+        channels,
+        seed,
         num_classes=num_classes,
     )

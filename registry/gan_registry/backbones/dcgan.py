@@ -12,9 +12,11 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
+from gan_registry.backbones.assembly import PlainGenerator, assemble
 from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
+from gan_registry.backbones.images import image_shape
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def _width(base: int, doublings: int) -> int:
     return base * min(1 << doublings, _MAX_FACTOR)
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(PlainGenerator):
     """Maps z [B, z_dim] to images [B, out_channels, image_size, image_size] in [-1, 1].
 
     A linear layer, transposed convolutions (4×4, stride 2) with ReLU that double the size and
@@ -87,11 +89,6 @@ class DCGANGenerator(nn.Module):
         modules += [nn.Conv2d(widths[-1], out_channels, 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*modules)
         finish(self, init, spectral)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns images [B, C, H, W] in [-1, 1]; `y` is not used."""
-        images: Tensor = self.layers(z)
-        return images
 
 
 class DCGANDiscriminator(LinearHead):
@@ -152,14 +149,15 @@ def build_dcgan(
     Raises:
         UserError: The samples are no images of a supported size and number of channels.
     """
-    channels, size = _image_shape(sample_shape)
+    channels, size = image_shape("dcgan", sample_shape, SUPPORTED_SIZES)
+    if channels not in SUPPORTED_CHANNELS:
+        raise UserError(
+            f"MODEL.backbone dcgan supports images of 1 or 3 channels, but got {channels}."
+        )
     model = config.MODEL
     generator = partial(
         DCGANGenerator,
-        z_dim=model.z_dim,
         image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
         batch_norm=model.g_bn,
         spectral=model.apply_g_sn,
         init=model.g_init,
@@ -167,33 +165,9 @@ def build_dcgan(
     discriminator = partial(
         DCGANDiscriminator,
         image_size=size,
-        in_channels=channels,
-        width=model.d_conv_dim,
         batch_norm=model.d_bn,
         spectral=model.apply_d_sn,
         dropout=model.d_dropout,
         init=model.d_init,
-        out_features=1,
     )
-    return Backbone(generator, discriminator, z_dim=model.z_dim, z_prior=model.z_prior, seed=seed)
-
-
-def _image_shape(sample_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Returns (channels, size) of a supported sample shape, or raises a UserError."""
-    if len(sample_shape) != 3:
-        raise UserError(
-            "MODEL.backbone dcgan takes images of shape (channels, height, width), but the samples "
-            f"of this dataset have shape {tuple(sample_shape)}; use MODEL.backbone=mlp for points."
-        )
-    channels, height, width = sample_shape
-    if height != width or height not in _GRIDS:
-        sizes = ", ".join(map(str, SUPPORTED_SIZES))
-        raise UserError(
-            f"MODEL.backbone dcgan supports square images of {sizes} px, but got {height}×{width}; "
-            "set DATA.img_size to one of these."
-        )
-    if channels not in SUPPORTED_CHANNELS:
-        raise UserError(
-            f"MODEL.backbone dcgan supports images of 1 or 3 channels, but got {channels}."
-        )
-    return channels, height
+    return assemble(Backbone, generator, discriminator, config, channels, seed)

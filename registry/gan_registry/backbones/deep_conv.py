@@ -8,31 +8,27 @@ scale with them. D has batch norm exactly where it has no spectral norm. Beside 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from gan_registry.backbones.attention import SelfAttention, attention_places
+from gan_registry.backbones.attention import SelfAttention
 from gan_registry.backbones.base import finish
 from gan_registry.backbones.conditioning import (
     ConditionalBackbone,
     ConditionalBatchNorm2d,
     ConditionalDiscriminator,
     ConditionalHead,
-    conditions,
-    one_hot,
 )
 from gan_registry.backbones.images import image_shape
 from gan_registry.backbones.init import Initialiser
-from gan_registry.backbones.residual import SumPool, activation, activations, plain_norm
-from gan_registry.backbones.resnet import EPS, studiogan_init
+from gan_registry.backbones.residual import SumPool, activation, plain_norm
+from gan_registry.backbones.studiogan import EPS, GRID, StudioGANGenerator, studiogan_backbone
 
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
 
 SUPPORTED_SIZES = (32,)
-_GRID = 4
 _FIRST = 8  # width of G's smallest feature map, in multiples of the base width
 _GENERATOR = (4, 2, 1)
 _DISCRIMINATOR = (1, 2, 4)
@@ -69,7 +65,7 @@ class UpBlock(nn.Module):
         return raised
 
 
-class DeepConvGenerator(nn.Module):
+class DeepConvGenerator(StudioGANGenerator):
     """Maps z [B, z_dim] and labels [B] to images [B, out_channels, 32, 32].
 
     Args:
@@ -97,8 +93,8 @@ class DeepConvGenerator(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         channels = width * _FIRST
-        self.project = nn.Linear(z_dim, channels * _GRID * _GRID)
-        self.unflatten = nn.Unflatten(1, (channels, _GRID, _GRID))
+        self.project = nn.Linear(z_dim, channels * GRID * GRID)
+        self.unflatten = nn.Unflatten(1, (channels, GRID, GRID))
         self.blocks = nn.ModuleList()
         for number, factor in enumerate(_GENERATOR, 1):
             self.blocks.append(UpBlock(channels, width * factor, num_classes, act))
@@ -107,15 +103,6 @@ class DeepConvGenerator(nn.Module):
                 self.blocks.append(SelfAttention(channels))
         self.to_image = nn.Sequential(nn.Conv2d(channels, out_channels, 3, padding=1), nn.Tanh())
         finish(self, init, spectral, EPS)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns images [B, C, 32, 32] in [-1, 1]; `y` is needed by a conditional G only."""
-        condition = one_hot(y, self.num_classes, z) if self.num_classes else None
-        h = self.unflatten(self.project(z))
-        for block in self.blocks:
-            h = block(h, condition)
-        images: Tensor = self.to_image(h)
-        return images
 
 
 class DeepConvDiscriminator(ConditionalDiscriminator):
@@ -181,41 +168,13 @@ def build_deep_conv(
         UserError: The samples are no images of 32 px, or the conditioning is not supported.
     """
     channels, _ = image_shape("deep_conv", sample_shape, SUPPORTED_SIZES)
-    g_cond, d_cond = conditions("deep_conv", config, num_classes)
-    g_act, d_act = activations("deep_conv", config)
-    model = config.MODEL
-    generator = partial(
+    return studiogan_backbone(
+        "deep_conv",
         DeepConvGenerator,
-        z_dim=model.z_dim,
-        out_channels=channels,
-        width=model.g_conv_dim or 64,
-        num_classes=num_classes if g_cond == "cBN" else 0,
-        attention=attention_places(model.apply_attn, model.attn_g_loc, len(_GENERATOR)),
-        act=g_act,
-        spectral=model.apply_g_sn,
-        init=studiogan_init(model.g_init),
-    )
-    discriminator = partial(
         DeepConvDiscriminator,
-        in_channels=channels,
-        width=model.d_conv_dim or 64,
-        method=d_cond,
-        num_classes=num_classes,
-        normalize=model.normalize_d_embed,
-        attention=attention_places(model.apply_attn, model.attn_d_loc, len(_DISCRIMINATOR)),
-        act=d_act,
-        spectral=model.apply_d_sn,
-        init=studiogan_init(model.d_init),
-        out_features=1,
-    )
-    return ConditionalBackbone(
-        generator,
-        discriminator,
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
-        num_classes=num_classes,
-        g_cond=g_cond,
-        d_cond=d_cond,
-        cond_lambda=config.LOSS.cond_lambda,
+        config,
+        channels,
+        num_classes,
+        seed,
+        (len(_GENERATOR), len(_DISCRIMINATOR)),
     )

@@ -20,8 +20,9 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
+from gan_registry.backbones.assembly import PlainGenerator, assemble
 from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
 from gan_registry.backbones.conditioning import require_unconditional
 from gan_registry.backbones.images import image_shape
@@ -38,7 +39,7 @@ _STRIDES = (2, 1, 2, 1, 2, 1)
 _GRID = 4  # size of D's last feature map: both 28 and 32 px end there
 
 
-class MNISTDCGANGenerator(nn.Module):
+class MNISTDCGANGenerator(PlainGenerator):
     """Maps z [B, z_dim] to images [B, out_channels, image_size, image_size] in [-1, 1].
 
     Args:
@@ -73,11 +74,6 @@ class MNISTDCGANGenerator(nn.Module):
         last = nn.ConvTranspose2d(widths[-1], out_channels, kernels[-1], 2, 1, bias=False)
         self.layers = nn.Sequential(*modules, last, nn.Tanh())
         finish(self, init, spectral)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns images [B, C, H, W] in [-1, 1]; `y` is not used."""
-        images: Tensor = self.layers(z)
-        return images
 
 
 class MNISTDCGANDiscriminator(LinearHead):
@@ -136,29 +132,17 @@ def build_mnist_dcgan(
     channels, size = image_shape("mnist_dcgan", sample_shape, SUPPORTED_SIZES)
     require_unconditional("mnist_dcgan", config)
     model = config.MODEL
-    generator = partial(
-        MNISTDCGANGenerator,
-        z_dim=model.z_dim,
-        image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
-        spectral=model.apply_g_sn,
-        init=model.g_init,
-    )
-    discriminator = partial(
-        MNISTDCGANDiscriminator,
-        in_channels=channels,
-        width=model.d_conv_dim,
-        spectral=model.apply_d_sn,
-        dropout=model.d_dropout,
-        init=model.d_init,
-        out_features=1,
-    )
-    return Backbone(
-        generator,
-        discriminator,
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
+    return assemble(
+        Backbone,
+        partial(MNISTDCGANGenerator, image_size=size, spectral=model.apply_g_sn, init=model.g_init),
+        partial(
+            MNISTDCGANDiscriminator,
+            spectral=model.apply_d_sn,
+            dropout=model.d_dropout,
+            init=model.d_init,
+        ),
+        config,
+        channels,
+        seed,
         num_classes=num_classes,
     )

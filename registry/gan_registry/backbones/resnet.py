@@ -12,16 +12,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from gan_registry.backbones.attention import SelfAttention, attention_places
+from gan_registry.backbones.attention import SelfAttention
 from gan_registry.backbones.base import finish
 from gan_registry.backbones.conditioning import (
     ConditionalBackbone,
     ConditionalDiscriminator,
     ConditionalHead,
-    conditions,
-    one_hot,
 )
 from gan_registry.backbones.images import image_shape
 from gan_registry.backbones.init import Initialiser
@@ -31,14 +29,11 @@ from gan_registry.backbones.residual import (
     GeneratorBlock,
     SumPool,
     activation,
-    activations,
 )
+from gan_registry.backbones.studiogan import EPS, GRID, StudioGANGenerator, studiogan_backbone
 
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
-
-GRID = 4  # size of a generator's smallest feature map
-EPS = 1e-6  # of spectral norm
 
 
 class Plan(NamedTuple):
@@ -59,7 +54,7 @@ PLANS = {
 SUPPORTED_SIZES = tuple(PLANS)
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(StudioGANGenerator):
     """Maps z [B, z_dim] and labels [B] to images [B, out_channels, image_size, image_size].
 
     Args:
@@ -110,15 +105,6 @@ class ResNetGenerator(nn.Module):
             nn.Tanh(),
         )
         finish(self, init, spectral, EPS)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns images [B, C, H, W] in [-1, 1]; `y` is needed by a conditional G only."""
-        condition = one_hot(y, self.num_classes, z) if self.num_classes else None
-        h = self.unflatten(self.project(z))
-        for block in self.blocks:
-            h = block(h, condition)
-        images: Tensor = self.to_image(h)
-        return images
 
 
 class ResNetDiscriminator(ConditionalDiscriminator):
@@ -196,56 +182,19 @@ def build_resnet(
             supported.
     """
     channels, size = image_shape("resnet", sample_shape, SUPPORTED_SIZES)
-    g_cond, d_cond = conditions("resnet", config, num_classes)
-    model = config.MODEL
-    g_act, _ = activations("resnet", config)
-    generator = partial(
-        ResNetGenerator,
-        z_dim=model.z_dim,
-        image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
-        num_classes=num_classes if g_cond == "cBN" else 0,
-        attention=attention_places(model.apply_attn, model.attn_g_loc, len(PLANS[size].generator)),
-        act=g_act,
-        spectral=model.apply_g_sn,
-        init=studiogan_init(model.g_init),
-    )
-    return ConditionalBackbone(
-        generator,
-        resnet_discriminator(config, channels, size, num_classes),
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
-        num_classes=num_classes,
-        g_cond=g_cond,
-        d_cond=d_cond,
-        cond_lambda=config.LOSS.cond_lambda,
+    return studiogan_backbone(
+        "resnet",
+        partial(ResNetGenerator, image_size=size),
+        partial(ResNetDiscriminator, image_size=size),
+        config,
+        channels,
+        num_classes,
+        seed,
+        blocks(size),
     )
 
 
-def resnet_discriminator(
-    config: Config, channels: int, size: int, num_classes: int
-) -> partial[ResNetDiscriminator]:
-    """Returns the discriminator that StudioGAN's `resnet` and `big_resnet` share."""
-    model = config.MODEL
-    places = len(PLANS[size].discriminator)
-    return partial(
-        ResNetDiscriminator,
-        image_size=size,
-        in_channels=channels,
-        width=model.d_conv_dim,
-        method=model.d_cond_mtd,
-        num_classes=num_classes,
-        normalize=model.normalize_d_embed,
-        attention=attention_places(model.apply_attn, model.attn_d_loc, places),
-        act=model.d_act_fn,
-        spectral=model.apply_d_sn,
-        init=studiogan_init(model.d_init),
-        out_features=1,
-    )
-
-
-def studiogan_init(init: str) -> str:
-    """Returns what `g_init` or `d_init` means for StudioGAN's own backbones."""
-    return "ortho" if init == "default" else init
+def blocks(size: int) -> tuple[int, int]:
+    """Returns how many blocks G and D have for an image size."""
+    plan = PLANS[size]
+    return len(plan.generator), len(plan.discriminator)

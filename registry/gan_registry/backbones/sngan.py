@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from gan_registry.backbones.assembly import AnyBackbone, assemble
 from gan_registry.backbones.base import Backbone
 from gan_registry.backbones.conditioning import require_unconditional
 from gan_registry.backbones.images import image_shape
@@ -46,60 +47,64 @@ def mimicry_init(network: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight, math.sqrt(2.0) if layer in inner else 1.0)
 
 
-def sngan_init(init: str) -> str | Initialiser:
+def mimicry_backbone(
+    name: str,
+    config: Config,
+    sample_shape: tuple[int, ...],
+    num_classes: int,
+    seed: int,
+    kind: type[AnyBackbone],
+    discriminator: type[ResNetDiscriminator] = ResNetDiscriminator,
+) -> AnyBackbone:
+    """Builds a backbone of mimicry's residual networks, which its SNGAN and SSGAN share.
+
+    Args:
+        name: Its name, for messages.
+        config: Section MODEL is read.
+        sample_shape: (channels, height, width).
+        num_classes: Number of classes of the labels, which are not used.
+        seed: Seed of the initial weights.
+        kind: Class of the backbone.
+        discriminator: Class of D.
+
+    Raises:
+        UserError: The samples are no images of a supported size, or conditioning is asked for.
+    """
+    channels, size = image_shape(name, sample_shape, SUPPORTED_SIZES)
+    require_unconditional(name, config)
+    model = config.MODEL
+    return assemble(
+        kind,
+        partial(
+            ResNetGenerator,
+            image_size=size,
+            init=_init(model.g_init),
+            mode="bilinear",
+            eps=1e-5,
+        ),
+        partial(
+            discriminator,
+            image_size=size,
+            spectral=True,
+            init=_init(model.d_init),
+            narrow=True,
+            halvings=HALVINGS[size],
+            eps=1e-12,
+        ),
+        config,
+        channels,
+        seed,
+        num_classes=num_classes,
+    )
+
+
+def _init(init: str) -> str | Initialiser:
     """Returns what `g_init` or `d_init` means here: "default" is mimicry's own."""
     return mimicry_init if init == "default" else init
-
-
-def sngan_generator(config: Config, channels: int, size: int) -> partial[ResNetGenerator]:
-    """Returns mimicry's residual generator, which its SNGAN and SSGAN share."""
-    model = config.MODEL
-    return partial(
-        ResNetGenerator,
-        z_dim=model.z_dim,
-        image_size=size,
-        out_channels=channels,
-        width=model.g_conv_dim,
-        init=sngan_init(model.g_init),
-        mode="bilinear",
-        eps=1e-5,
-    )
 
 
 def build_sngan(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> Backbone:
-    """Builds the backbone `sngan`.
-
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
-
-    Raises:
-        UserError: The samples are no images of a supported size, or conditioning is asked for.
-    """
-    channels, size = image_shape("sngan", sample_shape, SUPPORTED_SIZES)
-    require_unconditional("sngan", config)
-    model = config.MODEL
-    discriminator = partial(
-        ResNetDiscriminator,
-        image_size=size,
-        in_channels=channels,
-        width=model.d_conv_dim,
-        spectral=True,
-        init=sngan_init(model.d_init),
-        out_features=1,
-        narrow=True,
-        halvings=HALVINGS[size],
-        eps=1e-12,
-    )
-    return Backbone(
-        sngan_generator(config, channels, size),
-        discriminator,
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
-        num_classes=num_classes,
-    )
+    """Builds the backbone `sngan`; arguments and errors are those of `mimicry_backbone`."""
+    return mimicry_backbone("sngan", config, sample_shape, num_classes, seed, Backbone)

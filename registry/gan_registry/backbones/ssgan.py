@@ -15,7 +15,6 @@ mimicry's, which are those of Chen et al.: 1 in D's loss and 0.2 in G's.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan_registry.backbones.base import Backbone, finish
-from gan_registry.backbones.conditioning import require_unconditional
-from gan_registry.backbones.images import image_shape
 from gan_registry.backbones.resnet import ResNetDiscriminator
-from gan_registry.backbones.sngan import HALVINGS, SUPPORTED_SIZES, sngan_generator, sngan_init
+from gan_registry.backbones.sngan import mimicry_backbone
 from gan_registry.records import Fake, Real
 
 if TYPE_CHECKING:
@@ -111,38 +108,8 @@ def rotate_quarters(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def build_ssgan(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
-) -> Backbone:
-    """Builds the backbone `ssgan`.
-
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
-
-    Raises:
-        UserError: The samples are no images of a supported size, or conditioning is asked for.
-    """
-    channels, size = image_shape("ssgan", sample_shape, SUPPORTED_SIZES)
-    require_unconditional("ssgan", config)
-    model = config.MODEL
-    discriminator = partial(
-        SSGANDiscriminator,
-        image_size=size,
-        in_channels=channels,
-        width=model.d_conv_dim,
-        spectral=True,
-        init=sngan_init(model.d_init),
-        out_features=1,
-        narrow=True,
-        halvings=HALVINGS[size],
-        eps=1e-12,
-    )
-    return SSGANBackbone(
-        sngan_generator(config, channels, size),
-        discriminator,
-        z_dim=model.z_dim,
-        z_prior=model.z_prior,
-        seed=seed,
-        num_classes=num_classes,
+) -> SSGANBackbone:
+    """Builds the backbone `ssgan`; arguments and errors are those of `mimicry_backbone`."""
+    return mimicry_backbone(
+        "ssgan", config, sample_shape, num_classes, seed, SSGANBackbone, SSGANDiscriminator
     )

@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
+from gan_registry.config.schema import Model
 from gan_registry.config.studiogan import STYLE_BACKBONES, value_of
 
 # Backbones whose D has spectral norm only if MODEL.apply_d_sn says so.
 _UNBOUNDED = frozenset({"resnet", "big_resnet", "deep_conv", "dcgan", "mlp", "mnist_dcgan"})
 _BOUNDS = ("gp", "dra", "maxgp", "wc", "r1_reg")
+
+
+_SMALL = frozenset({"mlp", "dcgan", "cnn_gan", "mnist_dcgan", "sngan", "ssgan"})
+_STUDIOGANS = frozenset({"resnet", "big_resnet", "deep_conv"})
+_STYLES = frozenset({"stylegan2", "nvlabs"})
+_FIXED_NORM = _STUDIOGANS | _STYLES | {"cnn_gan", "mnist_dcgan", "sngan", "ssgan"}
+_UNREAD = {
+    "g_cond_mtd": frozenset({"mlp", "dcgan"}),
+    "d_cond_mtd": frozenset({"mlp", "dcgan"}),
+    "apply_attn": _SMALL,
+    "g_act_fn": _SMALL,
+    "d_act_fn": _SMALL,
+    "apply_g_sn": frozenset({"sngan", "ssgan"}),
+    "g_bn": _FIXED_NORM,
+    "d_bn": _FIXED_NORM,
+    "d_dropout": _STUDIOGANS | _STYLES | {"sngan", "ssgan"},
+}
+"""Key of MODEL that changes what the networks are → the backbones that would pass it over."""
 
 
 def find_conflicts(content: Mapping[str, Any], backbones: Container[str] = ()) -> list[str]:
@@ -19,7 +38,11 @@ def find_conflicts(content: Mapping[str, Any], backbones: Container[str] = ()) -
         content: Section → key → value as given, valid or not; what is not given has its default.
         backbones: Backbones of plugins, to which the rules of StudioGAN's do not apply.
     """
-    return [*_losses(content), *_networks(content, backbones)]
+    return [
+        *_losses(content),
+        *_unread(content, backbones),
+        *_networks(content, backbones),
+    ]
 
 
 def _losses(content: Mapping[str, Any]) -> Iterator[str]:
@@ -38,6 +61,19 @@ def _losses(content: Mapping[str, Any]) -> Iterator[str]:
         augmentation = value_of(content, f"AUG.{kind}_aug_type")
         if value_of(content, f"LOSS.apply_{kind}") and augmentation in (None, "W/O"):
             yield f"LOSS.apply_{kind} = True needs an augmentation (set AUG.{kind}_aug_type={kind})"
+
+
+def _unread(content: Mapping[str, Any], backbones: Container[str]) -> Iterator[str]:
+    backbone = value_of(content, "MODEL.backbone") or "resnet"
+    if not isinstance(backbone, str) or backbone in backbones:
+        return
+    for name, without in _UNREAD.items():
+        key, default = f"MODEL.{name}", Model.model_fields[name].default
+        value = value_of(content, key)
+        # The default stands for no choice: a resolved configuration spells it out.
+        if value not in (None, default) and backbone in without:
+            plain = str(default).lower() if isinstance(default, bool) else default
+            yield f"{key} = {value!r} is not for {backbone} (set it to {plain})"
 
 
 def _networks(content: Mapping[str, Any], backbones: Container[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from gan_registry.datasets.base import Dataset
 from gan_registry.errors import UserError
 from gan_registry.evaluation import manifolds
 from gan_registry.metrics.base import Metric, MetricContext
+from gan_registry.metrics.prdc import PRDC
 
 NUM_REAL = 50_000
 """Real samples that are compared with, at most."""
@@ -47,21 +48,25 @@ class Entry:
 def refuse_double(entry: Entry, others: Sequence[Entry]) -> None:
     """Refuses a metric that measures the same as another by other means, before anything is done.
 
-    The host's metrics with the same results do. Of others' one can't tell until they are computed:
-    what one gives overall, another may give by group.
+    The host's metrics with the same results do, but for those of manifolds, which are joined. Of
+    others' one can't tell until they are computed: what one gives overall, another may give by
+    group.
 
     Raises:
         UserError: It would give the same results.
     """
     for other in others:
-        if other.metric is None or entry.metric is None or {entry.owner, other.owner} != {HOST}:
-            continue
-        if entry.metric.directions.keys() == other.metric.directions.keys():
-            names = ", ".join(map(repr, entry.metric.directions))
+        if common := [name for name in _own_results(entry) if name in _own_results(other)]:
             raise UserError(
-                f"{entry.title} and the metric {other.label!r} both give {names}; ask for one of "
-                "them at a time."
+                f"{entry.title} and the metric {other.label!r} both give "
+                f"{', '.join(map(repr, common))}; ask for one of them at a time."
             )
+
+
+def _own_results(entry: Entry) -> Sequence[str]:
+    if entry.metric is None or entry.owner != HOST or isinstance(entry.metric, PRDC):
+        return ()
+    return list(entry.metric.directions)
 
 
 def standard_metrics(dataset: Dataset) -> list[str]:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs, Progress, no_progress
+from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.fitting import check_count, check_finite, count_bad
 from gan_registry.metrics.moments import Array, as_matrix
-from gan_registry.metrics.reservoir import Reservoir
+from gan_registry.metrics.reservoir import MAX_SAMPLES, KeptFeatures
 from gan_registry.training.seeding import derive_seed
 
 MIN_SAMPLES = 2
@@ -115,7 +115,7 @@ def kernel_distance(
     return KernelDistance(float(values.mean()), float(values.std(correction=0)))
 
 
-class Kid(Metric):
+class Kid(KeptFeatures):
     """`kid` and `kid_std` in streaming form, on the features of the chosen extractor.
 
     As published: degree 3, 100 subsets of 1,000 samples of each kind (fewer where there are fewer).
@@ -123,7 +123,10 @@ class Kid(Metric):
     choice.
     """
 
-    needs: ClassVar[frozenset[Needs]] = frozenset({"features"})
+    name: ClassVar[str] = "kid"
+    min_samples: ClassVar[int] = MIN_SAMPLES
+    max_samples: ClassVar[int] = MAX_SAMPLES
+    stream: ClassVar[tuple[str, ...]] = ("kid",)
     directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {
         "kid": "down",
         "kid_std": "none",
@@ -131,37 +134,14 @@ class Kid(Metric):
     subset_size: ClassVar[int] = SUBSET_SIZE
     num_subsets: ClassVar[int] = NUM_SUBSETS
 
-    def __init__(self, context: MetricContext) -> None:
-        super().__init__(context)
-        self._real = Reservoir(derive_seed(context.seed, "kid", "real"), fields=("features",))
-        self._fake = Reservoir(derive_seed(context.seed, "kid", "fake"), fields=("features",))
-
-    def update_real(self, batch: Batch) -> None:
-        """Takes the features of some real samples in."""
-        assert batch.features is not None
-        self._real.add(batch.features)
-
-    def update_fake(self, batch: Batch) -> None:
-        """Takes the features of some generated samples in."""
-        assert batch.features is not None
-        self._fake.add(batch.features)
-
-    def reset_fake(self) -> None:
-        """Forgets the generated samples."""
-        self._fake.clear()
-
     def compute(self) -> dict[str, Any]:
         """Returns `kid` and `kid_std`.
 
         Raises:
             UserError: There are fewer than 2 samples of a kind, or some are not finite.
         """
-        for kind, kept in (("real", self._real), ("generated", self._fake)):
-            check_count("kid", kind, kept.seen, MIN_SAMPLES)
-            check_finite("kid", kind, kept.bad, kept.seen)
         distance = kernel_distance(
-            self._real.get("features"),
-            self._fake.get("features"),
+            *self.kept(),
             subset_size=self.subset_size,
             num_subsets=self.num_subsets,
             seed=self.context.seed,

@@ -141,22 +141,27 @@ def _plain(value: Tensor) -> Tensor:
 class KeptFeatures(Metric):
     """A metric that is computed at the end, from a choice of the features of both kinds.
 
-    Keeps up to 25,600 samples of each kind, and at most 1 GiB of each; computing takes about twice
-    as much again.
+    Keeps up to `max_samples` of each kind, and at most 1 GiB of each.
 
     Attributes:
         name: Its name in messages.
         min_samples: How many samples of each kind it takes at least.
+        max_samples: How many of each kind it keeps at most.
+        stream: Sets its choice apart from that of other metrics; those without one share a choice.
     """
 
     name: ClassVar[str]
     min_samples: ClassVar[int]
+    max_samples: ClassVar[int] = MAX_FEATURES
+    stream: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[frozenset[Needs]] = frozenset({"features"})
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)
-        self._real = Reservoir(derive_seed(context.seed, "real"), MAX_FEATURES)
-        self._fake = Reservoir(derive_seed(context.seed, "fake"), MAX_FEATURES)
+        self._real, self._fake = (
+            Reservoir(derive_seed(context.seed, *self.stream, kind), self.max_samples)
+            for kind in ("real", "fake")
+        )
 
     def update_real(self, batch: Batch) -> None:
         """Takes the features of some real samples in."""

@@ -2,5 +2,8 @@
 
 from __future__ import annotations
 
-BUILTIN = {"uniform": "gan_registry.training.sampling:build_uniform"}
+BUILTIN = {
+    "class_balanced": "gan_registry.datasets.balance:build_class_balanced",
+    "uniform": "gan_registry.training.sampling:build_uniform",
+}
 """The host's samplers: a factory takes the run and returns an `IndexSampler`."""

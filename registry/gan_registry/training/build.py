@@ -107,6 +107,7 @@ def build_networks(run: Run) -> None:
     run.backbone = catalogs.backbones[config.MODEL.backbone](
         config, dataset.sample_shape, dataset.num_classes, derive_seed(run.seed, "networks")
     )
+    _check_conditioning(run)
     run.loss = build_loss(catalogs.losses[config.LOSS.adv_loss], run.backbone.realness, config)
     place(run.generator, run.device)
     place(run.discriminator, run.device)
@@ -117,6 +118,20 @@ def build_networks(run: Run) -> None:
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
         run.average = moving_average(run)
+
+
+def _check_conditioning(run: Run) -> None:
+    """Refuses labels that the networks would never see."""
+    model = run.config.MODEL
+    if getattr(run.backbone, "conditional", False):
+        return
+    for key in ("g_cond_mtd", "d_cond_mtd"):
+        method = getattr(model, key)
+        if method != "W/O":
+            raise UserError(
+                f"MODEL.{key} = {method!r}, but MODEL.backbone {model.backbone!r} takes no class "
+                f"labels; leave the key out, or choose another backbone."
+            )
 
 
 def moving_average(run: Run) -> MovingAverage:

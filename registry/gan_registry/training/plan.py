@@ -71,7 +71,9 @@ def _measure(config: Config, plugins: PluginManager) -> tuple[float, float]:
     bare = PluginManager(load_entry_points=False)
     bare.catalogs = plugins.catalogs
     plain = config.model_copy(deep=True)
+    # A plugin's sampler or objective may ask for what its hooks would have set up.
     plain.RUN.sampler, plain.RUN.samples = "uniform", "plain"
+    plain.LOSS.objective = "adversarial"
     run = Run(plain, bare, {}, None)
     build_data(run)
     build_networks(run)

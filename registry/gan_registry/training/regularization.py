@@ -66,6 +66,11 @@ class Regularization:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._settings = run.config.LOSS
+        # Most runs ask for none of them, and then a step should not pay for any.
+        self._of_discriminator = any(
+            getattr(self._settings, f"apply_{name}")
+            for name in ("gp", "dra", "maxgp", "r1_reg", "lecam", "cr", "bcr", "zcr")
+        )
         self._real: Real | None = None  # of D's latest micro-batch, for feature matching
         self._averages: LogitAverages | None = None
         if self._settings.apply_lecam:
@@ -89,6 +94,8 @@ class Regularization:
         """
         run, loss = self._run, self._settings
         self._real = real
+        if not self._of_discriminator:
+            return None
         keys: dict[str, Any] = {"realness": run.backbone.realness}
         draws = {**keys, "generator": self._rng("discriminator", number, piece)}
         terms = []

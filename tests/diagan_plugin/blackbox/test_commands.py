@@ -225,7 +225,8 @@ def test_refuses_flags(capsys, planted, flags):
 @pytest.mark.parametrize("method", ["mixture", "hull"])
 def test_calibrate_writes_a_sampler_that_is_used(capsys, tmp_path, planted, method):
     out, images = tmp_path / "s.safetensors", tmp_path / "images.npz"
-    flags = (*FEW, "--num", "1500", "--modes", "2", "--method", method, "--hull-dimensions", "2")
+    flags = (*FEW, "--num", "1500", "--modes", "2", "--method", method)
+    flags += ("--hull-dimensions", "2") if method == "hull" else ("--weights", "least")
     assert run("calibrate", "--generator", planted, *flags, "--out", out,
                "--samples-out", images, "--draw", "30") == 0  # fmt: skip
     assert "MCCS before" in capsys.readouterr().out
@@ -252,6 +253,12 @@ def test_refuses_calibrations(capsys, tmp_path, planted, to_script):
     for wrong in ("0", "x", "5"):
         error = refused(capsys, *start, "--out", out, "--hull-dimensions", wrong)
         assert "--hull-dimensions" in error
+    for method, flag, value in (
+        ("hull", "--clusters", "5"), ("hull", "--weights", "least"),
+        ("mixture", "--hull-dimensions", "2"),
+    ):  # fmt: skip
+        error = refused(capsys, *start, "--out", out, "--method", method, flag, value)
+        assert f"{flag} has no meaning with --method {method}" in error
     assert "uniform" in refused(
         capsys, *start, "--out", out, "--method", "mixture", "--prior", "uniform"
     )

@@ -15,6 +15,7 @@ from diagan_plugin.blackbox.mccs import (
     unit_vectors,
 )
 from diagan_plugin.blackbox.modes import find_modes, nearest_samples
+from diagan_plugin.blackbox.report import verdict
 from diagan_plugin.blackbox.thresholds import RESOLUTION, typical_radius
 
 
@@ -172,3 +173,16 @@ def test_equal_seeds_give_equal_diagnoses_and_plain_values():
             diagnose(
                 wrong, samples[:30] if message == "samples" else samples, theta=0.2, radius=0.2
             )
+
+
+def test_the_verdict_knows_total_collapse():
+    """Equal samples leave no mode that stands out, and are not therefore in order."""
+    one = unit_vectors(torch.tensor([[0.6, 0.8, 0.1]])).expand(600, -1)
+    found = diagnose(one[:50], one, resamples=20)
+    assert found.radius == RESOLUTION
+    said = verdict(found)
+    assert said.headline.startswith("Most samples are alike")
+    assert said.tone == "attention"
+    spread = diagnose(sphere(50, 0), sphere(600, 1), radius=0.5, resamples=20)
+    assert spread.typical_share > 0.3  # by the user's own radius
+    assert "alike" not in verdict(spread).headline

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from gaussian_proposals import MEAN, STD, collect, gaussians, log_ratio
 from scipy import stats
-from torch import Tensor
 
 from diagan_plugin.postprocessing.metropolis_hastings import (
     MetropolisHastingsSampler,
@@ -15,23 +15,6 @@ from diagan_plugin.postprocessing.metropolis_hastings import (
 )
 from diagan_plugin.postprocessing.streaming import AcceptanceRateError, Proposal
 from gan_registry.errors import UserError
-
-# p_g = N(0, 1) and p_data = N(0.4, 0.7²).
-MEAN, STD = 0.4, 0.7
-
-
-def log_ratio(x):
-    return x**2 / 2 - ((x - MEAN) / STD) ** 2 / 2 - math.log(STD)
-
-
-def gaussians(seed: int):
-    noise = torch.Generator().manual_seed(seed)
-
-    def propose(n: int) -> tuple[Tensor, Tensor]:
-        x = torch.randn(n, generator=noise, dtype=torch.float64)
-        return x, log_ratio(x)
-
-    return propose
 
 
 def real_scores(seed: int):
@@ -42,10 +25,6 @@ def real_scores(seed: int):
 def make(propose, seed: int = 0, **kwargs) -> MetropolisHastingsSampler:
     kwargs.setdefault("steps", 5)
     return MetropolisHastingsSampler(propose, rng=torch.Generator().manual_seed(seed), **kwargs)
-
-
-def collect(sampler: MetropolisHastingsSampler, n: int) -> Tensor:
-    return torch.cat([torch.empty(0), *(batch.x for batch in sampler.sample(n))])
 
 
 # --- the formula --------------------------------------------------------------------------------

@@ -291,6 +291,39 @@ def test_holdout_gives_other_data(run, quiet):
         real_samples(run, own, PostOptions(holdout="num_sample=1"))
 
 
+@pytest.mark.parametrize(
+    ("post", "changes", "words"),
+    [
+        ({"judge": "auxiliary"}, {"RUN__samples": "mh"}, "no auxiliary discriminator will be"),
+        ({"judge": "auxiliary"}, {"RUN__samples": "drs", "RUN__sampler": "dia",
+                                  "dia": {"record_every": 1, "aux": "none"}}, "--dia-aux is none"),
+        ({"holdout": "num_sample=1"}, {"RUN__samples": "mh"}, "--post-holdout num_sample=1: "),
+        ({"holdout": "num_samples=200"}, {"RUN__samples": "mh_fresh"}, "training data themselves"),
+    ],
+)  # fmt: skip
+def test_what_could_only_fail_after_the_training_is_refused_before_it(post, changes, words):
+    class Never:
+        @hookimpl
+        def gan_train_start(self, run: Run) -> None:
+            raise AssertionError("the training began")
+
+    dia = changes.pop("dia", {})
+    config = points_config(**changes)
+    config.PLUGINS = {"postprocessing": {**QUICK, **post}, "dia": dia}
+    plugins = managers()
+    plugins.register(Never(), "never")
+    with pytest.raises(UserError, match=words):
+        fit(config, plugins=plugins)
+
+
+def test_the_auxiliary_discriminator_may_be_asked_for_where_there_will_be_one():
+    run = trained(
+        post={"judge": "auxiliary"}, dia={"record_every": 1, "phase1": 0.5}, RUN__samples="drs",
+        RUN__sampler="dia",
+    )  # fmt: skip
+    assert isinstance(run.additions[AUXILIARY], nn.Module)
+
+
 def test_a_discriminator_that_diverged_is_refused():
     run = trained()
     with torch.no_grad():

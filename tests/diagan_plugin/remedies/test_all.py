@@ -19,9 +19,11 @@ from small_runs import assert_equal_runs, fit, manager, points_config, state_of
 
 from diagan_plugin import remedies
 from diagan_plugin.plugin import DiaPlugin
+from gan_registry.config.schema import Config
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
+from gan_registry.training.plan import describe_plan
 from gan_registry.training.run import Run
 
 ROOT = Path(__file__).parents[3]
@@ -30,17 +32,16 @@ STEPS = 8
 each_remedy = pytest.mark.parametrize("name", SETTINGS)
 
 
-def train(
+def set_up(
     name: str,
     *,
     on: bool = True,
     loaded: bool = True,
     dia: bool = False,
-    folder: Path | None = None,
     beside: dict[str, Any] | None = None,
     **changes: Any,
-) -> Run:
-    """A run with a remedy: on, loaded but off, or not loaded; with Dia's sampler or without."""
+) -> tuple[Config, PluginManager]:
+    """A run's parts, with a remedy: on, loaded but off, or not loaded; with Dia or without."""
     setting = SETTINGS[name]
     plugins: dict[str, Any] = dict(beside or {})
     options: dict[str, Any] = {}
@@ -58,7 +59,13 @@ def train(
         config["RUN__sampler"] = "dia"
     full = points_config(**{**config, **changes})
     full.PLUGINS = options
-    return fit(full, folder, manager(**plugins))
+    return full, manager(**plugins)
+
+
+def train(name: str, *, folder: Path | None = None, **settings: Any) -> Run:
+    """The run of what `set_up` returns."""
+    config, plugins = set_up(name, **settings)
+    return fit(config, folder, plugins)
 
 
 @functools.cache
@@ -83,6 +90,16 @@ def test_it_trains_and_changes_the_result(name: str) -> None:
     assert run.step == STEPS
     assert all(value.isfinite().all() for value in state_of(run).values())
     assert differ(run, plain(name))
+
+
+@each_remedy
+def test_a_dry_run_describes_it(name: str, tmp_path: Path) -> None:
+    config, plugins = set_up(name)
+    options = plugins.options.resolve(config.PLUGINS, {}, "the test's config", {})
+    said = describe_plan(config, plugins, options, name, tmp_path / "run")
+    assert f"{name}: " in said
+    assert "estimate, training" in said
+    assert not any(tmp_path.iterdir())
 
 
 @each_remedy

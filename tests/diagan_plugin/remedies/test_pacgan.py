@@ -183,6 +183,7 @@ def test_single_samples_are_learned_by_the_same_loss() -> None:
         ({"unpacked": True}, {"RUN__sampler": "dia"}, {"dia": {**DIA, "aux_ratio": True}},
          "--dia-aux-ratio reads"),
         ({}, {}, {"dia": DIA, "loss_weighting": {"by": "ldr"}}, "weights single samples"),
+        ({}, {"RUN__samples": "drs"}, {}, "--samples drs asks D about single samples"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused(

@@ -1,0 +1,106 @@
+"""What StudioGAN's backbones share: a generator's forward pass, and the keys that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from gan_registry.backbones.assembly import assemble
+from gan_registry.backbones.attention import attention_places
+from gan_registry.backbones.conditioning import ConditionalBackbone, conditions, one_hot
+from gan_registry.backbones.residual import activations
+
+if TYPE_CHECKING:
+    from gan_registry.config.schema import Config
+
+GRID = 4  # size of a generator's smallest feature map
+EPS = 1e-6  # of spectral norm
+
+
+class StudioGANGenerator(nn.Module):
+    """A generator that projects the latent and conditions each of its blocks on the label.
+
+    Attributes:
+        num_classes: Classes of class-conditional batch norm; 0 for plain batch norm.
+    """
+
+    num_classes: int
+    project: nn.Module
+    unflatten: nn.Module
+    blocks: nn.ModuleList
+    to_image: nn.Module
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Returns images [B, C, H, W] in [-1, 1]; `y` is needed by a conditional G only."""
+        condition = one_hot(y, self.num_classes, z) if self.num_classes else None
+        h = self.unflatten(self.project(z))
+        for block in self.blocks:
+            h = block(h, condition)
+        images: Tensor = self.to_image(h)
+        return images
+
+
+def studiogan_backbone(
+    name: str,
+    generator: Callable[..., nn.Module],
+    discriminator: Callable[..., nn.Module],
+    config: Config,
+    channels: int,
+    num_classes: int,
+    seed: int,
+    blocks: tuple[int, int],
+) -> ConditionalBackbone:
+    """Puts a backbone together by the keys that all of StudioGAN's read.
+
+    Args:
+        name: Its name, for messages.
+        generator: Makes G, with the arguments of `DeepConvGenerator`.
+        discriminator: Makes D, with the arguments of `DeepConvDiscriminator`.
+        config: Section MODEL is read, and LOSS.cond_lambda.
+        channels: Channels of an image.
+        num_classes: Number of classes of the labels.
+        seed: Seed of the initial weights.
+        blocks: How many blocks G and D have.
+
+    Raises:
+        UserError: The conditioning or an activation is not supported.
+    """
+    g_cond, d_cond = conditions(name, config, num_classes)
+    g_act, d_act = activations(name, config)
+    model = config.MODEL
+    return assemble(
+        ConditionalBackbone,
+        partial(
+            generator,
+            num_classes=num_classes if g_cond == "cBN" else 0,
+            attention=attention_places(model.apply_attn, model.attn_g_loc, blocks[0]),
+            act=g_act,
+            spectral=model.apply_g_sn,
+            init=_init(model.g_init),
+        ),
+        partial(
+            discriminator,
+            method=d_cond,
+            num_classes=num_classes,
+            normalize=model.normalize_d_embed,
+            attention=attention_places(model.apply_attn, model.attn_d_loc, blocks[1]),
+            act=d_act,
+            spectral=model.apply_d_sn,
+            init=_init(model.d_init),
+        ),
+        config,
+        channels,
+        seed,
+        num_classes=num_classes,
+        g_cond=g_cond,
+        d_cond=d_cond,
+        cond_lambda=config.LOSS.cond_lambda,
+    )
+
+
+def _init(init: str) -> str:
+    """Returns what `g_init` or `d_init` means here: "default" is StudioGAN's own."""
+    return "ortho" if init == "default" else init
