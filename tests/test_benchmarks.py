@@ -97,3 +97,25 @@ def test_a_claim_is_measured(claim, heading, keys, tmp_path):
         assert all(0.0 <= row["distance"] <= 1.0 for row in rows)
     else:
         assert all(-1.0 <= row[key] <= 1.0 for row in rows for key in keys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "has_minority"), [("gaussian", True), ("gmm25", False)])
+def test_the_laplace_estimate_is_compared_and_minorities_are_told_where_there_are_any(
+    config, has_minority, tmp_path
+):
+    path = tmp_path / "laplace.json"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "benchmarks.claims.laplace_vs_measured", "--config", config,
+            "--steps", "8", "--record-every", "2", "--seeds", "1", "--prior-variance", "1",
+            "--json", str(path),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        assert -1.0 <= row["spearman"] <= 1.0
+        assert (row["auc_measured"] is not None) == has_minority
+        assert (row["auc_laplace"] is not None) == has_minority
+    assert ("–" in done.stdout) != has_minority

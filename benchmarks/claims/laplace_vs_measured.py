@@ -2,7 +2,7 @@
 
 Trains with the diagnosis on, then compares the LDRV measured over the window with
 `diagan_plugin.laplace_ldrv` from the features of the final discriminator: Spearman's rank
-correlation over the training samples, and how well each tells the minor group (ROC AUC). The rows
+correlation over the training samples, and how well each tells the minor groups (ROC AUC). The rows
 `s_0 = 0` are the limit of a narrow prior, ‖φ‖²: what the estimate has to beat to be of any use.
 """
 
@@ -32,6 +32,7 @@ from gan_registry.training.run import Run
 from gan_registry.training.trainer import train
 
 _BATCH = 256
+_AREAS = ("auc_measured", "auc_laplace")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,8 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     for prior_variance in [0.0, *options.prior_variance]:
         of_prior = [row for row in rows if row["prior_variance"] == prior_variance]
         middle: dict[str, Any] = {"prior_variance": prior_variance}
-        for key in ("spearman", "auc_measured", "auc_laplace"):
-            middle[key] = statistics.median(row[key] for row in of_prior)
+        for key in ("spearman", *_AREAS):
+            known = [row[key] for row in of_prior if row[key] is not None]
+            middle[key] = statistics.median(known) if known else None
         print(_line("med.", middle))
     if options.json is not None:
         text = json.dumps({"config": options.config, "rows": rows}, indent=2, allow_nan=False)
@@ -89,7 +91,7 @@ def measure(
         folder = Path(temporary, "run")
         run = train(config, folder, plugins, plugins.options.resolve({"dia": dia}), quiet=True)
         measured = Diagnosis.load(folder / DIAGNOSIS_FILE).ldrv
-    minor = run.dataset.groups == 1 if run.dataset.groups is not None else None
+    minor = minority(run.dataset.groups, len(run.dataset))
     known = np.isfinite(measured)
     rows = []
     for prior_variance in [0.0, *prior_variances]:
@@ -98,14 +100,23 @@ def measure(
             "seed": seed,
             "prior_variance": prior_variance,
             "spearman": float(spearmanr(measured[known], estimate[known]).statistic),
-            "auc_measured": 0.5,
-            "auc_laplace": 0.5,
+            "auc_measured": None,
+            "auc_laplace": None,
         }
-        if minor is not None and minor[known].any():
+        if minor[known].any():
             row["auc_measured"] = float(roc_auc_score(minor[known], measured[known]))
             row["auc_laplace"] = float(roc_auc_score(minor[known], estimate[known]))
         rows.append(row)
     return rows
+
+
+def minority(groups: NDArray[np.int64] | None, size: int) -> NDArray[np.bool_]:
+    """Which samples are of groups with less than half of an equal share, [N]; maybe none."""
+    if groups is None:
+        return np.zeros(size, np.bool_)
+    counts = np.bincount(groups[groups >= 0])
+    small = np.flatnonzero(2 * counts * np.count_nonzero(counts) < counts.sum())
+    return np.isin(groups, small)
 
 
 @torch.no_grad()
@@ -134,9 +145,10 @@ def estimate_ldrv(run: Run, prior_variance: float) -> NDArray[np.float64]:
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
+    areas = ["–" if area is None else f"{area:.3f}" for area in map(row.get, _AREAS)]
     return (
         f"{name:<4}  {row['prior_variance']:<7g}  {row['spearman']:8.3f}  "
-        f"{row['auc_measured']:12.3f}  {row['auc_laplace']:11.3f}"
+        f"{areas[0]:>12}  {areas[1]:>11}"
     )
 
 

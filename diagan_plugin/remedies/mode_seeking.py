@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.remedies.arguments import at_least
 from diagan_plugin.remedies.timing import epoch_of
@@ -84,7 +85,8 @@ class ModeSeekingPlugin:
         )
         group.add_argument(
             "--mode-seeking", dest=f"{NAME}.weight", type=at_least(float, 0.0), default=0.0,
-            metavar="LAMBDA", help="weight of the term in G's loss at the start; 0 without an increase leaves it out",
+            metavar="LAMBDA",
+            help="weight of the term in G's loss, at the start; 0 and no increase leave it out",
         )  # fmt: skip
         group.add_argument(
             "--mode-seeking-increase", dest=f"{NAME}.increase", type=at_least(float, 0.0),
@@ -116,6 +118,17 @@ class ModeSeekingPlugin:
         term = mode_seeking_term(*self._pairs(run, fake))
         run.log({"mode_seeking/weight": weight, "mode_seeking/term": term.detach()})
         return weight * term
+
+    @hookimpl
+    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+        """Says how λ grows."""
+        if not self._is_active(run):
+            return None
+        options = run.options[NAME]
+        schedule = options["weight"], options["increase"], options["every"]
+        epochs = run.total_steps * run.samples_per_step // run.sampler.num_samples
+        last = mode_seeking_weight(*schedule, epochs)
+        return {"λ": f"{options['weight']:g} to {last:.3g}, in {epochs} epochs"}
 
     def _pairs(self, run: Run, fake: Fake) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns x₁, x₂, z₁, z₂: the halves of the batch, or new samples of the same classes."""

@@ -63,7 +63,8 @@ def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux,
     _, driver, alone = fit(*settings)
     first, second = in_processes(fit_together, tmp_path, settings=settings)
     for name in first:
-        assert torch.equal(first[name], second[name]), name
+        # A sample that was recorded less than twice has NaN as its score.
+        np.testing.assert_array_equal(first[name].numpy(), second[name].numpy(), name)
     np.testing.assert_allclose(first["score"].numpy(), alone.score, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(first["count"].numpy(), alone.count)
     assert first["draws"].sum() == driver.draws.sum()

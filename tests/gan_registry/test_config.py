@@ -52,7 +52,7 @@ def test_free_keys_exist():
         ({"MODEL": {"z_dim": 0}}, "MODEL.z_dim = 0 (input should be greater than or equal to 1)"),
         ({"MODEL": {"z_dim": "many"}}, "MODEL.z_dim = 'many'"),
         ({"MODEL": {"z_dim": True}}, "MODEL.z_dim = True (input should be a number)"),
-        ({"MODEL": {"d_dropout": 1.0}}, "less than 1"),
+        ({"MODEL": {"backbone": "mlp", "d_dropout": 1.0}}, "less than 1"),
         ({"MODEL": 5}, "MODEL = 5"),
         ({"OPTIMIZATION": {"g_lr": float("nan")}}, "finite"),
         ({"OPTIMIZATION": {"g_lr": float("inf")}}, "finite"),

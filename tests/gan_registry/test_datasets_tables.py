@@ -362,6 +362,18 @@ def test_what_cannot_be_downloaded(tmp_path):
         download.download("CIFAR10", None)
 
 
+def test_images_that_are_there_are_not_fetched_in_another_form(tmp_path, monkeypatch):
+    def never(url):
+        raise AssertionError(url)
+
+    monkeypatch.setattr(download, "_read", never)
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "train" / "cat" / "1.jpg").touch()
+    download.download("CIFAR10", tmp_path)
+    with pytest.raises(AssertionError, match="train-images"):
+        download.download("MNIST", tmp_path)  # which is not read from images
+
+
 def test_every_download_is_whole_and_known():
     for name, items in download.DOWNLOADS.items():
         assert name in BUILTIN

@@ -185,7 +185,9 @@ def test_labels_come_as_often_as_in_the_data():
 
 def test_labels_that_nobody_sees_are_refused():
     config = digits_config()
-    config.MODEL.g_cond_mtd = "cBN"  # past the check of the configuration, as a plugin's backbone is
+    config.MODEL.g_cond_mtd = (
+        "cBN"  # past the check of the configuration, as a plugin's backbone is
+    )
     with pytest.raises(UserError, match=r"'dcgan' takes no class labels"):
         fit(config)
 

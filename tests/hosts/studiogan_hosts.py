@@ -25,6 +25,8 @@ HERE = Path(__file__).resolve().parent
 MINIATURE = HERE / "miniature_studiogan"
 ROOT = os.environ.get("STUDIOGAN_ROOT")
 RUNNER = os.environ.get("STUDIOGAN_CPU_RUNNER")
+# Lightning sets it for the whole process; torch then takes a stand-in for a GPU's count for a GPU.
+NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 CONFIG = """
 DATA: {{name: Tiny, img_size: 32, num_classes: 2}}
@@ -109,6 +111,7 @@ class Host:
             "PYTHONPATH": os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")]),
             "OMP_NUM_THREADS": "1",
         }
+        environment.pop(NVML_CHECK, None)
         runner = RUNNER if self.real and RUNNER else "-"
         done = subprocess.run(
             [sys.executable, str(HERE / "drive_studiogan.py"), what, str(world), runner,
@@ -140,6 +143,7 @@ class Host:
 def _one_device() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not torch.cuda.is_available():
+            patch.delenv(NVML_CHECK, raising=False)
             patch.setattr(torch.cuda, "device_count", lambda: 1)
             patch.setattr(torch.cuda, "current_device", lambda: 0)
         with torch.random.fork_rng(devices=[]):

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from gan_registry.datasets.image_folder import find_images
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 
@@ -97,9 +98,11 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
     ),
 }
 
+_ALSO_IMAGES = ("CIFAR10", "CIFAR100")  # read from a folder of images as well
+
 
 def download(name: str, data_dir: Path | None) -> None:
-    """Fetches what is missing of a dataset; does nothing if all is there.
+    """Fetches what is missing of a dataset; does nothing if all is there, in whatever form.
 
     Args:
         name: Name of the dataset.
@@ -117,6 +120,8 @@ def download(name: str, data_dir: Path | None) -> None:
     if data_dir is None:
         raise UserError("--download needs a folder to write to: set DATA.path (or --data).")
     root = Path(data_dir).expanduser()
+    if name in _ALSO_IMAGES and root.is_dir() and find_images(root):
+        return
     for item in DOWNLOADS[name]:
         folder = root / item.folder
         if not all((folder / member).is_file() for member in item.members):
