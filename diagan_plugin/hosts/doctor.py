@@ -176,8 +176,8 @@ def _studiogan(host: Host, plugins: PluginManager) -> None:
     root = os.environ.get(command.ROOT_VARIABLE)
     if not root:
         raise UserError(
-            f"StudioGAN is used from a checkout, not installed: set {command.ROOT_VARIABLE} to your "
-            "checkout, to have it looked at."
+            f"StudioGAN is used from a checkout, not installed: set {command.ROOT_VARIABLE} to "
+            "yours, to have it looked at."
         )
     host.version = root
     import_module("diagan_plugin.hosts.studiogan.seams").verify(Path(root))
