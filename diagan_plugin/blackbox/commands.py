@@ -11,8 +11,6 @@ from gan_registry.errors import UserError
 if TYPE_CHECKING:
     from gan_registry.metrics.base import Progress
 
-NUM = 10_000  # samples and anchors: from so many on the scores are stable (paper, §4.2.1)
-
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.blackbox.calibration import calibrate, prior_latents
-from diagan_plugin.blackbox.commands import NUM
+from diagan_plugin.blackbox.defaults import NUM
 from diagan_plugin.blackbox.diagnosis import BLOCKS, MIN_ANCHORS, diagnose
 from diagan_plugin.blackbox.extraction import choose_extractor, features_of
 from diagan_plugin.blackbox.generators import BATCH, Generator, Samples, open_generator

@@ -16,10 +16,10 @@ from diagan_plugin.hosts.studiogan.batches import (
     StreamSampler,
     check_basket,
 )
-from diagan_plugin.hosts.studiogan.command import UNIFORM
 from diagan_plugin.hosts.studiogan.dataset import AbsentDataset, StudioDataset
 from diagan_plugin.hosts.studiogan.networks import HostBackbone
 from diagan_plugin.hosts.studiogan.run import StudioRun
+from diagan_plugin.hosts.studiogan.settings import UNIFORM
 
 
 def build_training_loader(

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from diagan_plugin.hosts.studiogan.settings import PLAIN, UNIFORM, Settings
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.plugins import PluginManager
 
-PLAIN = "plain"
-UNIFORM = "uniform"
 ROOT_VARIABLE = "STUDIOGAN_ROOT"
 
 
@@ -84,7 +83,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
             print(f"continuing {folder} from step {step} (--fresh starts anew)", flush=True)
             own = [*own, "-ckpt", str(folder)]
 
-    from diagan_plugin.hosts.studiogan.launcher import Settings, launch
+    from diagan_plugin.hosts.studiogan.launcher import launch
 
     return launch(
         Settings(

@@ -12,7 +12,7 @@ from diagan_plugin.hosts.studiogan.session import Session
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
-    from diagan_plugin.hosts.studiogan.launcher import Settings
+    from diagan_plugin.hosts.studiogan.settings import Settings
 
 
 def install(settings: Settings, patches: Patches) -> Session:

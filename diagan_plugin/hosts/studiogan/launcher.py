@@ -6,9 +6,9 @@ import importlib
 import runpy
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
@@ -19,35 +19,13 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from diagan_plugin.hosts.studiogan.install import install
 from diagan_plugin.hosts.studiogan.patches import Patches
+from diagan_plugin.hosts.studiogan.settings import Settings
 from gan_registry.errors import PluginError, UserError
 
 _MODULES = ("utils.misc", "config", "loader", "worker")
 """What is imported first, in this order: StudioGAN's `utils` import each other in a circle."""
 
 _FAILED = 2
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `diagan studiogan` was asked for; plain values, handed to child processes.
-
-    Attributes:
-        source: StudioGAN's folder `src`.
-        sampler: A name of the catalog `samplers`; "uniform" leaves StudioGAN's own.
-        samples: A name of the catalog `postprocessors`.
-        options: Plugin → option → value.
-        arguments: StudioGAN's arguments.
-        command: What tells this command from another.
-        complaints: Where a child process leaves a mistake of the user's; empty for none.
-    """
-
-    source: str
-    sampler: str
-    samples: str
-    options: Mapping[str, Mapping[str, Any]]
-    arguments: tuple[str, ...]
-    command: Mapping[str, Any]
-    complaints: str = ""
 
 
 def launch(settings: Settings) -> int:

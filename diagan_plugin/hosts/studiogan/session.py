@@ -24,7 +24,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -38,20 +38,17 @@ from diagan_plugin.hosts.studiogan.building import (
     build_training_loader,
 )
 from diagan_plugin.hosts.studiogan.clock import Clock
-from diagan_plugin.hosts.studiogan.command import PLAIN
 from diagan_plugin.hosts.studiogan.evaluation import Evaluation
 from diagan_plugin.hosts.studiogan.losses import LossSeam
 from diagan_plugin.hosts.studiogan.outcome import log_line, write_outcome
 from diagan_plugin.hosts.studiogan.record import write_record
 from diagan_plugin.hosts.studiogan.refusals import check
 from diagan_plugin.hosts.studiogan.run import StudioRun
+from diagan_plugin.hosts.studiogan.settings import PLAIN, Settings
 from diagan_plugin.hosts.studiogan.updates import Updates
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.distributed import Group
-
-if TYPE_CHECKING:
-    from diagan_plugin.hosts.studiogan.launcher import Settings
 
 
 class Session:
