@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_origin
 
 from gan_registry.config.schema import Config, Section
 
@@ -20,8 +20,9 @@ def merged_config(given: Any, **run: Any) -> SimpleNamespace:
     """
     config = SimpleNamespace(PLUGINS={})
     for name, field in Config.model_fields.items():
-        section = field.annotation
-        if not (isinstance(section, type) and issubclass(section, Section)):
+        section: Any = field.annotation
+        # Python 3.10 takes a mapping of such-and-such for a class.
+        if get_origin(section) is not None or not issubclass(section, Section):
             continue
         values = {
             key: entry.get_default(call_default_factory=True)
