@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diagan_plugin.hosts.run import HostRun
 from gan_registry.records import Fake, MicroBatch, Real
+from gan_registry.training.updates import detached
 
 
 class Weights(NamedTuple):
@@ -128,14 +129,3 @@ class Updates:
 def weighted_mean(terms: Tensor, weights: Tensor | None) -> Tensor:
     """Returns the mean of terms [B], each times its weight; None stands for ones."""
     return (terms if weights is None else terms * weights.to(terms.dtype)).mean()
-
-
-def detached(output: Any) -> Any:
-    """Returns a network's output without its graph: the tensors in dicts, lists and tuples, too."""
-    if isinstance(output, Tensor):
-        return output.detach()
-    if isinstance(output, dict):
-        return {key: detached(value) for key, value in output.items()}
-    if isinstance(output, (tuple, list)):
-        return type(output)(detached(value) for value in output)
-    return output

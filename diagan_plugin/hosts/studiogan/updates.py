@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from diagan_plugin.hosts.studiogan.run import StudioRun
-from diagan_plugin.hosts.updates import detached
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import PluginError
 from gan_registry.records import Fake, MicroBatch, Real
+from gan_registry.training.updates import detached
 
 
 class Updates:

@@ -89,7 +89,7 @@ def update_discriminator(run: Run, number: int) -> None:
         loss = loss / settings.acml_steps
         run.precision.backward(loss, "discriminator")
         total = total + loss.detach()
-        batches.append(MicroBatch(real, fake, _detached(real_out), _detached(fake_out)))
+        batches.append(MicroBatch(real, fake, detached(real_out), detached(fake_out)))
     run.average_gradients(run.discriminator)
     run.precision.step(optimizer, "discriminator")
     run.regularization.discriminator_stepped(batches, number)
@@ -182,11 +182,12 @@ def _check_terms(run: Run, *groups: Tensor, size: int) -> None:
             )
 
 
-def _detached(output: Any) -> Any:
+def detached(output: Any) -> Any:
+    """Returns a network's output without its graph: the tensors in dicts, lists and tuples, too."""
     if isinstance(output, Tensor):
         return output.detach()
     if isinstance(output, dict):
-        return {key: _detached(value) for key, value in output.items()}
+        return {key: detached(value) for key, value in output.items()}
     if isinstance(output, (tuple, list)):
-        return type(output)(_detached(value) for value in output)
+        return type(output)(detached(value) for value in output)
     return output
