@@ -28,10 +28,8 @@ from torch import Tensor, nn
 
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.fitting import (
-    check_count,
-    check_finite,
     check_pair,
-    count_bad,
+    check_samples,
     gradients,
     minibatches,
     seeded_perceptron,
@@ -102,9 +100,7 @@ def critic_wasserstein(
         ValueError: The two have different shapes.
     """
     check_pair(real, fake)
-    for kind, samples in (("real", real), ("generated", fake)):
-        check_count("critic", kind, len(samples), MIN_SAMPLES)
-        check_finite("critic", kind, count_bad(samples), len(samples))
+    check_samples("critic", real, fake, MIN_SAMPLES)
     settings = settings or CriticSettings()
     device = torch.device(device)
     with gradients():

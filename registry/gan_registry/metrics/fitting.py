@@ -108,6 +108,20 @@ def check_pair(real: Tensor, fake: Tensor) -> None:
         )
 
 
+def check_samples(metric: str, real: Tensor, fake: Tensor, least: int) -> None:
+    """Raises a UserError if real or generated samples are too few or not all finite.
+
+    Args:
+        metric: Name of the metric.
+        real: Real samples [n, …].
+        fake: Generated samples [m, …].
+        least: How many it takes of each kind.
+    """
+    for kind, samples in (("real", real), ("generated", fake)):
+        check_count(metric, kind, len(samples), least)
+        check_finite(metric, kind, count_bad(samples), len(samples))
+
+
 def check_count(metric: str, kind: str, got: int, least: int) -> None:
     """Raises a UserError if there are too few samples.
 

@@ -26,10 +26,8 @@ from torch import Tensor, nn
 
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.fitting import (
-    check_count,
-    check_finite,
     check_pair,
-    count_bad,
+    check_samples,
     gradients,
     minibatches,
     seeded_perceptron,
@@ -111,9 +109,7 @@ def judge_accuracy(
         ValueError: The two have different shapes.
     """
     check_pair(real, fake)
-    for kind, samples in (("real", real), ("generated", fake)):
-        check_count("judge", kind, len(samples), MIN_SAMPLES)
-        check_finite("judge", kind, count_bad(samples), len(samples))
+    check_samples("judge", real, fake, MIN_SAMPLES)
     settings = settings or JudgeSettings()
     device = torch.device(device)
     with gradients():

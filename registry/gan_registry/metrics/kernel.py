@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gan_registry.metrics.base import Progress, no_progress
-from gan_registry.metrics.fitting import check_count, check_finite, count_bad
+from gan_registry.metrics.fitting import check_samples
 from gan_registry.metrics.moments import Array, as_matrix
 from gan_registry.metrics.reservoir import MAX_SAMPLES, KeptFeatures
 from gan_registry.training.seeding import derive_seed
@@ -94,9 +94,7 @@ def kernel_distance(
     ):  # fmt: skip
         if value < least:
             raise ValueError(f"Argument `{name}` must be at least {least}, but got {value}.")
-    for kind, features in (("real", real), ("generated", fake)):
-        check_count("kid", kind, len(features), MIN_SAMPLES)
-        check_finite("kid", kind, count_bad(features), len(features))
+    check_samples("kid", real, fake, MIN_SAMPLES)
 
     place = real.device if device is None else torch.device(device)
     if place.type == "mps":
