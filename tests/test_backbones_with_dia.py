@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diagan_plugin.driver import AUXILIARY, DiaDriver
-from diagan_plugin.options import NAME
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.postprocessing.choice import choose_judge
+from diagan_plugin.dia.driver import DiaDriver
+from diagan_plugin.dia.options import AUXILIARY, NAME
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.dia.recorder import RATIO_HEAD
+from diagan_plugin.postprocessing.judges import choose_judge
 from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.plugin import PostprocessingPlugin
-from diagan_plugin.recorder import RATIO_HEAD
-from diagan_plugin.score import sampling_probabilities
+from diagan_plugin.scoring.score import sampling_probabilities
 from gan_registry.backbones import BUILTIN
 from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config

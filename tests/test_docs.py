@@ -287,7 +287,7 @@ def check_hook_examples(page: types.ModuleType) -> None:
 
 
 def test_dia_options_are_documented() -> None:
-    from diagan_plugin.options import NAME, DiaOptions
+    from diagan_plugin.dia.options import NAME, DiaOptions
     from gan_registry.plugins import PluginManager
 
     flags = {o.name: o.flag for o in PluginManager().options if o.plugin == NAME}

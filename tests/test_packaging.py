@@ -133,7 +133,7 @@ def test_wheel_carries_the_licence_and_entry_points(
     written = lines(setup_cfg["options.entry_points"]["gan_registry"])
     declared = dict(re.split(r"\s*=\s*", line) for line in written)
     assert dict(entry_points["gan_registry"]) == declared
-    assert declared["dia"] == "diagan_plugin.plugin:DiaPlugin"
+    assert declared["dia"] == "diagan_plugin.dia.plugin:DiaPlugin"
     for path in declared.values():
         module, _, name = path.partition(":")
         assert inspect.isclass(getattr(importlib.import_module(module), name))

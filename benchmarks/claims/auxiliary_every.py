@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from benchmarks.claims.command import be_quick, claim_parser, write_rows
 from benchmarks.claims.effect import effect
 from benchmarks.claims.shadows import Variant, train_with
-from diagan_plugin.driver import AUXILIARY
-from diagan_plugin.sources import RejectionSource
+from diagan_plugin.dia.options import AUXILIARY
+from diagan_plugin.postprocessing.sources import RejectionSource
 from gan_registry.datasets.base import Dataset
 from gan_registry.evaluation.sources import PlainSource, collect
 from gan_registry.training.run import Run

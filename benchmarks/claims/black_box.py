@@ -32,7 +32,7 @@ from diagan_plugin.blackbox.latent_sampler import Prior
 from diagan_plugin.blackbox.mccs import angular_distances, unit_vectors
 from gan_registry.features.base import Features
 from gan_registry.metrics.frechet import fid
-from gan_registry.training.seeding import generator_for, kept_random_state
+from gan_registry.seeding import generator_for, kept_random_state
 
 Z_DIM = 4
 PIXELS = 64

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from benchmarks.claims.command import be_quick, claim_parser, write_rows
 from benchmarks.claims.effect import effect
-from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.postprocessing.sources import RejectionSource
 from diagan_plugin.remedies.mode_seeking import ModeSeekingPlugin
 from diagan_plugin.remedies.top_k import TopKPlugin
-from diagan_plugin.sources import RejectionSource
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.datasets.base import Dataset
 from gan_registry.evaluation.sources import PlainSource, collect

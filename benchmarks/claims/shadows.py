@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diagan_plugin.auxiliary import AuxiliaryDiscriminator
-from diagan_plugin.options import DiaOptions
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.recording import sweep
-from diagan_plugin.schedule import Schedule
+from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
+from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.dia.schedule import Schedule
+from diagan_plugin.recording.sweep import sweep
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.datasets.base import ArrayDataset
 from gan_registry.datasets.fetching import fetch, to_device
@@ -156,7 +156,7 @@ def logits_of(run: Run, network: nn.Module, mode: str, x: Tensor | None = None) 
     Args:
         run: The run.
         network: The discriminator.
-        mode: One of `diagan_plugin.logit_modes.LOGIT_MODES`.
+        mode: One of `diagan_plugin.recording.logit_modes.LOGIT_MODES`.
         x: Samples on the CPU.
     """
     dataset = run.dataset if x is None else ArrayDataset("generated", x.numpy())

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.speed.harness import Pair, Row, Settings, at_least, seconds
 from benchmarks.speed.setups import NoiseImages, packaged, plugin_manager, untrained
-from diagan_plugin.auxiliary import AuxiliaryDiscriminator
+from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from gan_registry.datasets.fetching import fetch
 from gan_registry.records import Fake
 from gan_registry.training.run import Run

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.speed.harness import Row, Settings, alternate, at_most
 from benchmarks.speed.setups import NoiseImages, dcgan32, packaged, plugin_manager, untrained
-from diagan_plugin.sources import RejectionSource
+from diagan_plugin.postprocessing.sources import RejectionSource
 from gan_registry.training.run import Run
 
 NAME = "drs"

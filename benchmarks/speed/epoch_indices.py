@@ -16,7 +16,7 @@ from torch.utils.data import BatchSampler, WeightedRandomSampler
 
 from benchmarks.speed.harness import Row, Settings, alternate, at_least
 from benchmarks.speed.memory import peak_memory
-from diagan_plugin.sampler import DiaBatchSampler, DiaSampler
+from diagan_plugin.sampling.sampler import DiaBatchSampler, DiaSampler
 
 NAME = "epoch_indices"
 BATCH = 256

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.harness import now
-from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import ArrayDataset

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.harness import Pair, Row, Settings, alternate, at_least
 from benchmarks.speed.memory import peak_memory
-from diagan_plugin.score import discrepancy_score
-from diagan_plugin.tracker import LDRTracker
+from diagan_plugin.recording.tracker import LDRTracker
+from diagan_plugin.scoring.score import discrepancy_score
 
 NAME = "sweeps"
 SWEEPS = 50

@@ -26,10 +26,10 @@ from benchmarks.speed.setups import (
     trained,
     untrained,
 )
-from diagan_plugin.logit_modes import resolve_logit_mode
-from diagan_plugin.options import DiaOptions
-from diagan_plugin.recording import sweep
-from diagan_plugin.schedule import HISTORY_SAMPLES, Schedule
+from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule
+from diagan_plugin.recording.logit_modes import resolve_logit_mode
+from diagan_plugin.recording.sweep import sweep
 from gan_registry.training.run import Run
 
 NAME = "training_overhead"

@@ -34,7 +34,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from diagan_plugin.blackbox.latent_sampler import BLOCK, CalibratedLatents, Prior
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 Rule = Literal["least", "inverse"]
 RULES: tuple[Rule, ...] = ("least", "inverse")

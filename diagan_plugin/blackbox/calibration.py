@@ -27,7 +27,7 @@ from gan_registry.errors import UserError
 from gan_registry.features.base import FeatureExtractor
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.frechet import fid
-from gan_registry.training.seeding import derive_seed, generator_for
+from gan_registry.seeding import derive_seed, generator_for
 
 Method = Literal["mixture", "hull"]
 METHODS: tuple[Method, ...] = ("mixture", "hull")

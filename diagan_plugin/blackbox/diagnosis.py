@@ -31,7 +31,7 @@ from diagan_plugin.blackbox.mccs import (
 from diagan_plugin.blackbox.modes import find_modes, nearest_samples
 from diagan_plugin.blackbox.thresholds import SHARE, typical_radius
 from gan_registry.metrics.base import Progress, no_progress
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 BLOCKS = 20
 MIN_ANCHORS = 10

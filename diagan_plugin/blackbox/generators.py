@@ -16,7 +16,7 @@ from diagan_plugin.blackbox.latent_sampler import PRIORS, Prior, draw_prior
 from gan_registry.datasets.base import Dataset, Indices
 from gan_registry.errors import UserError
 from gan_registry.features.weights import sha256_of
-from gan_registry.training.seeding import (
+from gan_registry.seeding import (
     derive_seed,
     generator_for,
     kept_random_state,
@@ -153,7 +153,7 @@ class RunGenerator:
 
     def __call__(self, z: Tensor) -> Tensor:
         """Makes samples [n, ...], on the run's device."""
-        from gan_registry.evaluation.sources import generate_batches
+        from gan_registry.training.samples import generate_batches
 
         return generate_batches(self._run.sampling_generator, z.to(self._run.device))
 

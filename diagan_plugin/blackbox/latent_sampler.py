@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
 
 Prior = Literal["gaussian", "uniform"]
 PRIORS: tuple[Prior, ...] = ("gaussian", "uniform")

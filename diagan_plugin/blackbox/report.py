@@ -18,10 +18,10 @@ from diagan_plugin.blackbox.thresholds import RESOLUTION
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
 from gan_registry.files import atomic_write
+from gan_registry.formatting import percent
+from gan_registry.images import grid_png, to_pngs
 from gan_registry.report.document import Column, Facts, Figure, ImageGrid, Report, Table, Verdict
 from gan_registry.report.figures import INK, PALETTE, render
-from gan_registry.report.formatting import percent
-from gan_registry.report.images import grid_png, to_pngs
 
 NOTABLE = 2.0
 """A mode is called dense where surely so many times as many samples are near as is typical."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.blackbox.calibration import calibrate, prior_latents
-from diagan_plugin.blackbox.defaults import NUM
 from diagan_plugin.blackbox.diagnosis import BLOCKS, MIN_ANCHORS, diagnose
 from diagan_plugin.blackbox.extraction import choose_extractor, features_of
 from diagan_plugin.blackbox.generators import BATCH, Generator, Samples, open_generator
@@ -26,15 +25,15 @@ from diagan_plugin.blackbox.report import (
     write_json,
     write_report,
 )
-from diagan_plugin.blackbox.thresholds import min_samples
+from diagan_plugin.blackbox.thresholds import NUM, min_samples
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import UserError
 from gan_registry.evaluation.write import write_samples
 from gan_registry.metrics.base import Progress
 from gan_registry.plugins import PluginManager
+from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.run import resolve_device
-from gan_registry.training.seeding import derive_seed, generator_for
 
 Part = tuple[Dataset, NDArray[np.int64]]
 

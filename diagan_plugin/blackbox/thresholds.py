@@ -64,3 +64,7 @@ def typical_radius(anchors: Tensor, samples: Tensor, share: float = SHARE) -> fl
     ]
     middle = float(np.median(torch.cat(nearest).cpu().numpy()))
     return min(max(middle, RESOLUTION), 1.0)
+
+
+NUM = 10_000
+"""Samples and anchors: from so many on the scores are stable (paper, §4.2.1)."""

@@ -147,7 +147,7 @@ def _mimicry(host: Host, plugins: PluginManager) -> None:
     adapter = import_module("diagan_plugin.hosts.mimicry")
     package = import_module("diagan_plugin.hosts.mimicry_package")
     with _imports_undone(package.PACKAGE):
-        from diagan_plugin.hosts.seams import require
+        from diagan_plugin.hosts.kit.seams import require
 
         for module, seams in package.CLASS_SEAMS.items():
             require("mimicry", package.KNOWN, package.import_mimicry(module), seams)
@@ -164,7 +164,7 @@ def _lucidrains(host: Host, plugins: PluginManager) -> None:
     adapter = import_module("diagan_plugin.hosts.lucidrains")
     package = import_module("diagan_plugin.hosts.lucidrains_package")
     with _imports_undone(package.PACKAGE):
-        from diagan_plugin.hosts.seams import require
+        from diagan_plugin.hosts.kit.seams import require
 
         trainer = package.import_trainer()
         require("stylegan2-pytorch", package.KNOWN, trainer, package.CLASS_SEAMS)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diagan_plugin.hosts.capabilities import Capabilities
+from diagan_plugin.hosts.kit.capabilities import Capabilities
+from diagan_plugin.hosts.kit.networks import HostNetworks, LogitView, NetworkView
+from diagan_plugin.hosts.kit.session import Session, optimizer_of
+from diagan_plugin.hosts.kit.settings import Settings
 from diagan_plugin.hosts.lightning_package import find_lightning
-from diagan_plugin.hosts.networks import HostNetworks, LogitView, NetworkView
-from diagan_plugin.hosts.session import Session, optimizer_of
-from diagan_plugin.hosts.settings import Settings
-from diagan_plugin.hosts.watch import Watch
+from diagan_plugin.hosts.lightning_watch import Watch
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 
@@ -60,7 +60,7 @@ class CallbackMethods:
             the width that G was seen to take, by default.
         conditional: Whether both networks take labels as a second argument.
         num_classes: Number of classes.
-        **settings: More of :class:`diagan_plugin.hosts.settings.Settings`: `loss`, `seed`,
+        **settings: More of :class:`diagan_plugin.hosts.kit.settings.Settings`: `loss`, `seed`,
             `total_steps`, `groups`, `group_names`, `value_range`, `folder`, `plugins`.
 
     Attributes:

@@ -6,7 +6,7 @@ import importlib
 from importlib import metadata
 from typing import Any
 
-from diagan_plugin.hosts.seams import Seam, require
+from diagan_plugin.hosts.kit.seams import Seam, require
 from gan_registry.errors import UserError
 
 KNOWN = "2.5.5"

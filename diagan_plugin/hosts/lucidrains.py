@@ -26,7 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, Spy, gaussian
+from diagan_plugin.hosts.kit.patches import Patches
+from diagan_plugin.hosts.kit.seams import require
+from diagan_plugin.hosts.kit.session import Session
+from diagan_plugin.hosts.kit.settings import Settings
 from diagan_plugin.hosts.lucidrains_package import (
     KNOWN,
     LOSS_SEAMS,
@@ -36,16 +41,11 @@ from diagan_plugin.hosts.lucidrains_package import (
     import_trainer,
     read_logits,
 )
-from diagan_plugin.hosts.networks import HostNetworks, NetworkView, Spy, gaussian
-from diagan_plugin.hosts.seams import require
-from diagan_plugin.hosts.session import Session
-from diagan_plugin.hosts.settings import Settings
-from diagan_plugin.hosts.studiogan.patches import Patches
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.records import Fake, Real
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 CAPABILITIES = Capabilities(
     "stylegan2-pytorch", ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"}
@@ -70,7 +70,7 @@ def attach(
         sampler: How training samples are drawn, e.g. "dia".
         options: Plugin → option → value.
         total_steps: How often `trainer.train()` will be called.
-        **settings: More of :class:`diagan_plugin.hosts.settings.Settings`. `folder` is the
+        **settings: More of :class:`diagan_plugin.hosts.kit.settings.Settings`. `folder` is the
             trainer's folder of results by default.
 
     Returns:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.seams import Seam
-from diagan_plugin.hosts.stand_ins import standing_in
+from diagan_plugin.hosts.kit.seams import Seam
+from diagan_plugin.hosts.kit.stand_ins import standing_in
 from gan_registry.errors import UserError
 
 KNOWN = "1.9.0"

@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, gaussian
+from diagan_plugin.hosts.kit.patches import Patches
+from diagan_plugin.hosts.kit.seams import require
+from diagan_plugin.hosts.kit.session import Session
+from diagan_plugin.hosts.kit.settings import Settings
 from diagan_plugin.hosts.mimicry_package import KNOWN, TRAINER_SEAMS, import_mimicry
-from diagan_plugin.hosts.networks import HostNetworks, NetworkView, gaussian
-from diagan_plugin.hosts.seams import require
-from diagan_plugin.hosts.session import Session
-from diagan_plugin.hosts.settings import Settings
-from diagan_plugin.hosts.studiogan.patches import Patches
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.records import Fake, Real
@@ -55,8 +55,8 @@ def attach(
         trainer: The trainer, not yet run.
         sampler: How training samples are drawn, e.g. "dia".
         options: Plugin → option → value.
-        **settings: More of :class:`diagan_plugin.hosts.settings.Settings`. `loss`, `total_steps`
-            and `folder` are the trainer's own by default.
+        **settings: More of :class:`diagan_plugin.hosts.kit.settings.Settings`. `loss`,
+            `total_steps` and `folder` are the trainer's own by default.
 
     Returns:
         The training as plugins see it.

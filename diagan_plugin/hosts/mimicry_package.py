@@ -8,8 +8,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from diagan_plugin.hosts.seams import Seam
-from diagan_plugin.hosts.stand_ins import standing_in
+from diagan_plugin.hosts.kit.seams import Seam
+from diagan_plugin.hosts.kit.stand_ins import standing_in
 from gan_registry.errors import UserError
 
 KNOWN = "0.1.16"

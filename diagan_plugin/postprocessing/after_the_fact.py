@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diagan_plugin.auxiliary import AuxiliaryDiscriminator
-from diagan_plugin.auxiliary_batches import Batch, Parts, Provider, parts_of
-from diagan_plugin.logit_modes import logit_mode
+from diagan_plugin.auxiliary.batches import Batch, Parts, Provider, parts_of
+from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
+from diagan_plugin.recording.logit_modes import logit_mode
 from gan_registry.losses.logistic import Logistic
 
 __all__ = ["train_after_the_fact"]

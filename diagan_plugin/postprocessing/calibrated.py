@@ -18,12 +18,11 @@ from diagan_plugin.postprocessing.calibration import (
     fit_calibration,
     z_statistic,
 )
-from diagan_plugin.postprocessing.fresh import generated_by
-from diagan_plugin.postprocessing.judge import Judge
+from diagan_plugin.postprocessing.judges import Judge, generated_by
 from diagan_plugin.postprocessing.options import PostOptions, parse_settings
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import UserError
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 if TYPE_CHECKING:
     from pathlib import Path

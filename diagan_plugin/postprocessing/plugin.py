@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.options import NAME as DIA
+from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.postprocessing.options import JUDGED_BY_RUN, NAME, add_options
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -26,8 +26,8 @@ CALIBRATED = ("mh", "mh_fresh")
 """Post-processors that calibrate, for which held-out data may be named."""
 
 _SOURCES = {
-    "drs_exact": "diagan_plugin.sources:exact_rejection",
-    "drs_fresh": "diagan_plugin.sources:fresh_rejection",
+    "drs_exact": "diagan_plugin.postprocessing.sources:exact_rejection",
+    "drs_fresh": "diagan_plugin.postprocessing.sources:fresh_rejection",
     "mh": "diagan_plugin.postprocessing.sources:MetropolisHastingsSource",
     "mh_fresh": "diagan_plugin.postprocessing.sources:fresh_metropolis_hastings",
     "threshold": "diagan_plugin.postprocessing.sources:ThresholdSource",

@@ -1,7 +1,4 @@
-"""Metropolis–Hastings, threshold rejection and latent interpolation as sources for the host.
-
-Rejection sampling is in :mod:`diagan_plugin.sources`.
-"""
+"""What corrects samples, as sources of samples for the host, a factory each."""
 
 from __future__ import annotations
 
@@ -14,19 +11,81 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.postprocessing.calibrated import calibrate
-from diagan_plugin.postprocessing.choice import choose_judge
 from diagan_plugin.postprocessing.interpolation import random_interpolation
+from diagan_plugin.postprocessing.judges import choose_judge
 from diagan_plugin.postprocessing.metropolis_hastings import MetropolisHastingsSampler
-from diagan_plugin.postprocessing.options import PostOptions
-from diagan_plugin.postprocessing.source import StreamSource
-from diagan_plugin.postprocessing.streaming import Proposal
+from diagan_plugin.postprocessing.options import EXACT, PostOptions
+from diagan_plugin.postprocessing.rejection import RejectionSampler
+from diagan_plugin.postprocessing.streaming import Proposal, SampleStream
 from diagan_plugin.postprocessing.threshold import ThresholdSampler
-from gan_registry.evaluation.sources import BATCH, generate_batches
 from gan_registry.records import Fake
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
+from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
+
+
+class StreamSource:
+    """What the host's catalog `postprocessors` builds, around a stream.
+
+    Args:
+        stream: The stream; its proposals have latents.
+    """
+
+    def __init__(self, stream: SampleStream) -> None:
+        self.stream = stream
+
+    def batches(self, n: int) -> Iterator[Tensor]:
+        """Yields exactly n accepted samples."""
+        return (batch.x for batch in self.stream.sample(n))
+
+    def labelled_batches(self, n: int) -> Iterator[Fake]:
+        """Yields the same with the latents and the class labels that they were made from."""
+        for batch in self.stream.sample(n):
+            assert batch.z is not None
+            yield Fake(batch.x, batch.z, batch.y)
+
+    def statistics(self) -> dict[str, float]:
+        """Returns the share of the proposals that were accepted."""
+        return {"acceptance_rate": self.stream.acceptance_rate}
+
+
+class RejectionSource(StreamSource):
+    """Discriminator rejection sampling (post-processor `drs`).
+
+    Uses the auxiliary discriminator where the run has one, as its ratio is unbiased by the weighted
+    sampling (paper, §4.3), else the run's own.
+
+    Args:
+        run: The run, trained.
+        seed: Distinguishes several draws from one run.
+        options: The run's own by default.
+    """
+
+    def __init__(self, run: Run, seed: int = 0, options: PostOptions | None = None) -> None:
+        options = options or PostOptions.of(run)
+        gamma = options.drs_gamma
+        super().__init__(
+            RejectionSampler(
+                choose_judge(run, options).proposer(seed),
+                rng=generator_for(run.seed, "rejection", seed),
+                gamma=0.0 if gamma == EXACT else None,
+                percentile=80.0 if gamma == EXACT else float(gamma),
+                burn_in=options.burn_in,
+                floor=options.floor,
+            )
+        )
+
+
+def exact_rejection(run: Run, seed: int = 0) -> RejectionSource:
+    """Builds `drs_exact`: with γ = 0."""
+    return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), drs_gamma=EXACT))
+
+
+def fresh_rejection(run: Run, seed: int = 0) -> RejectionSource:
+    """Builds `drs_fresh`: with a discriminator trained after the fact."""
+    return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), judge="fresh"))
 
 
 class MetropolisHastingsSource(StreamSource):

@@ -13,17 +13,19 @@ from gan_registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from diagan_plugin.remedies.gold import gold_weights as gold_weights
-    from diagan_plugin.remedies.instance_selection import select_instances as select_instances
-    from diagan_plugin.remedies.loss_weighting import loss_weights as loss_weights
+    from diagan_plugin.remedies.instance_selection.plugin import (
+        select_instances as select_instances,
+    )
+    from diagan_plugin.remedies.loss_weighting.weights import loss_weights as loss_weights
     from diagan_plugin.remedies.mode_seeking import mode_seeking_term as mode_seeking_term
     from diagan_plugin.remedies.top_k import top_k_share as top_k_share
     from diagan_plugin.remedies.top_k import top_k_weights as top_k_weights
 
 _HOME = {
     "gold_weights": "diagan_plugin.remedies.gold",
-    "loss_weights": "diagan_plugin.remedies.loss_weighting",
+    "loss_weights": "diagan_plugin.remedies.loss_weighting.plugin",
     "mode_seeking_term": "diagan_plugin.remedies.mode_seeking",
-    "select_instances": "diagan_plugin.remedies.instance_selection",
+    "select_instances": "diagan_plugin.remedies.instance_selection.plugin",
     "top_k_share": "diagan_plugin.remedies.top_k",
     "top_k_weights": "diagan_plugin.remedies.top_k",
 }

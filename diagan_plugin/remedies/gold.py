@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.remedies.arguments import AUTO, start
+from diagan_plugin.flags import AUTO, start
 from diagan_plugin.remedies.timing import phase1_end
 from gan_registry.hookspecs import hookimpl
 

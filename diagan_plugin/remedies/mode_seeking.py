@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.remedies.arguments import at_least
+from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.timing import epoch_of
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diagan_plugin.options import NAME as DIA
-from diagan_plugin.options import DiaOptions
-from diagan_plugin.remedies.arguments import AUTO
-from diagan_plugin.schedule import Schedule
+from diagan_plugin.dia.options import NAME as DIA
+from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.schedule import Schedule
+from diagan_plugin.flags import AUTO
 
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
@@ -42,8 +42,8 @@ def _schedule_in_force(run: Run) -> Schedule | None:
     dia = run.options.get(DIA)
     if dia is None or dia["phase1"] != AUTO:
         return None
-    from diagan_plugin.plugin import DiaPlugin
-    from diagan_plugin.remedies.loss_weighting import LossWeightingPlugin
+    from diagan_plugin.dia.plugin import DiaPlugin
+    from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
 
     for plugin in run.plugins.hooks.get_plugins():
         if isinstance(plugin, (DiaPlugin, LossWeightingPlugin)):

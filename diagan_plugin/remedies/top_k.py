@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.remedies.arguments import share
+from diagan_plugin.flags import share
 from diagan_plugin.remedies.timing import epoch_of
 from gan_registry.hookspecs import hookimpl
 

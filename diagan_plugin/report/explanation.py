@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diagan_plugin.diagnosis import Diagnosis
+from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.report.document import Block, Facts, Text
 
 _TERMS = """\

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagan_plugin.diagnosis import Diagnosis, group_name
 from diagan_plugin.report.charts import score_scatter
+from diagan_plugin.report.diagnosis import Diagnosis, group_name
+from gan_registry.formatting import percent
+from gan_registry.images import TINY, to_pngs
 from gan_registry.report.document import Block, Column, Figure, ImageGrid, Table, Text
-from gan_registry.report.formatting import percent
-from gan_registry.report.images import TINY, to_pngs
 
 SHOWN = 50
 _THUMBNAIL = 48

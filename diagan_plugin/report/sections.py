@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagan_plugin.diagnosis import Diagnosis, group_table
 from diagan_plugin.report.charts import (
     MAX_GROUPS,
     group_dots,
@@ -16,15 +15,16 @@ from diagan_plugin.report.charts import (
     is_diverging,
     score_histogram,
 )
-from diagan_plugin.report.choices import add_choices
+from diagan_plugin.report.chosen import add_choices
+from diagan_plugin.report.diagnosis import Diagnosis, group_table
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.ranking import ranking_blocks
 from diagan_plugin.report.shares import GENERATED, add_shares, group_entry, kind_of
+from diagan_plugin.report.verdict import GroupDiagnosis, diagnose_groups, diagnose_samples
 from diagan_plugin.report.wording import group_verdict, sample_verdict
-from diagan_plugin.verdict import GroupDiagnosis, diagnose_groups, diagnose_samples
 from gan_registry.errors import UserError
+from gan_registry.formatting import percent
 from gan_registry.report.document import Block, Column, Facts, Figure, Report, Table, Text
-from gan_registry.report.formatting import percent
 
 ORDER_VERDICT = 10
 ORDER_RANKING = 35

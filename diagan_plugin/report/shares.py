@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from diagan_plugin.diagnosis import Diagnosis
 from diagan_plugin.report.charts import MAX_GROUPS, share_bars
-from diagan_plugin.verdict import GroupDiagnosis
+from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.verdict import GroupDiagnosis
 from gan_registry.report.document import Block, Column, Figure, Report, Table
 
 ORDER_SHARES = 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagan_plugin.verdict import (
+from diagan_plugin.report.verdict import (
     MIN_EFFECT,
     SHORT,
     GroupDiagnosis,
@@ -12,8 +12,8 @@ from diagan_plugin.verdict import (
     SampleDiagnosis,
     ShareState,
 )
+from gan_registry.formatting import percent
 from gan_registry.report.document import Verdict
-from gan_registry.report.formatting import percent
 
 _SHOWN = 3
 _MUCH_UNRECOGNISED = 0.1

@@ -6,6 +6,7 @@ import argparse
 import inspect
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -14,6 +15,7 @@ import pluggy
 
 from gan_registry import hookspecs
 from gan_registry.catalogs import HOST, Catalogs
+from gan_registry.config.schema import Config
 from gan_registry.errors import PluginError, UserError
 from gan_registry.options import OptionTable, adopt_flags
 
@@ -177,3 +179,27 @@ def _restore(parser: argparse.ArgumentParser, flags: _Flags) -> None:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if not isinstance(error, UserError) else text
+
+
+def asked_plugins(
+    config: Config, plugins: PluginManager, options: Mapping[str, Mapping[str, Any]]
+) -> set[str]:
+    """Returns the plugins that a run asks for: the others may fail without stopping it.
+
+    Those are the plugins handed over by the caller, those that own something the configuration
+    chooses by name, and those with an option that is not at its default.
+    """
+    catalogs = plugins.catalogs
+    chosen = [
+        (catalogs.datasets, config.DATA.name),
+        (catalogs.backbones, config.MODEL.backbone),
+        (catalogs.losses, config.LOSS.adv_loss),
+        (catalogs.objectives, config.LOSS.objective),
+        (catalogs.samplers, config.RUN.sampler),
+        (catalogs.postprocessors, config.RUN.samples),
+        (catalogs.features, config.RUN.eval_features),
+        *((catalogs.metrics, name) for name in config.RUN.eval_metrics),
+    ]
+    asked = {info.name for info in plugins.infos.values() if info.given}
+    asked |= {catalog.owner(name) for catalog, name in chosen if name in catalog}
+    return asked | plugins.options.changed(options)

@@ -82,7 +82,7 @@ def test_the_host_trains_without_the_plugin_and_diagnosis_changes_nothing(tmp_pa
         results = {"blocked": train(tmp_path / "blocked")}
         assert "Skipped plugin 'dia'" in capsys.readouterr().err
         with pytest.raises(ImportError):
-            importlib.import_module("diagan_plugin.plugin")
+            importlib.import_module("diagan_plugin.dia.plugin")
     results |= {
         "uniform": train(tmp_path / "uniform", "--sampler", "uniform"),
         "diagnosed": train(tmp_path / "diagnosed", "--diagnose", "--dia-record-every", "2"),

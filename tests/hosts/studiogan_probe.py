@@ -128,6 +128,6 @@ class Probe:
 
 
 def build_sampler(run):
-    from diagan_plugin.sampler import DiaSampler
+    from diagan_plugin.sampling.sampler import DiaSampler
 
     return DiaSampler(len(run.dataset), seed=run.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diagan_plugin.hosts.capabilities import ALL_HOOKS, Capabilities, asked_plugins
+from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities, asked_plugins
 from diagan_plugin.hosts.studiogan.refusals import CAPABILITIES
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl

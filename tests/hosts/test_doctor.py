@@ -10,8 +10,8 @@ import pytest
 
 from diagan_plugin.cli import main
 from diagan_plugin.hosts import doctor
-from diagan_plugin.hosts.seams import Seam, differing, require
-from diagan_plugin.hosts.stand_ins import standing_in
+from diagan_plugin.hosts.kit.seams import Seam, differing, require
+from diagan_plugin.hosts.kit.stand_ins import standing_in
 from gan_registry import PluginManager
 from gan_registry.errors import UserError
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from diagan_plugin.hosts.capabilities import ALL_HOOKS, Capabilities
-from diagan_plugin.hosts.config import merged_config
-from diagan_plugin.hosts.networks import HostNetworks, NetworkView, gaussian
-from diagan_plugin.hosts.run import HostRun
-from diagan_plugin.hosts.session import Session
-from diagan_plugin.hosts.settings import Settings
+from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities
+from diagan_plugin.hosts.kit.config import merged_config
+from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, gaussian
+from diagan_plugin.hosts.kit.run import HostRun
+from diagan_plugin.hosts.kit.session import Session
+from diagan_plugin.hosts.kit.settings import Settings
 from diagan_plugin.hosts.studiogan.networks import HostBackbone
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.config.schema import Config

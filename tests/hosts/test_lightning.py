@@ -17,10 +17,10 @@ from torch.nn.functional import binary_cross_entropy
 from torch.utils.data import TensorDataset
 
 from diagan_plugin.hosts import lightning as adapter
-from diagan_plugin.hosts.networks import SigmoidInputs
+from diagan_plugin.hosts.kit.networks import SigmoidInputs
 from gan_registry import PluginManager, hookimpl
 from gan_registry.errors import UserError
-from gan_registry.training.sampling import UniformSampler
+from gan_registry.samplers.uniform import UniformSampler
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 installed = pytest.mark.skipif(
@@ -192,7 +192,7 @@ def _in_two(rank: int, folder: Path) -> dict:
 
     recorder = Recorder()
     manager = plugins(recorder)
-    from diagan_plugin.plugin import DiaPlugin
+    from diagan_plugin.dia.plugin import DiaPlugin
 
     manager.register(DiaPlugin(), "dia")
     torch.manual_seed(rank)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn.functional import relu
 
 from diagan_plugin.hosts import lucidrains
-from diagan_plugin.hosts.stand_ins import standing_in
+from diagan_plugin.hosts.kit.stand_ins import standing_in
 from gan_registry import PluginManager, hookimpl
 from gan_registry.errors import UserError
 

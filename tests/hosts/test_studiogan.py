@@ -251,7 +251,7 @@ def test_two_processes_share_one_draw(host: Host) -> None:
     assert code == 0, text
     first, second = host.probe(0), host.probe(1)
     assert [p for _, p, _ in first["updates"]] == [16 * n for n in range(1, 13)]
-    from diagan_plugin.sampler import DiaSampler
+    from diagan_plugin.sampling.sampler import DiaSampler
 
     drawn = DiaSampler(24, seed=1).draw(0, 6 * 16).tolist()
     together = [

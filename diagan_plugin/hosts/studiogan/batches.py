@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from gan_registry.errors import UserError
-from gan_registry.training.sampling import IndexSampler, UniformSampler
+from gan_registry.samplers.base import IndexSampler
+from gan_registry.samplers.uniform import UniformSampler
 
 
 class Indexed(Dataset[Any]):

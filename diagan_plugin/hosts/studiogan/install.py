@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.hosts.studiogan.patches import Patches
+from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.studiogan.seams import SEAMS
 from diagan_plugin.hosts.studiogan.session import Session
 from gan_registry.errors import UserError

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.studiogan.install import install
-from diagan_plugin.hosts.studiogan.patches import Patches
 from diagan_plugin.hosts.studiogan.settings import Settings
 from gan_registry.errors import PluginError, UserError
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diagan_plugin.hosts.kit.updates import weighted_mean
 from diagan_plugin.hosts.studiogan.updates import Updates
-from diagan_plugin.hosts.updates import weighted_mean
 
 
 class LossSeam:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.networks import HostNetworks, Latent, gaussian, labels_of
+from diagan_plugin.hosts.kit.networks import HostNetworks, Latent, gaussian, labels_of
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
-from gan_registry.training.seeding import kept_random_state, seed_global_generators
+from gan_registry.seeding import kept_random_state, seed_global_generators
 
 STYLE_BACKBONES = ("stylegan2", "stylegan3")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diagan_plugin.hosts.outcome import plugins_result, write_plugins_result, write_report
+from diagan_plugin.hosts.kit.outcome import plugins_result, write_plugins_result, write_report
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
 

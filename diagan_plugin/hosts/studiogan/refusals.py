@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diagan_plugin.hosts.capabilities import Capabilities
+from diagan_plugin.hosts.kit.capabilities import Capabilities
 from diagan_plugin.hosts.studiogan.settings import PLAIN
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager

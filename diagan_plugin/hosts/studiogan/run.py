@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.config import merged_config
-from diagan_plugin.hosts.run import HostRun
+from diagan_plugin.hosts.kit.config import merged_config
+from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.studiogan.batches import Feed
 from diagan_plugin.hosts.studiogan.networks import HostBackbone, host_realness
 from gan_registry.plugins import PluginManager
+from gan_registry.seeding import derive_seed
 from gan_registry.training.distributed import Group
-from gan_registry.training.seeding import derive_seed
 
 
 class StudioRun(HostRun):

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from diagan_plugin.hosts.capabilities import asked_plugins
+from diagan_plugin.hosts.kit.capabilities import asked_plugins
 from diagan_plugin.hosts.studiogan import state as states
 from diagan_plugin.hosts.studiogan.batches import is_training_loader
 from diagan_plugin.hosts.studiogan.building import (

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from diagan_plugin.hosts.state import FORMAT, collect_state, restore_parts
+from diagan_plugin.hosts.kit.state import FORMAT, collect_state, restore_parts
 from diagan_plugin.hosts.studiogan.record import checkpoint_steps
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError

@@ -134,7 +134,7 @@ def _measure_images(
 ) -> dict[str, Any]:
     from gan_registry.evaluation.chosen import NUM_REAL
     from gan_registry.evaluation.image_sets import measure_images
-    from gan_registry.evaluation.results import to_plain
+    from gan_registry.files import to_plain
 
     if metrics == []:
         raise UserError(f"--metrics {NO_METRICS} leaves nothing to measure with --images.")

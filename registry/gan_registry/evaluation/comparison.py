@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_registry.evaluation.directions import direction_of, with_arrow
-from gan_registry.evaluation.tables import align, number
+from gan_registry.evaluation.tables import number
+from gan_registry.formatting import align
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 from gan_registry.config.load import load_yaml
 from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write
+from gan_registry.files import atomic_write, to_plain
 
 RESULT_FILE = "result.json"
 
@@ -78,18 +77,3 @@ def read_settings(folder: Path) -> dict[str, Any]:
         for key, value in flatten_settings(content).items()
         if key not in FREE_KEYS and key not in ("RUN.seed", "RUN.sampler")
     }
-
-
-def to_plain(value: Any) -> Any:
-    """Turns NumPy's and torch's numbers into Python's; what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # arrays, tensors and their scalars
-        return to_plain(value.tolist())
-    if isinstance(value, (bool, int, str)) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    raise TypeError(f"Argument `value` must be plain, but holds {type(value).__name__}.")

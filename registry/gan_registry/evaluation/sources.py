@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_registry.records import Fake
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
+from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
-
-BATCH = 500
-"""Samples generated at once: large enough to be fast, small enough for any memory."""
 
 
 class SampleSource(Protocol):
@@ -28,34 +26,6 @@ class SampleSource(Protocol):
     def statistics(self) -> dict[str, float]:
         """Returns what is worth reporting, e.g. `acceptance_rate`; called after sampling."""
         ...
-
-
-@torch.no_grad()
-def generate_batches(
-    generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
-) -> Tensor:
-    """Generates from given latents in eval mode; the network's mode is as before afterwards.
-
-    Args:
-        generator: The network.
-        z: Latents [n, z_dim].
-        y: Class labels [n] for a conditional network, or None.
-        batch: How many at once.
-
-    Returns:
-        Samples [n, ...] on the device of `z`.
-    """
-    was_training = generator.training
-    generator.eval()
-    try:
-        return torch.cat(
-            [
-                generator(z[start : start + batch], None if y is None else y[start : start + batch])
-                for start in range(0, len(z), batch)
-            ]
-        )
-    finally:
-        generator.train(was_training)
 
 
 class Proposals:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
-from gan_registry.report.formatting import format_cell
-
-_BOLD, _PLAIN = "\033[1m", "\033[0m"
+from gan_registry.formatting import align, format_cell
 
 _BASE_COLUMNS = {
     "share_data": "data",
@@ -89,30 +87,6 @@ def number(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}"
-
-
-def align(rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ()) -> list[str]:
-    """Sets rows in columns: the first left, the others right, with a rule below the head.
-
-    Args:
-        rows: The cells.
-        bold: (row, column) of the cells to set off, with the codes that terminals understand.
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def pad(row: int, column: int) -> str:
-        cell = rows[row][column]
-        space = " " * (widths[column] - len(cell))  # the codes have no width
-        if (row, column) in bold:
-            cell = f"{_BOLD}{cell}{_PLAIN}"
-        return cell + space if column == 0 else space + cell
-
-    lines = [
-        "  ".join(pad(row, column) for column in range(len(widths))).rstrip()
-        for row in range(len(rows))
-    ]
-    lines.insert(1, "  ".join("─" * width for width in widths))
-    return lines
 
 
 def _shortfall(entry: Mapping[str, Any]) -> float:

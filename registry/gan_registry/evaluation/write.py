@@ -40,7 +40,7 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         raise UserError(f"--out {out} is a file; give a folder, or a name ending in .npz.")
     if out.exists() and any(out.iterdir()):  # what lies there would pass for samples of this run
         raise UserError(f"--out {out} is not empty; give a new or an empty folder.")
-    from gan_registry.report.images import to_pngs
+    from gan_registry.images import to_pngs
 
     number = 0
     for batch in source.batches(num):

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, silu
 from gan_registry.backbones.base import seeded_weights
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch, to_device
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 NUM_FEATURES = 128
 VERSION = 1

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gan_registry.backbones.base import seeded_weights
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.fitting import gradients, minibatches
-from gan_registry.training.seeding import derive_seed, generator_for
+from gan_registry.seeding import derive_seed, generator_for
 
 _SMALLEST_SIDE = 4
 _MAX_FACTOR = 8  # the widest layer has 8 × the base width, as at 64 px in the published code

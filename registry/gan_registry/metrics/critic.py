@@ -36,7 +36,7 @@ from gan_registry.metrics.fitting import (
     split,
 )
 from gan_registry.metrics.reservoir import KeptFeatures
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
 
 MIN_SAMPLES = 100
 _WARM_UP = 4  # one step in 4

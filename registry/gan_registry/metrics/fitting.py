@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_registry.backbones.base import seeded_weights
 from gan_registry.errors import UserError
-from gan_registry.training.seeding import derive_seed, generator_for
+from gan_registry.seeding import derive_seed, generator_for
 
 
 class Halves(NamedTuple):

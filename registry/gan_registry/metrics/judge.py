@@ -34,7 +34,7 @@ from gan_registry.metrics.fitting import (
     split,
 )
 from gan_registry.metrics.reservoir import KeptFeatures
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
 
 MIN_SAMPLES = 100
 _VALIDATION_SHARE = 5  # one sample in 5 of the training half

@@ -22,7 +22,7 @@ from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.metrics.fitting import check_samples
 from gan_registry.metrics.moments import Array, as_matrix
 from gan_registry.metrics.reservoir import MAX_SAMPLES, KeptFeatures
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 MIN_SAMPLES = 2
 SUBSET_SIZE = 1_000

@@ -29,7 +29,7 @@ from gan_registry.metrics.autoencoder import PUBLISHED, AutoencoderSettings, tra
 from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs, Progress, no_progress
 from gan_registry.metrics.fitting import check_count, check_finite, check_pair, count_bad
 from gan_registry.metrics.reservoir import Reservoir
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 MIN_GENERATED = 64
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
 from gan_registry.metrics.fitting import check_count, check_finite, count_bad
-from gan_registry.training.seeding import derive_seed
+from gan_registry.seeding import derive_seed
 
 MAX_SAMPLES = 50_000
 MAX_FEATURES = 25_600  # as many samples as Tang (2020, section IV-C) judges by

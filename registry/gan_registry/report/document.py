@@ -19,7 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from gan_registry.files import atomic_write
-from gan_registry.report.formatting import format_cell, is_number
+from gan_registry.formatting import format_cell, is_number
 
 Width = Literal["full", "half", "third"]
 """Narrow blocks sit side by side where the screen is wide enough."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 BUILTIN = {
-    "class_balanced": "gan_registry.datasets.balance:build_class_balanced",
-    "uniform": "gan_registry.training.sampling:build_uniform",
+    "class_balanced": "gan_registry.samplers.class_balanced:build_class_balanced",
+    "uniform": "gan_registry.samplers.uniform:build_uniform",
 }
 """The host's samplers: a factory takes the run and returns an `IndexSampler`."""

@@ -16,11 +16,11 @@ from gan_registry.errors import PluginError, UserError
 from gan_registry.features.choose import is_file
 from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
+from gan_registry.samplers.base import IndexSampler
+from gan_registry.seeding import derive_seed
 from gan_registry.training.ema import MovingAverage, ema_decay
 from gan_registry.training.regularization import Regularization, lazy_intervals
 from gan_registry.training.run import Run
-from gan_registry.training.sampling import IndexSampler
-from gan_registry.training.seeding import derive_seed
 from gan_registry.training.stream import BatchStream
 
 
@@ -81,7 +81,7 @@ def build_data(run: Run) -> None:
         owner = catalogs.samplers.owner(config.RUN.sampler)
         raise PluginError(
             f"The sampler {config.RUN.sampler!r} of {owner!r} is a {type(sampler).__name__}, "
-            "which lacks a method or attribute of gan_registry.training.sampling.IndexSampler."
+            "which lacks a method or attribute of gan_registry.samplers.base.IndexSampler."
         )
     run.sampler = sampler
     run.stream = BatchStream(

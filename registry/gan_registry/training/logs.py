@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation.results import to_plain
-from gan_registry.files import atomic_write, unwritable
-from gan_registry.report.formatting import duration
+from gan_registry.files import atomic_write, to_plain, unwritable
+from gan_registry.formatting import duration
 
 METRICS_FILE = "metrics.jsonl"
 

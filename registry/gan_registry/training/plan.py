@@ -11,9 +11,8 @@ import torch
 import yaml
 
 from gan_registry.config.schema import Config
-from gan_registry.evaluation.tables import align
+from gan_registry.formatting import align, duration
 from gan_registry.plugins import PluginManager
-from gan_registry.report.formatting import duration
 from gan_registry.training.build import build_data, build_networks, build_optimizers
 from gan_registry.training.run import Run
 from gan_registry.training.updates import update_discriminator, update_generator

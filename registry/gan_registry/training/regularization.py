@@ -30,7 +30,7 @@ from gan_registry.regularizers.gradient_penalty import (
 from gan_registry.regularizers.lazy import is_regularised
 from gan_registry.regularizers.lecam import LogitAverages
 from gan_registry.regularizers.weight_clipping import clip_weights
-from gan_registry.training.seeding import generator_for
+from gan_registry.seeding import generator_for
 
 if TYPE_CHECKING:
     from gan_registry.training.run import Run

@@ -17,20 +17,20 @@ from gan_registry.config.schema import Config
 from gan_registry.datasets.fetching import to_device
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError, UserError, unknown_name
-from gan_registry.plugins import PluginManager
+from gan_registry.plugins import PluginManager, asked_plugins
 from gan_registry.records import Fake
+from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
-from gan_registry.training.seeding import derive_seed, generator_for
 
 if TYPE_CHECKING:
     from gan_registry.backbones.base import Backbone
     from gan_registry.datasets.base import Dataset
     from gan_registry.losses.base import Loss
+    from gan_registry.samplers.base import IndexSampler
     from gan_registry.training.ema import MovingAverage
     from gan_registry.training.objectives import Objective
     from gan_registry.training.regularization import Regularization
-    from gan_registry.training.sampling import IndexSampler
     from gan_registry.training.stream import BatchStream
 
 Addition = nn.Module | torch.optim.Optimizer
@@ -306,30 +306,6 @@ class Run:
     def stop(self, reason: str) -> None:
         """Ends the training after this step, in good order."""
         self.stopped = reason
-
-
-def asked_plugins(
-    config: Config, plugins: PluginManager, options: Mapping[str, Mapping[str, Any]]
-) -> set[str]:
-    """Returns the plugins that a run asks for: the others may fail without stopping it.
-
-    Those are the plugins handed over by the caller, those that own something the configuration
-    chooses by name, and those with an option that is not at its default.
-    """
-    catalogs = plugins.catalogs
-    chosen = [
-        (catalogs.datasets, config.DATA.name),
-        (catalogs.backbones, config.MODEL.backbone),
-        (catalogs.losses, config.LOSS.adv_loss),
-        (catalogs.objectives, config.LOSS.objective),
-        (catalogs.samplers, config.RUN.sampler),
-        (catalogs.postprocessors, config.RUN.samples),
-        (catalogs.features, config.RUN.eval_features),
-        *((catalogs.metrics, name) for name in config.RUN.eval_metrics),
-    ]
-    asked = {info.name for info in plugins.infos.values() if info.given}
-    asked |= {catalog.owner(name) for catalog, name in chosen if name in catalog}
-    return asked | plugins.options.changed(options)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gan_registry.evaluation.sources import generate_batches
 from gan_registry.files import atomic_write
-from gan_registry.report.images import grid_png
+from gan_registry.images import grid_png
 from gan_registry.training.run import Run
 
 GRID_SAMPLES = 64
@@ -65,3 +64,35 @@ def density_image(points: Tensor, size: int = 256, extent: float = 3.0) -> Tenso
     flat = (size - 1 - pixels[:, 1]) * size + pixels[:, 0]
     counts = torch.bincount(flat, minlength=size * size).view(1, size, size).float()
     return 1.0 - torch.log1p(counts) / torch.log1p(counts.max()).clamp(min=1e-6)
+
+
+BATCH = 500
+"""Samples generated at once: large enough to be fast, small enough for any memory."""
+
+
+@torch.no_grad()
+def generate_batches(
+    generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
+) -> Tensor:
+    """Generates from given latents in eval mode; the network's mode is as before afterwards.
+
+    Args:
+        generator: The network.
+        z: Latents [n, z_dim].
+        y: Class labels [n] for a conditional network, or None.
+        batch: How many at once.
+
+    Returns:
+        Samples [n, ...] on the device of `z`.
+    """
+    was_training = generator.training
+    generator.eval()
+    try:
+        return torch.cat(
+            [
+                generator(z[start : start + batch], None if y is None else y[start : start + batch])
+                for start in range(0, len(z), batch)
+            ]
+        )
+    finally:
+        generator.train(was_training)

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.datasets.transforms import flip
 from gan_registry.records import Real
-from gan_registry.training.sampling import IndexSampler
+from gan_registry.samplers.base import IndexSampler
 
 if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset

@@ -16,8 +16,9 @@ from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.errors import UserError
 from gan_registry.files import is_temporary, remove_temporaries
+from gan_registry.formatting import duration
 from gan_registry.plugins import PluginManager
-from gan_registry.report.formatting import duration
+from gan_registry.seeding import kept_random_state, seed_modules
 from gan_registry.training import folder as run_folder
 from gan_registry.training.build import build_data, build_networks, build_optimizers
 from gan_registry.training.checkpoint import (
@@ -35,7 +36,6 @@ from gan_registry.training.logs import (
 from gan_registry.training.rates import set_learning_rates
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
-from gan_registry.training.seeding import kept_random_state, seed_modules
 
 
 def train(

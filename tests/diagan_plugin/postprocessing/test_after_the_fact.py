@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from diagan_plugin.postprocessing.after_the_fact import train_after_the_fact
-from diagan_plugin.rejection import RejectionSampler
+from diagan_plugin.postprocessing.rejection import RejectionSampler
 
 MEAN, STD = 0.4, 0.7  # of the data; the generator's are 0 and 1
 

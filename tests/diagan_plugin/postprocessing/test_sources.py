@@ -15,12 +15,12 @@ import torch
 from small_runs import fit, manager, points_config
 from torch import Tensor, nn
 
-from diagan_plugin.driver import AUXILIARY
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.postprocessing import calibrated, fresh
+from diagan_plugin.dia.options import AUXILIARY
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.postprocessing import calibrated
+from diagan_plugin.postprocessing import judges as fresh
 from diagan_plugin.postprocessing.calibrated import calibrate, real_samples
-from diagan_plugin.postprocessing.choice import choose_judge
-from diagan_plugin.postprocessing.judge import Judge
+from diagan_plugin.postprocessing.judges import Judge, choose_judge
 from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.plugin import PostprocessingPlugin
 from diagan_plugin.postprocessing.streaming import AcceptanceRateError

@@ -51,33 +51,33 @@ SETTINGS: dict[str, Setting] = {
         {"weight": 0.05, "increase": 0.01, "every": 1},
     ),
     "loss_weighting": Setting(
-        "diagan_plugin.remedies.loss_weighting:LossWeightingPlugin",
+        "diagan_plugin.remedies.loss_weighting.plugin:LossWeightingPlugin",
         {"by": "ldr"},
         needs_dia=True,
         with_dia="needs uniform batches, not --sampler dia",
     ),
     "instance_selection": Setting(
-        "diagan_plugin.remedies.instance_selection:InstanceSelectionPlugin",
+        "diagan_plugin.remedies.instance_selection.plugin:InstanceSelectionPlugin",
         {"share": 0.4, "features": "raw"},
         {"RUN__sampler": "instance_selection"},
         with_dia="--sampler instance_selection, and the run draws by --sampler dia",
     ),
     "pacgan": Setting(
-        "diagan_plugin.remedies.pacgan:PacGanPlugin",
+        "diagan_plugin.remedies.pacgan.plugin:PacGanPlugin",
         {"size": 2},
         with_dia="add --pacgan-unpacked",
     ),
     "inclusive": Setting(
-        "diagan_plugin.remedies.inclusive:InclusivePlugin",
+        "diagan_plugin.remedies.inclusive.plugin:InclusivePlugin",
         {"weight": 0.1, "refresh": 1, "candidates": 2},
         {"DATA__options": {"num_samples": 32}},  # several epochs
     ),
     "mix_gan": Setting(
-        "diagan_plugin.remedies.mix_gan:MixGanPlugin",
+        "diagan_plugin.remedies.mixtures.mix_gan:MixGanPlugin",
         {"generators": 2, "discriminators": 2},
     ),
     "mix_plus_gan": Setting(
-        "diagan_plugin.remedies.mix_plus_gan:MixPlusGanPlugin",
+        "diagan_plugin.remedies.mixtures.mix_plus_gan:MixPlusGanPlugin",
         {"generators": 2, "discriminators": 2},
         {"LOSS__objective": "mix_plus"},
     ),

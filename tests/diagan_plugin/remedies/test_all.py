@@ -18,7 +18,7 @@ from settings import COMBINES, DIA, SETTINGS
 from small_runs import assert_equal_runs, fit, manager, points_config, state_of
 
 from diagan_plugin import remedies
-from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
 from gan_registry.config.schema import Config
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl

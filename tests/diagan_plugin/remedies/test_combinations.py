@@ -11,7 +11,7 @@ import torch
 from settings import DIA, SETTINGS
 from small_runs import assert_equal_runs, fit, manager, points_config
 
-from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.remedies.timing import phase1_end
 from gan_registry.hookspecs import hookimpl
 from gan_registry.training.run import Run
@@ -99,7 +99,7 @@ def test_top_k_shrinks_with_the_data_seen_also_under_weighted_draws() -> None:
 def test_remedies_of_phase_2_follow_the_end_that_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, threshold: float, end: int
 ) -> None:
-    monkeypatch.setattr("diagan_plugin.choices.SETTLED", threshold)
+    monkeypatch.setattr("diagan_plugin.dia.decisions.SETTLED", threshold)
     seen: list[int] = []
 
     class Witness:
@@ -121,7 +121,7 @@ def test_remedies_of_phase_2_follow_the_end_that_is_found(
 
 
 def test_gold_begins_with_an_automatic_phase_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diagan_plugin.choices.SETTLED", -1.0)
+    monkeypatch.setattr("diagan_plugin.dia.decisions.SETTLED", -1.0)
     weighted: list[int] = []
 
     class Witness:

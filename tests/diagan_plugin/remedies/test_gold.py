@@ -10,7 +10,7 @@ from small_runs import assert_equal_runs, fit, manager, points_config
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from diagan_plugin.plugin import DiaPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.remedies.gold import GoldPlugin, class_logits_of, gold_weights
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl

@@ -10,13 +10,13 @@ from settings import DIA
 from small_runs import assert_equal_runs, fit, manager, points_config
 from torch import Tensor, nn
 
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.remedies import matching, nearest
-from diagan_plugin.remedies.inclusive import InclusivePlugin, imle_term
-from diagan_plugin.remedies.matching import LatentMatching, nearby_latents
-from diagan_plugin.remedies.mix_gan import MixGanPlugin
-from diagan_plugin.remedies.nearest import NearestSearch
-from diagan_plugin.remedies.pacgan import PacGanPlugin
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.inclusive import matching, nearest
+from diagan_plugin.remedies.inclusive.matching import LatentMatching, nearby_latents
+from diagan_plugin.remedies.inclusive.nearest import NearestSearch
+from diagan_plugin.remedies.inclusive.plugin import InclusivePlugin, imle_term
+from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
+from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.training.run import Run

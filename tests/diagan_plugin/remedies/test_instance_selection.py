@@ -10,8 +10,11 @@ from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestNeighbors
 from small_runs import fit, manager, points_config
 
-from diagan_plugin.remedies.density import gaussian_log_density, neighbour_density
-from diagan_plugin.remedies.instance_selection import (
+from diagan_plugin.remedies.instance_selection.density import (
+    gaussian_log_density,
+    neighbour_density,
+)
+from diagan_plugin.remedies.instance_selection.plugin import (
     DENSITIES,
     InstanceSelectionPlugin,
     SelectedSampler,

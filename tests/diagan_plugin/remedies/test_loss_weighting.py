@@ -10,8 +10,9 @@ from settings import DIA
 from small_runs import fit, manager, points_config
 from torch.nn.functional import softplus
 
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.remedies.loss_weighting import LossWeightingPlugin, loss_weights
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
+from diagan_plugin.remedies.loss_weighting.weights import loss_weights
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 

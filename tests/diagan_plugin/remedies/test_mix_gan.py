@@ -10,15 +10,15 @@ from settings import DIA
 from small_runs import fit, manager, points_config
 from torch import Tensor, nn
 
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.remedies.mix_gan import MixGanPlugin
-from diagan_plugin.remedies.mixture_networks import (
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
+from diagan_plugin.remedies.mixtures.networks import (
     MixtureGenerator,
     RoutedDiscriminator,
     class_owners,
     deal_latents,
 )
-from diagan_plugin.remedies.pacgan import PacGanPlugin
+from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.report.document import Report

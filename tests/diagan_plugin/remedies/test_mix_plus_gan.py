@@ -10,16 +10,16 @@ from small_runs import fit, manager, points_config
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.remedies.mix_gan import MixGanPlugin
-from diagan_plugin.remedies.mix_plus import MixtureLoss
-from diagan_plugin.remedies.mix_plus_gan import MixPlusGanPlugin, mixture_entropy_term
-from diagan_plugin.remedies.mixture_networks import (
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
+from diagan_plugin.remedies.mixtures.mix_plus_gan import MixPlusGanPlugin, mixture_entropy_term
+from diagan_plugin.remedies.mixtures.networks import (
     MixtureGenerator,
     WeightedDiscriminator,
     row_weights,
 )
-from diagan_plugin.remedies.pacgan import PacGanPlugin
+from diagan_plugin.remedies.mixtures.objective import MixtureLoss
+from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate

@@ -10,10 +10,10 @@ from settings import DIA
 from small_runs import assert_equal_runs, digits_config, fit, manager, points_config
 from torch import Tensor, nn
 
-from diagan_plugin.plugin import DiaPlugin
-from diagan_plugin.remedies.loss_weighting import LossWeightingPlugin
-from diagan_plugin.remedies.pacgan import PacGanPlugin, pack
-from diagan_plugin.remedies.packed_networks import PackedDiscriminator
+from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
+from diagan_plugin.remedies.pacgan.networks import PackedDiscriminator, pack
+from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate

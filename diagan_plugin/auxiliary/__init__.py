@@ -1,0 +1,1 @@
+"""The auxiliary discriminator of phase 2 (paper, §4.3)."""

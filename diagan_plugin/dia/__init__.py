@@ -1,0 +1,1 @@
+"""Dia-GAN in one run: when each stage acts, and what connects them."""

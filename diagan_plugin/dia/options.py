@@ -1,0 +1,165 @@
+"""The options of Dia-GAN: one table for the flags, the config file and the Python façade."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from diagan_plugin.flags import at_least, or_auto, positive, share
+
+NAME = "dia"
+"""The plugin's name: its section under `PLUGINS`, and the sampler it brings."""
+
+AUXILIARY = f"{NAME}.auxiliary"
+"""The name under which the run keeps the auxiliary discriminator."""
+
+EPOCH = -1
+"""As a number of steps: those of an epoch, which only a run with its data knows."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {},
+    # §3.2 of the replication on small data: 90 % of the training without weights, which are then
+    # computed again after each epoch. The length of the ramp is ours.
+    "replication": {"phase1": 0.9, "refresh": EPOCH, "ramp": EPOCH},
+}
+"""What a preset puts in the place of a default."""
+
+
+@dataclass(frozen=True)
+class DiaOptions:
+    """What can be chosen about diagnosis and weighted sampling.
+
+    Attributes:
+        k: Weight of √LDRV in the score (paper, eq. 7), or :data:`AUTO`.
+        phase1: Share of the steps that train and diagnose under uniform sampling (paper, §4.4), or
+            :data:`AUTO`: until the ranking of the scores has settled.
+        window: Records that count, |T| in the paper.
+        record_every: Steps between two records.
+        min_clip: Scores below are raised to it (paper, §4.1).
+        max_ratio: Largest ratio of two sampling probabilities (paper, §4.1).
+        record: "sweep" passes D over the whole dataset; "stream" uses the training batches.
+        record_fraction: Share of the samples that a sweep takes, another random one each time; each
+            sample's own number of records counts.
+        logits: Which logits a sweep records; see :mod:`diagan_plugin.recording.logit_modes`.
+        refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps, or each
+            epoch with :data:`EPOCH`.
+        ramp: Steps over which the weights go from uniform to their full strength, or :data:`EPOCH`.
+        clip: The rule that turns scores into weights; a key of
+            :data:`diagan_plugin.scoring.score.CLIP_RULES`.
+        aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
+            the paper, §4.3) or "importance" (the weighted batches, reweighted); "none": none.
+        aux_every: D updates between two of the auxiliary discriminator.
+        aux_ratio: Measure the density ratio by a logistic layer on D's features, and train the
+            auxiliary discriminator with the logistic loss (paper, §5.2): for losses without one.
+        within_class: Keep each class's share of the draws and weight inside the classes.
+        preset: "paper", or "replication" for the schedule of the replication on small data.
+        diagnose: Record with any sampler, never altering training.
+    """
+
+    k: float | str = 1.0
+    phase1: float | str = 0.8
+    window: int = 50
+    record_every: int = 100
+    min_clip: float = 0.01
+    max_ratio: float = 50.0
+    record: str = "sweep"
+    record_fraction: float = 1.0
+    logits: str = "auto"
+    refresh: int = 0
+    ramp: int = 0
+    clip: str = "paper"
+    aux: str = "uniform"
+    aux_every: int = 1
+    aux_ratio: bool = False
+    within_class: bool = False
+    preset: str = "paper"
+    diagnose: bool = False
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> DiaOptions:
+        """Takes the host's resolved options of this plugin.
+
+        A preset stands in for those that are at their defaults.
+        """
+        chosen = {field.name: values[field.name] for field in fields(cls)}
+        for name, value in PRESETS[chosen["preset"]].items():
+            if chosen[name] == getattr(cls, name):
+                chosen[name] = value
+        return cls(**chosen)
+
+    def with_epochs(self, steps: int) -> DiaOptions:
+        """Returns the options with all epochs in steps, given the steps of an epoch."""
+        found = [name for name in ("refresh", "ramp") if getattr(self, name) == EPOCH]
+        changed: dict[str, Any] = dict.fromkeys(found, steps)
+        return replace(self, **changed)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags, with the defaults of :class:`DiaOptions`."""
+    group = parser.add_argument_group(
+        "Dia-GAN", "find under-represented training samples (--diagnose) and emphasise them "
+        "(--sampler dia)",
+    )  # fmt: skip
+    defaults = DiaOptions()
+
+    def add(name: str, kind: Any = None, flag: str = "", **settings: Any) -> None:
+        group.add_argument(
+            flag or f"--dia-{name.replace('_', '-')}",
+            dest=f"{NAME}.{name}",
+            default=getattr(defaults, name),
+            **({} if kind is None else {"type": kind}),
+            **settings,
+        )
+
+    add(
+        "k", or_auto(at_least(float, 0.0)), metavar="K|auto",
+        help="weight of √LDRV in the score; auto: by its spread",
+    )  # fmt: skip
+    add(
+        "phase1", or_auto(share), metavar="SHARE|auto",
+        help="share of the steps under uniform sampling; auto: until the ranking has settled",
+    )  # fmt: skip
+    add("window", at_least(int, 2), metavar="N", help="records that count")
+    add("record_every", at_least(int, 1), metavar="STEPS", help="steps between two records")
+    add("min_clip", positive, metavar="S", help="scores below are raised to it")
+    add("max_ratio", at_least(float, 1.0), metavar="R", help="largest ratio of probabilities")
+    add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
+    add("record_fraction", share, metavar="SHARE", help="share of the samples of a sweep")
+    add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
+    add("refresh", _refresh, metavar="once|epoch|STEPS", help="score once, or again so often")
+    add("ramp", _ramp, metavar="epoch|STEPS", help="steps to the weights' full strength")
+    add("clip", choices=("paper", "robust"), help="rule that turns scores into weights")
+    add("aux", choices=("uniform", "importance", "none"), help="auxiliary discriminator for DRS")
+    add("aux_every", at_least(int, 1), metavar="M", help="D updates between two of its own")
+    add(
+        "aux_ratio", action="store_true",
+        help="measure the density ratio by a logistic layer, for losses that give none",
+    )  # fmt: skip
+    add("within_class", action="store_true", help="weight inside the classes only")
+    add("preset", choices=tuple(PRESETS), help="defaults of the paper or of its replication")
+    add(
+        "diagnose", flag="--diagnose", action="store_true",
+        help="record and report with any sampler, without altering the training",
+    )  # fmt: skip
+
+
+def _refresh(text: str) -> int:
+    if text in ("once", "0"):
+        return 0
+    if text == "epoch":
+        return EPOCH
+    try:
+        return int(at_least(int, 1)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError("'once', 'epoch' or a whole number of steps") from None
+
+
+def _ramp(text: str) -> int:
+    if text == "epoch":
+        return EPOCH
+    try:
+        return int(at_least(int, 0)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError("'epoch' or a whole number of steps") from None

@@ -1,0 +1,206 @@
+"""The plugin `dia`: says when Dia-GAN acts; what it does is in :mod:`diagan_plugin.dia.driver`.
+
+Imported when the command line starts, hence free of torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diagan_plugin.dia.options import NAME, DiaOptions, add_options
+from diagan_plugin.dia.refusals import check_options, check_visits
+from diagan_plugin.dia.schedule import Schedule, plan
+from gan_registry.errors import UserError
+from gan_registry.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diagan_plugin.dia.driver import DiaDriver
+    from diagan_plugin.sampling.sampler import DiaSampler
+    from gan_registry.catalogs import Catalogs
+    from gan_registry.records import MicroBatch, Real
+    from gan_registry.report.document import Report
+    from gan_registry.training.run import Run
+
+DIAGNOSIS_FILE = "diagnosis.safetensors"
+
+_LOG = logging.getLogger(__name__)
+
+
+class DiaPlugin:
+    """Diagnosis and score-weighted sampling as hooks."""
+
+    def __init__(self) -> None:
+        self._drivers: weakref.WeakKeyDictionary[Run, DiaDriver] = weakref.WeakKeyDictionary()
+
+    def driver(self, run: Run) -> DiaDriver | None:
+        """Returns what acts in a run, or None where nothing was asked for."""
+        return self._drivers.get(run)
+
+    @hookimpl
+    def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds `--dia-…` and `--diagnose`."""
+        add_options(parser)
+
+    @hookimpl
+    def gan_register(self, catalogs: Catalogs) -> None:
+        """Adds the sampler `dia` and the post-processor `drs`."""
+        catalogs.samplers.register(NAME, "diagan_plugin.dia.plugin:build_sampler")
+        catalogs.postprocessors.register(
+            "drs", "diagan_plugin.postprocessing.sources:RejectionSource"
+        )
+
+    @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
+        if not is_active(run):
+            return
+        options = DiaOptions.from_mapping(run.options[NAME])
+        check_options(options, run.total_steps, is_weighted(run))
+        if is_weighted(run) and options.aux != "none":
+            run.postprocessors.append("drs")
+        if (
+            is_weighted(run)
+            and Schedule(options, run.total_steps, True).phase1_end == run.total_steps
+        ):
+            _LOG.warning(
+                "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
+                run.total_steps,
+            )
+
+    @hookimpl
+    def gan_models_ready(self, run: Run) -> None:
+        """Sets up the statistics."""
+        if not is_active(run):
+            return
+        from diagan_plugin.dia.driver import DiaDriver
+        from diagan_plugin.recording.logit_modes import has_batch_norm
+
+        options = options_of(run)
+        if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
+            raise UserError(
+                "--dia-aux importance needs a discriminator without batch norm: weights on the "
+                "loss cannot undo the statistics of a weighted batch. Use --dia-aux uniform."
+            )
+        check_visits(
+            options, run.samples_per_step, len(run.dataset), run.total_steps, is_weighted(run)
+        )
+        if options.within_class and run.dataset.num_classes < 2:
+            raise UserError(
+                f"--dia-within-class needs classes, but the dataset {run.config.DATA.name!r} has "
+                "one only; leave the flag out."
+            )
+        if not (run.loss.is_density_ratio or options.aux_ratio):
+            _LOG.warning(
+                "The loss %r has no density ratio: D's raw output is recorded as a surrogate, as "
+                "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
+                run.config.LOSS.adv_loss,
+            )
+        self._drivers[run] = DiaDriver(run, options, is_weighted(run))
+
+    @hookimpl
+    def gan_train_start(self, run: Run) -> None:
+        """Records the state before the first step."""
+        if driver := self.driver(run):
+            driver.start(run)
+
+    @hookimpl
+    def gan_real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
+        """Records training batches, when streaming."""
+        if driver := self.driver(run):
+            driver.observe(run, real, logits)
+
+    @hookimpl
+    def gan_discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+        """Trains the auxiliary discriminator in phase 2."""
+        if driver := self.driver(run):
+            driver.discriminator_updated(run, batches)
+
+    @hookimpl
+    def gan_step_end(self, run: Run) -> None:
+        """Sweeps, scores and sets weights when it is time."""
+        if driver := self.driver(run):
+            driver.step_end(run)
+
+    @hookimpl
+    def gan_train_end(self, run: Run) -> None:
+        """Writes `diagnosis.safetensors`."""
+        driver = self.driver(run)
+        if driver is None or run.folder is None or run.rank != 0:
+            return
+        diagnosis = driver.diagnosis(run)
+        if diagnosis is not None:
+            diagnosis.save(run.folder / DIAGNOSIS_FILE)
+
+    @hookimpl
+    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+        """Returns the statistics, the weights and the phase."""
+        driver = self.driver(run)
+        return None if driver is None else driver.state()
+
+    @hookimpl
+    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        if driver := self.driver(run):
+            driver.load_state(run, state)
+
+    @hookimpl
+    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+        """Adds each group's statistics and the summary of the weights to the result."""
+        driver = self.driver(run)
+        return None if driver is None else driver.result(run)
+
+    @hookimpl
+    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+        """Says when it will record and weight."""
+        if not is_active(run):
+            return None
+        options = options_of(run)
+        return plan(
+            options, run.total_steps, is_weighted(run), len(run.dataset), run.samples_per_step
+        )
+
+    @hookimpl
+    def gan_report(self, run: Run, report: Report) -> None:
+        """Adds verdict, samples, charts and tables."""
+        if not is_active(run) or run.folder is None:
+            return
+        from diagan_plugin.report.diagnosis import Diagnosis
+        from diagan_plugin.report.sections import add_dia_sections
+        from gan_registry.evaluation.results import read_result
+
+        path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
+        if path.exists():
+            diagnosis: Diagnosis | None = Diagnosis.load(path)
+        else:  # deleted, say; the checkpoint holds the same numbers
+            diagnosis = None if driver is None else driver.diagnosis(run)
+        if diagnosis is not None:
+            add_dia_sections(report, run, read_result(run.folder), diagnosis)
+
+
+def is_weighted(run: Run) -> bool:
+    """Whether the run draws by score in phase 2."""
+    return run.config.RUN.sampler == NAME
+
+
+def is_active(run: Run) -> bool:
+    """Whether anything was asked for: weighted sampling implies diagnosis."""
+    return is_weighted(run) or bool(run.options[NAME]["diagnose"])
+
+
+def options_of(run: Run) -> DiaOptions:
+    """Returns the options of a run that has its data, with epochs in steps."""
+    epoch = -(-len(run.dataset) // run.samples_per_step)
+    return DiaOptions.from_mapping(run.options[NAME]).with_epochs(epoch)
+
+
+def build_sampler(run: Run) -> DiaSampler:
+    """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
+    from diagan_plugin.sampling.sampler import DiaSampler
+
+    return DiaSampler(len(run.dataset), seed=run.seed, fingerprint=run.fingerprint)

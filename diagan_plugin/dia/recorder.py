@@ -1,0 +1,205 @@
+"""Records the log-density ratios of a run: sweeps or training batches, and the heat map's history.
+
+When to record is in :mod:`diagan_plugin.dia.schedule`, how a sweep is made in
+:mod:`diagan_plugin.recording.sweep`, and the statistics in :mod:`diagan_plugin.recording.tracker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from diagan_plugin.dia.options import NAME, DiaOptions
+from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
+from diagan_plugin.recording.logit_modes import logit_mode, resolve_logit_mode
+from diagan_plugin.recording.ratio_head import RatioHead
+from diagan_plugin.recording.sweep import sweep
+from diagan_plugin.recording.tracker import LDRTracker
+from gan_registry.datasets.fetching import to_device
+from gan_registry.errors import UserError
+from gan_registry.seeding import derive_seed, seeded_rng
+
+if TYPE_CHECKING:
+    from gan_registry.records import MicroBatch, Real
+    from gan_registry.training.run import Run
+
+RATIO_HEAD = f"{NAME}.ratio_head"
+"""The name under which the run keeps the logistic layer of `--dia-aux-ratio`."""
+
+
+class Recorder:
+    """What a run has recorded of its training samples.
+
+    Args:
+        run: The run, with dataset and networks.
+        options: The plugin's options.
+
+    Attributes:
+        logit_mode: "eval", "train" or "batchstat"; None where the discriminator is not shown.
+        tracker: The statistics of every sample.
+        steps: The steps of the sweeps that count.
+        history: Records of the heat map's samples, float32 [S] each.
+        history_steps: Their steps.
+        history_indices: The heat map's samples, int64 [S].
+    """
+
+    def __init__(self, run: Run, options: DiaOptions) -> None:
+        self._options = options
+        # A loop of one's own that streams need not show its discriminator; then there is no sweep.
+        discriminator: nn.Module | None = run.discriminator
+        self.logit_mode = (
+            None if discriminator is None else resolve_logit_mode(options.logits, discriminator)
+        )
+        # Statistics are float64, which MPS does not have.
+        device = torch.device("cpu") if run.device.type == "mps" else run.device
+        self.tracker = LDRTracker(len(run.dataset), options.window, device=device)
+        self.steps: list[int] = []
+        self.history: list[Tensor] = []
+        self.history_steps: list[int] = []
+        self.history_indices = _subset(len(run.dataset), run.seed)
+        self._ratio_head = self._add_ratio_head(run) if options.aux_ratio else None
+
+    def start(self, run: Run) -> None:
+        """Makes the record of step 0 for the heat map."""
+        if run.step == 0:
+            self._record_history(run)
+
+    def observe(self, run: Run, real: Real, logits: Tensor, schedule: Schedule) -> None:
+        """Records the logits of a training batch, when streaming."""
+        if self._options.record == "stream" and schedule.observes_at(run.step):
+            indices = to_device(real.indices, self.tracker.device)
+            self.tracker.record(run.group.gather(indices), run.group.gather(logits))
+
+    def train_ratio_head(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+        """Trains the logistic layer on the batches of D's update, where there is one.
+
+        They have to follow the data: in phase 2 the layer rests, as the statistics do.
+        """
+        if self._ratio_head is None:
+            return
+        x = torch.cat([b.real.x for b in batches]), torch.cat([b.fake.x for b in batches])
+        real, fake = (self._features(run, samples) for samples in x)
+        loss = self._ratio_head.update(real, fake, run.group.average_gradients)
+        run.log({"loss/ratio head": loss})
+
+    def step_end(self, run: Run, schedule: Schedule) -> None:
+        """Makes the records that the schedule asks for after this step."""
+        if self._options.record == "sweep" and schedule.records_at(run.step):
+            self._record(run)
+            self.steps = [*self.steps, run.step][-self._options.window :]
+        if schedule.history_at(run.step):
+            self._record_history(run)
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns LDRM and LDRV of every sample, each [N]."""
+        mean, variance = self.tracker.statistics()
+        return mean.cpu().numpy(), variance.cpu().numpy()
+
+    def history_table(self) -> NDArray[np.float32]:
+        """Returns the heat map's records, float32 [R, S]."""
+        if not self.history:
+            return np.zeros((0, len(self.history_indices)), np.float32)
+        table: NDArray[np.float32] = torch.stack([r.float().cpu() for r in self.history]).numpy()
+        return table
+
+    def describe(self, run: Run) -> dict[str, Any]:
+        """Returns what a reader of the statistics has to know about how they were recorded."""
+        described: dict[str, Any] = {
+            "record": self._options.record,
+            "logits": self.logit_mode if self._options.record == "sweep" else "training batches",
+            "is_density_ratio": run.loss.is_density_ratio or self._ratio_head is not None,
+        }
+        if self.steps:
+            described |= {"first_step": self.steps[0], "last_step": self.steps[-1]}
+        return described
+
+    def state(self) -> dict[str, Any]:
+        """Returns this part of a checkpoint; the host keeps the logistic layer itself."""
+        return {
+            "tracker": self.tracker.state_dict(),
+            "record_steps": self.steps,
+            "history": torch.stack(self.history).cpu() if self.history else None,
+            "history_steps": self.history_steps,
+        }
+
+    def load_state(self, run: Run, state: Mapping[str, Any], schedule: Schedule) -> None:
+        """Restores what :meth:`state` returned."""
+        self.tracker.load_state_dict(state["tracker"])
+        self.steps = list(state["record_steps"])
+        kept = thin_history(list(state["history_steps"]), schedule.history_every)
+        self.history_steps = [state["history_steps"][position] for position in kept]
+        self.history = [state["history"][position].to(run.device) for position in kept]
+
+    def _record(self, run: Run) -> None:
+        """Records the whole dataset, or a random share of it that follows from (seed, step)."""
+        fraction, size = self._options.record_fraction, len(run.dataset)
+        if fraction == 1.0:
+            self.tracker.record_all(self._sweep(run))
+            return
+        rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
+        indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
+        self.tracker.record(torch.from_numpy(indices), self._sweep(run, indices))
+
+    def _record_history(self, run: Run) -> None:
+        if self.logit_mode is None:
+            return
+        self.history.append(self._sweep(run, self.history_indices))
+        self.history_steps.append(run.step)
+
+    def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
+        assert self.logit_mode is not None
+        head = self._ratio_head
+
+        def ratios(x: Tensor, y: Tensor | None) -> Tensor:
+            return run.logits(x, y) if head is None else head(run.backbone.features(x))
+
+        return sweep(
+            ratios,
+            run.dataset,
+            discriminator=run.discriminator,
+            mode=self.logit_mode,
+            batch_size=run.batch_size,
+            seed=run.seed,
+            step=run.step,
+            device=run.device,
+            indices=indices,
+            ranks=run.group,
+        )
+
+    def _add_ratio_head(self, run: Run) -> RatioHead:
+        sample = torch.zeros(2, *run.dataset.sample_shape, device=run.device)
+        try:
+            with torch.no_grad(), logit_mode(run.discriminator, "eval"):
+                size = run.backbone.features(sample).shape[1]
+        except NotImplementedError as error:
+            raise UserError(
+                f"--dia-aux-ratio reads the features of the discriminator, but "
+                f"MODEL.backbone {run.config.MODEL.backbone!r} gives none: {error}"
+            ) from error
+        head = RatioHead(size).eval()
+        run.add(RATIO_HEAD, head)
+        run.add(f"{RATIO_HEAD}_optimizer", head.optimizer)
+        return head
+
+    def _features(self, run: Run, samples: Tensor) -> Tensor:
+        """Returns D's features [B, F] as a sweep would see them, leaving no trace in D."""
+        assert self.logit_mode is not None
+        with (
+            torch.no_grad(),
+            logit_mode(run.discriminator, self.logit_mode),
+            seeded_rng(run.device, run.seed, "ratio head", run.step, run.rank),
+        ):
+            return run.backbone.features(samples)
+
+
+def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:
+    """Chooses the samples of the heat map: all of a small dataset, else a fixed random subset."""
+    if num_samples <= HISTORY_SAMPLES:
+        return np.arange(num_samples)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, HISTORY_SAMPLES])))
+    return np.sort(rng.choice(num_samples, HISTORY_SAMPLES, replace=False))

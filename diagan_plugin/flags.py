@@ -1,0 +1,80 @@
+"""Types of flags that Dia and the remedies share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+AUTO = "auto"
+"""Leaves a choice to the run; for Dia's k and phase 1, by :mod:`diagan_plugin.scoring.adaptive`."""
+
+
+def at_least(kind: Any, bound: float) -> Any:
+    """Returns a type of flag: a number of a kind, not below a bound."""
+
+    def convert(text: str) -> Any:
+        value = number(kind, text)
+        if not value >= bound:
+            raise argparse.ArgumentTypeError(f"{words(kind)} of at least {bound:g}")
+        return value
+
+    return convert
+
+
+def or_auto(convert: Any) -> Any:
+    """Returns a type of flag: what another takes, or "auto"."""
+
+    def converted(text: str) -> Any:
+        if text == AUTO:
+            return AUTO
+        try:
+            return convert(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
+
+    return converted
+
+
+def positive(text: str) -> float:
+    """Reads a number above 0."""
+    value: float = number(float, text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError("a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Reads a share above 0 and at most 1."""
+    value: float = number(float, text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError("a share above 0 and at most 1")
+    return value
+
+
+def start(text: str) -> str | float:
+    """Reads where phase 2 begins: "auto", or a share of the steps in [0, 1]."""
+    if text == AUTO:
+        return AUTO
+    try:
+        value: float = number(float, text)
+    except argparse.ArgumentTypeError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError("'auto' or a share of the steps between 0 and 1")
+    return value
+
+
+def number(kind: Any, text: str) -> Any:
+    """Reads a finite number of a kind."""
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(words(kind)) from None
+    if value in (float("inf"), float("-inf")):
+        raise argparse.ArgumentTypeError("a finite number")
+    return value
+
+
+def words(kind: Any) -> str:
+    """Names a kind of number in a message."""
+    return "a whole number" if kind is int else "a number"

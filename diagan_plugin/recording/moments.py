@@ -1,0 +1,126 @@
+"""Running mean and variance of every sample's records: all of them count, none is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diagan_plugin.recording.counts import RecordCounts
+
+__all__ = ["RunningMoments"]
+
+_CHUNK = 1 << 16
+
+
+class RunningMoments:
+    """Welford's moments in float64: 16 bytes a sample, exact to rounding.
+
+    Args:
+        num_samples: N.
+        device: Where they live.
+    """
+
+    def __init__(self, num_samples: int, device: torch.device) -> None:
+        self._mean = _zeros(num_samples, device)
+        self._m2 = _zeros(num_samples, device)  # sum of squared deviations from the mean
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._mean.nbytes + self._m2.nbytes
+
+    def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
+        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records.
+
+        Only on the CPU. ``scratch`` is float64 of at least n elements, to be written over.
+        """
+        mean = self._mean[part]
+        delta = scratch[: len(value)].copy_(value).sub_(mean)
+        mean.add_(delta, alpha=1.0 / (earlier + 1))
+        self._m2[part].addcmul_(delta, delta, value=earlier / (earlier + 1))
+
+    def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:
+        """Adds the finite ones of the values [n] of a range; ``earlier`` records [n] there are."""
+        mean, m2 = self._mean[part], self._m2[part]
+        # A value left out equals the mean: then both updates below add an exact zero.
+        delta = torch.where(finite, value.to(torch.float64), mean).sub_(mean)
+        total = (earlier + finite).to(torch.float64)
+        m2.addcmul_(delta.square(), ((total - 1) / total.clamp(min=1)).clamp(min=0))
+        mean.addcdiv_(delta, total.clamp_(min=1))
+
+    def add_batch(
+        self,
+        index: Tensor,
+        value: Tensor,
+        finite: Tensor,
+        first: Tensor,
+        before: Tensor,
+        after: Tensor,
+    ) -> None:
+        """Merges the moments of each group of equal indices into the running ones (Chan et al.).
+
+        Args:
+            index: Samples [B], sorted.
+            value: Their values [B].
+            finite: Which of them count, [B].
+            first: Where an index occurs for the first time, [B].
+            before: Records of each sample before the batch, [B].
+            after: Records after it, [B].
+        """
+        weight = finite.to(torch.float64)
+        value = torch.where(finite, value.to(torch.float64), 0.0)
+        n = (after - before).to(torch.float64)
+        group = torch.cumsum(first, 0) - 1
+        zeros = torch.zeros_like(value)
+        mean = zeros.index_add(0, group, value).index_select(0, group) / n.clamp(min=1.0)
+        m2 = zeros.index_add(0, group, (value - mean).square() * weight).index_select(0, group)
+
+        old_mean = self._mean.index_select(0, index)
+        share = n / after.to(torch.float64).clamp(min=1.0)
+        delta = mean - old_mean
+        new_m2 = self._m2.index_select(0, index) + m2 + delta.square() * (before * share)
+        # Equal indices write equal values, so the order of the writes does not matter.
+        self._mean.scatter_(0, index, old_mean + delta * share)
+        self._m2.scatter_(0, index, new_m2)
+
+    def merge(self, other: RunningMoments, mine: Tensor, added: Tensor) -> None:
+        """Adds other moments: of ``added`` records [N], where one's own are of ``mine`` [N]."""
+        n, m = mine.double(), added.double()
+        share = m / (n + m).clamp(min=1.0)
+        delta = other._mean.to(n.device) - self._mean
+        self._m2 += other._m2.to(n.device) + delta.square() * n * share
+        self._mean += delta * share
+
+    def statistics(self, counts: RecordCounts) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased variance, both [N] float64; NaN where there are too few records."""
+        mean = self._mean.clone()
+        if counts.even and counts.shared >= 2:
+            return mean, self._m2 / (counts.shared - 1)
+        variance = self._m2.clone()
+        # In chunks, so that the temporaries stay small beside the statistics.
+        for start in range(0, len(mean), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            count = counts.of(part)
+            mean[part].masked_fill_(count < 1, torch.nan)
+            variance[part].div_((count - 1).clamp(min=1)).masked_fill_(count < 2, torch.nan)
+        return mean, variance
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of the moments."""
+        return {"mean": self._mean.clone(), "m2": self._m2.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._mean.copy_(state["mean"])
+        self._m2.copy_(state["m2"])
+
+
+def _zeros(num_samples: int, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        # numpy asks for huge pages: a sweep over millions of samples then starts much sooner.
+        return torch.from_numpy(np.zeros(num_samples))
+    return torch.zeros(num_samples, dtype=torch.float64, device=device)

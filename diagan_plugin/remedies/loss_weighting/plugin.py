@@ -1,0 +1,162 @@
+"""Weighting real samples in D's loss by their discrepancy score, instead of sampling them by it.
+
+The alternative to Dia's weighted sampling (Self-Diagnosing GAN, section 4): batches stay uniform,
+and each real term is multiplied by N · P_s(i). The expected loss is the same, as the weights have
+mean 1; what differs is its noise. A rare sample with a large weight comes seldom and then with a
+large gradient, where sampling shows it often with a small one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diagan_plugin.dia.options import NAME as DIA
+from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.remedies.loss_weighting.weights import loss_weights
+from diagan_plugin.remedies.timing import phase1_end
+from gan_registry.errors import UserError
+from gan_registry.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
+    from gan_registry.records import MicroBatch, Real
+    from gan_registry.training.run import Run
+
+NAME = "loss_weighting"
+
+
+class LossWeightingPlugin:
+    """Loss weighting as hooks; Dia's options say how the samples are scored."""
+
+    def __init__(self) -> None:
+        self._drivers: weakref.WeakKeyDictionary[Run, WeightingDriver] = weakref.WeakKeyDictionary()
+
+    def driver(self, run: Run) -> WeightingDriver | None:
+        """Returns what acts in a run, or None where nothing was asked for."""
+        return self._drivers.get(run)
+
+    @hookimpl
+    def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Adds `--loss-weighting`."""
+        group = parser.add_argument_group(
+            "Loss weighting", "emphasise under-represented samples in D's loss, not by sampling"
+        )
+        group.add_argument(
+            "--loss-weighting", dest=f"{NAME}.by", choices=("none", "ldr"), default="none",
+            help="weight real samples by their score from phase 2 on; the --dia-… flags apply",
+        )  # fmt: skip
+
+    @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Refuses what would weight twice; asks for DRS afterwards, as weighted sampling does."""
+        if not is_active(run):
+            return
+        if DIA not in run.options:
+            raise UserError("--loss-weighting needs the plugin 'dia', which is not loaded.")
+        if run.config.RUN.sampler != "uniform":
+            raise UserError(
+                f"--loss-weighting needs uniform batches, not --sampler {run.config.RUN.sampler}: "
+                "choose --sampler uniform, or leave --loss-weighting out."
+            )
+        from diagan_plugin.dia.refusals import check_options
+
+        options = DiaOptions.from_mapping(run.options[DIA])
+        if options.aux == "importance":
+            raise UserError(
+                "--dia-aux importance undoes weighted draws, and --loss-weighting draws uniformly: "
+                "use --dia-aux uniform or none."
+            )
+        check_options(options, run.total_steps, weighted=True)
+        if options.aux != "none":
+            run.postprocessors.append("drs")
+
+    @hookimpl
+    def gan_models_ready(self, run: Run) -> None:
+        """Sets up the statistics."""
+        if not is_active(run):
+            return
+        from diagan_plugin.dia.plugin import options_of
+        from diagan_plugin.dia.refusals import check_visits
+        from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
+
+        options = options_of(run)
+        check_visits(options, run.samples_per_step, len(run.dataset), run.total_steps, True)
+        self._drivers[run] = WeightingDriver(run, options)
+
+    @hookimpl
+    def gan_train_start(self, run: Run) -> None:
+        """Records the state before the first step."""
+        if driver := self.driver(run):
+            driver.start(run)
+
+    @hookimpl
+    def gan_real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
+        """Records training batches, when streaming."""
+        if driver := self.driver(run):
+            driver.observe(run, real, logits)
+
+    @hookimpl
+    def gan_discriminator_weights(self, run: Run, real: Real) -> tuple[Tensor, None] | None:
+        """Weights the real terms of D's loss in phase 2."""
+        driver = self.driver(run)
+        if driver is None or driver.active_probabilities is None:
+            return None
+        return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
+
+    @hookimpl
+    def gan_discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+        """Trains the auxiliary discriminator in phase 2."""
+        if driver := self.driver(run):
+            driver.discriminator_updated(run, batches)
+
+    @hookimpl
+    def gan_step_end(self, run: Run) -> None:
+        """Sweeps and scores when it is time."""
+        if driver := self.driver(run):
+            driver.step_end(run)
+
+    @hookimpl
+    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+        """Returns the statistics, the weights and the phase."""
+        driver = self.driver(run)
+        return None if driver is None else driver.state()
+
+    @hookimpl
+    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        if driver := self.driver(run):
+            driver.load_state(run, state)
+
+    @hookimpl
+    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+        """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
+        driver = self.driver(run)
+        if driver is None:
+            return None
+        result = driver.result(run)
+        if run.options[DIA]["diagnose"]:
+            result.pop("groups", None)
+        return result
+
+    @hookimpl
+    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+        """Says when it will weight."""
+        if not is_active(run):
+            return None
+        from diagan_plugin.dia.plugin import options_of
+        from diagan_plugin.dia.schedule import plan
+
+        options = options_of(run)
+        as_dia = plan(options, run.total_steps, True, len(run.dataset), run.samples_per_step)
+        steps = f"steps {phase1_end(run) + 1}–{run.total_steps}"
+        return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k})"}
+
+
+def is_active(run: Run) -> bool:
+    """Whether loss weighting was asked for."""
+    return bool(run.options[NAME]["by"] != "none")

@@ -1,0 +1,1 @@
+"""MIX-GAN and MIX+GAN: several generators."""

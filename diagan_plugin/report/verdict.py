@@ -1,0 +1,308 @@
+"""Which groups, or which samples, are under-represented: only what exceeds chance and matters.
+
+Two kinds of evidence are weighed. The *score* says what the discriminator found hard to see in the
+generator's output while it was recorded; the *generated shares* say what the generator makes now.
+A finding needs both significance (a test at `ALPHA`, corrected for the number of groups) and size:
+with many samples a difference of no importance is significant too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from diagan_plugin.report.diagnosis import group_name
+from diagan_plugin.report.permutation import max_permutation_p
+
+Floats = NDArray[np.float64]
+
+ALPHA = 0.01
+"""Chance of any false finding that is put up with, over all groups together."""
+
+MIN_EFFECT = 0.2
+"""Smallest difference in mean score that counts, in standard deviations (Cohen's "small")."""
+
+MIN_SHORTFALL = 0.2
+"""Smallest relative gap between generated and true share that counts: below 80 % of it."""
+
+NEARLY_MISSING = 0.05
+"""A group made at no more than this part of its share is called nearly missing."""
+
+MIN_RELIABILITY = 0.5
+"""Without groups: how much of the spread between samples must be more than recording noise."""
+
+OUTLIER_SD = 3.0
+MIN_OUTLIER_SHARE = 0.005
+"""Without groups: samples this many robust standard deviations above the median stand out, if at
+least this share of all does (of a normal distribution 0.13 % would)."""
+
+ShareState = Literal["missing", "nearly missing", "too rare", "fitting", "too often"]
+SHORT: tuple[ShareState, ...] = ("missing", "nearly missing", "too rare")
+
+
+@dataclass(frozen=True)
+class GroupFinding:
+    """What is known about one group.
+
+    Attributes:
+        group: Its number.
+        name: Its name.
+        size: Its training samples with a score.
+        share_data: Its share of the training samples whose group is known.
+        mean_score: Mean score of its samples.
+        rest_score: Mean score of all others.
+        effect: Their difference in pooled standard deviations.
+        p_value: Chance that shuffled groups would put any group so far above its rest.
+        stands_out: The score is above the rest beyond chance and by at least `MIN_EFFECT`.
+        generated: Kind of samples ("" plain, else a post-processor) -> share of all generated
+            samples.
+        states: Kind of samples -> how its share among the generated samples that belong to any
+            group compares with the data.
+        share_drawn: Share among the draws of phase 2, None if nothing was weighted.
+    """
+
+    group: int
+    name: str
+    size: int
+    share_data: float
+    mean_score: float
+    rest_score: float
+    effect: float
+    p_value: float
+    stands_out: bool
+    generated: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[str, ShareState] = field(default_factory=dict)
+    share_drawn: float | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the generator, uncorrected, makes too few."""
+        return self.states.get("") in SHORT
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it was found under-represented, by either kind of evidence."""
+        return self.is_short or self.stands_out
+
+
+@dataclass(frozen=True)
+class GroupDiagnosis:
+    """The findings for all groups, highest score first.
+
+    Attributes:
+        findings: One for each group that has samples with a score.
+        permutations: Number of shuffles behind the p-values.
+        recognised: Kind of samples -> share of the generated samples that belong to any group.
+    """
+
+    findings: tuple[GroupFinding, ...]
+    permutations: int
+    recognised: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def standing_out(self) -> tuple[GroupFinding, ...]:
+        """Groups whose score is clearly above the rest, highest effect first."""
+        return tuple(finding for finding in self.findings if finding.stands_out)
+
+    @property
+    def short(self) -> tuple[GroupFinding, ...]:
+        """Groups of which the generator makes too few, those that fare worst first."""
+        short = [finding for finding in self.findings if finding.is_short]
+        return tuple(sorted(short, key=lambda f: (f.generated[""] / f.share_data, f.group)))
+
+
+@dataclass(frozen=True)
+class SampleDiagnosis:
+    """The finding where no groups are known.
+
+    Attributes:
+        indices: Samples that stand out, highest score first; empty if none does beyond noise.
+        num_samples: Number of samples with a score.
+        reliability: Share of the variance between samples' LDRM that is not recording noise.
+    """
+
+    indices: NDArray[np.int64]
+    num_samples: int
+    reliability: float
+
+
+def diagnose_groups(
+    score: ArrayLike,
+    groups: ArrayLike,
+    *,
+    names: Sequence[str] = (),
+    generated: Mapping[str, ArrayLike] | None = None,
+    num_generated: int = 10_000,
+    drawn: ArrayLike | None = None,
+    seed: int = 0,
+    permutations: int = 2000,
+    alpha: float = ALPHA,
+    min_effect: float = MIN_EFFECT,
+) -> GroupDiagnosis | None:
+    """Finds the groups that are under-represented beyond chance, and by an amount that matters.
+
+    Args:
+        score: Score [N] of each training sample; non-finite ones are left out.
+        groups: Its group [N]; -1 (unknown) is left out.
+        names: Names of groups 0, 1, ….
+        generated: Kind of samples ("" plain, else a post-processor) -> share of each group 0, 1, …
+            among `num_generated` generated samples; what is left to 1 belongs to no group. NaN or
+            a missing entry is a share that is not known.
+        num_generated: Number of generated samples behind the shares.
+        drawn: Share of each group among the draws of phase 2.
+        seed: Of the permutations.
+        permutations: Number of them; the smallest p-value is 1 / (permutations + 1).
+        alpha: Significance level, over all groups together.
+        min_effect: Least difference in mean score, in pooled standard deviations.
+
+    Returns:
+        The findings, or None if fewer than two groups have scores: then there is nothing to
+        compare.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    values = np.asarray(score, np.float64).reshape(-1)
+    numbers = np.asarray(groups, np.int64).reshape(-1)
+    if values.size != numbers.size:
+        raise ValueError(
+            f"Argument `groups` must have {values.size} values like `score`, "
+            f"but got {numbers.size}."
+        )
+    known_size = np.bincount(numbers[numbers >= 0])
+    kept = np.isfinite(values) & (numbers >= 0)
+    values, numbers = values[kept], numbers[kept]
+    present, slot = np.unique(numbers, return_inverse=True)
+    if present.size < 2:
+        return None
+    size = np.bincount(slot).astype(np.float64)
+    mean, rest, effect = _effects(values, slot, size)
+    p_values = max_permutation_p(values, slot, seed, permutations)
+    share_data = known_size[present] / known_size.sum()
+    shares = {
+        kind: _pick(given, present)
+        for kind, given in (generated or {}).items()
+        if np.isfinite(_pick(given, present)).all()
+    }
+    recognised = {kind: float(share.sum()) for kind, share in shares.items()}
+    drawn_share = None if drawn is None else _pick(drawn, present)
+    findings = []
+    for i, group in enumerate(present.tolist()):
+        states = {
+            kind: share_state(
+                share_data[i],
+                round(float(share[i]) * num_generated),
+                round(recognised[kind] * num_generated) or num_generated,
+                alpha=alpha / present.size,
+            )
+            for kind, share in shares.items()
+        }
+        drawn_i = None if drawn_share is None else float(drawn_share[i])
+        findings.append(
+            GroupFinding(
+                group=group,
+                name=group_name(group, names),
+                size=int(size[i]),
+                share_data=float(share_data[i]),
+                mean_score=float(mean[i]),
+                rest_score=float(rest[i]),
+                effect=float(effect[i]),
+                p_value=float(p_values[i]),
+                stands_out=bool(p_values[i] <= alpha and effect[i] >= min_effect),
+                generated={kind: float(share[i]) for kind, share in shares.items()},
+                states=states,
+                share_drawn=drawn_i if drawn_i is not None and np.isfinite(drawn_i) else None,
+            )
+        )
+    findings.sort(key=lambda finding: (-finding.effect, finding.group))
+    return GroupDiagnosis(tuple(findings), permutations, recognised)
+
+
+def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:
+    """Compares how often a group was generated with its share of the data.
+
+    Args:
+        share_data: Its share of the data, in (0, 1].
+        count: How many of the generated samples belong to it.
+        total: How many generated samples belong to any group.
+        alpha: Level of the two one-sided binomial tests.
+
+    Returns:
+        "fitting" unless the difference is both beyond chance and larger than `MIN_SHORTFALL`.
+    """
+    ratio = count / (total * share_data)
+    if ratio <= 1.0 - MIN_SHORTFALL and stats.binom.cdf(count, total, share_data) <= alpha:
+        if count == 0:
+            return "missing"
+        return "nearly missing" if ratio <= NEARLY_MISSING else "too rare"
+    too_often = ratio >= 1.0 / (1.0 - MIN_SHORTFALL)
+    if too_often and stats.binom.sf(count - 1, total, share_data) <= alpha:
+        return "too often"
+    return "fitting"
+
+
+def diagnose_samples(
+    score: ArrayLike, ldrm: ArrayLike, ldrv: ArrayLike, count: ArrayLike, *, alpha: float = ALPHA
+) -> SampleDiagnosis:
+    """Finds single samples that stand out, where no groups are known.
+
+    The spread of LDRM between samples has to be more than the noise of the records makes (noise
+    alone gives a variance of LDRV / count), and more samples have to lie far above the median score
+    than a normal distribution has in its tail.
+
+    Args:
+        score: Score [N].
+        ldrm: LDRM [N].
+        ldrv: LDRV [N].
+        count: Records [N].
+        alpha: Level of the test for the tail.
+    """
+    s, m, v, c = (np.asarray(a, np.float64).reshape(-1) for a in (score, ldrm, ldrv, count))
+    usable = np.isfinite(s) & np.isfinite(m) & np.isfinite(v) & (c >= 2)
+    none = np.zeros(0, dtype=np.int64)
+    total = int(usable.sum())
+    spread = float(np.var(m[usable], ddof=1)) if total >= 2 else 0.0
+    if spread <= 0.0:
+        return SampleDiagnosis(none, total, 0.0)
+    noise = float(np.mean(v[usable] / c[usable]))
+    reliability = max(0.0, 1.0 - noise / spread)
+    centre = np.median(s[usable])
+    deviation = stats.median_abs_deviation(s[usable], scale="normal")
+    outliers = np.flatnonzero(usable & (s > centre + OUTLIER_SD * deviation))
+    tail = stats.binom.sf(outliers.size - 1, total, stats.norm.sf(OUTLIER_SD))
+    if (
+        reliability < MIN_RELIABILITY
+        or deviation <= 0.0
+        or outliers.size < max(2.0, MIN_OUTLIER_SHARE * total)
+        or tail > alpha
+    ):
+        return SampleDiagnosis(none, total, reliability)
+    return SampleDiagnosis(outliers[np.argsort(-s[outliers], kind="stable")], total, reliability)
+
+
+def _effects(values: Floats, slot: NDArray[np.int64], size: Floats) -> tuple[Floats, ...]:
+    """Mean, mean of the rest and standardised difference for each group."""
+    total = values.size
+    centred = values - values.mean()
+    sums = np.bincount(slot, weights=centred)
+    mean, rest = sums / size, -sums / (total - size)
+    difference = mean - rest
+    # The two-sample decomposition: within = total − between, for each group against its rest.
+    within = np.square(centred).sum() - size * (total - size) / total * np.square(difference)
+    deviation = np.sqrt(np.maximum(within, 0.0) / max(total - 2, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect = np.where(difference == 0.0, 0.0, difference / deviation)
+    return mean + values.mean(), rest + values.mean(), effect
+
+
+def _pick(shares: ArrayLike, groups: NDArray[np.int64]) -> Floats:
+    given = np.asarray(shares, np.float64).reshape(-1)
+    padded = np.full(max(given.size, int(groups.max()) + 1), np.nan)
+    padded[: given.size] = given
+    picked: Floats = padded[groups]
+    return picked

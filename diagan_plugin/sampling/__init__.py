@@ -1,0 +1,1 @@
+"""From weights to the indices of the training samples."""

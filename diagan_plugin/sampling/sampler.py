@@ -1,0 +1,352 @@
+"""A weighted sampler for training: exact at any size, with weights that may change on the way.
+
+All indices come from one endless *stream* (:mod:`diagan_plugin.sampling.stream`). Position p of the
+stream is a pure function of the seed, of p and of the weights active there, so any part of it can
+be drawn again, by any process.
+
+A host that makes its own batches reads the stream by ``draw(start, stop)``. A
+:class:`torch.utils.data.DataLoader` iterates: one epoch of N positions an iteration, strided over
+the ranks.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Sampler
+
+from diagan_plugin.arguments import as_whole
+from diagan_plugin.sampling.draws import DRAW_METHODS
+from diagan_plugin.sampling.stream import WeightedStream
+
+__all__ = ["DiaBatchSampler", "DiaSampler"]
+
+_STATE_VERSION = 1
+_SHARDS = ("self", "host")
+# Indices become Python integers in blocks of this many: small enough to stay in the CPU's cache.
+_BLOCK = 8192
+
+
+@dataclass
+class _Block:
+    """This rank's indices at stream positions [start, stop), being handed out by ``iterator``."""
+
+    start: int
+    stop: int
+    first: int  # position of this rank's first index
+    stride: int
+    indices: list[int]
+    iterator: Iterator[int]
+
+    def position(self) -> int:
+        """The stream position all ranks have reached when each has taken as many as this one."""
+        left = operator.length_hint(self.iterator)
+        if left == 0:
+            return self.stop
+        return min(self.start + (len(self.indices) - left) * self.stride, self.stop)
+
+    def cut(self, position: int) -> None:
+        """End the block at a position not yet handed out."""
+        if position < self.stop:
+            kept = -(-(position - self.first) // self.stride)
+            del self.indices[max(kept, 0) :]  # the list's iterator notices and ends there
+            self.stop = position
+
+
+class DiaSampler(Sampler[int]):
+    """Uniform sampling until weights are set, then weighted by them.
+
+    **Ranks.** With ``shard="self"`` rank r of R takes positions r, r+R, r+2R, … of each epoch. The
+    union over the ranks is what a single process draws, for any R; nothing is padded or dropped, so
+    where R does not divide N some ranks have one index more than others. With ``shard="host"``
+    every process iterates over the whole draw and the host shards it (Lightning, Accelerate).
+
+    **New weights while iterating.** ``set_weights(w)`` takes effect from the next index not yet
+    handed out. A DataLoader with workers asks ahead, by up to ``num_workers × prefetch_factor``
+    batches, so how many indices have been handed out depends on its settings. For a result that
+    does not, name the position: ``set_weights(w, start=p)`` with p at least that far ahead of the
+    samples trained on (in stream positions: samples of all ranks), or between two epochs. All
+    ranks must set the same weights at the same position. A start that was already handed out is
+    refused.
+
+    **Resuming.** ``state_dict(position=p)`` with p the number of samples trained on, over all
+    ranks; without it, the state is of all that was handed out, prefetched or not. After
+    ``load_state_dict`` the next iteration goes on from that position to its epoch's end, also with
+    another number of ranks. An iteration that was abandoned is not taken up again: the next one is
+    the next epoch.
+
+    Memory: 8 bytes a sample for the weights of each segment kept (the last two), 4 for a drawn
+    epoch (8 when uniform), of which two are kept up to 2^24 samples and one beyond, and about 20
+    more for a moment while an epoch is drawn.
+
+    Args:
+        num_samples: N, the length of the dataset and of an epoch.
+        seed: Not negative. The same on all ranks.
+        method: ``"systematic"``: each sample's count in an epoch differs from its expectation by
+            less than 1. ``"iid"``: independent draws with replacement.
+        rank: This process, in [0, world_size).
+        world_size: R, the number of processes.
+        shard: Who divides the draw among the ranks, ``"self"`` or ``"host"``.
+        fingerprint: Identifies the dataset; kept in the state and compared on loading.
+
+    Raises:
+        TypeError: If a number isn't whole.
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> sampler = DiaSampler(num_samples=4, seed=0)
+        >>> sorted(sampler)
+        [0, 1, 2, 3]
+        >>> sampler.set_weights([0.0, 1.0, 1.0, 2.0])
+        >>> sorted(sampler)
+        [1, 2, 3, 3]
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        seed: int = 0,
+        method: str = "systematic",
+        rank: int = 0,
+        world_size: int = 1,
+        shard: str = "self",
+        fingerprint: str | None = None,
+    ) -> None:
+        num_samples, seed = as_whole("num_samples", num_samples), as_whole("seed", seed)
+        rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size)
+        if num_samples < 1:
+            raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
+        if seed < 0:
+            raise ValueError(f"Argument `seed` must be at least 0, but got {seed}.")
+        _check_choice("method", method, tuple(DRAW_METHODS))
+        _check_choice("shard", shard, _SHARDS)
+        if world_size < 1:
+            raise ValueError(f"Argument `world_size` must be at least 1, but got {world_size}.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"Argument `rank` must be in [0, {world_size}), but got {rank}.")
+        self.num_samples = num_samples
+        self.rank = rank
+        self.world_size = world_size
+        self.shard = shard
+        self.fingerprint = fingerprint
+        self._stream = WeightedStream(num_samples, seed, method)
+        self._position = 0
+        self._block: _Block | None = None
+        self._iteration = 0
+
+    # ------------------------------------------------------------------ the stream
+
+    @property
+    def seed(self) -> int:
+        """Seed of all draws."""
+        return self._stream.seed
+
+    @property
+    def method(self) -> str:
+        """How an epoch is drawn by weights."""
+        return self._stream.method
+
+    def draw(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Dataset indices at stream positions [start, stop), for all ranks, as int64.
+
+        Does not move the position of the iteration.
+
+        Raises:
+            ValueError: If the range is none, or lies where weights held that are no longer kept.
+        """
+        return self._stream.draw(start, stop)
+
+    def set_weights(self, weights: npt.ArrayLike | torch.Tensor, start: int | None = None) -> None:
+        """Draw by ``weights`` from a stream position on.
+
+        Weights set before for the same position or a later one are replaced.
+
+        Args:
+            weights: [N] real numbers, not negative, not all zero; need not sum to 1. Copied.
+            start: Stream position; default the next one that the iteration has not handed out. A
+                host that uses ``draw`` names it.
+
+        Raises:
+            TypeError: If the weights are not real numbers.
+            ValueError: If the weights are out of range or of another length, or the position was
+                already handed out.
+        """
+        reached = self.position
+        start = reached if start is None else operator.index(start)
+        if start < reached:
+            raise ValueError(
+                f"Argument `start` must be at least {reached}, since the indices before were "
+                f"already handed out, but got {start}. A DataLoader with workers asks ahead."
+            )
+        # Where the iteration has begun, it says what is still needed; else only draws do.
+        self._stream.set_weights(weights, start, reached if self._position else None)
+        if self._block is not None:
+            self._block.cut(start)
+
+    def probabilities_at(self, position: int) -> npt.NDArray[np.float64] | None:
+        """A copy of the weights [N], with sum 1, active at a stream position; None if uniform."""
+        return self._stream.probabilities_at(position)
+
+    # ------------------------------------------------------------------ iterating
+
+    @property
+    def position(self) -> int:
+        """Stream position of the next index to hand out, counted over all ranks."""
+        return self._position if self._block is None else self._block.position()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that ``position`` lies in."""
+        return self.position // self.num_samples
+
+    def __len__(self) -> int:
+        """This rank's number of indices in a whole epoch."""
+        if self.shard == "host":
+            return self.num_samples
+        return len(range(self.rank, self.num_samples, self.world_size))
+
+    def __iter__(self) -> Iterator[int]:
+        """One epoch of this rank's indices, or the rest of one after ``load_state_dict``."""
+        # The blocks are list iterators, so that no Python code runs for a single index.
+        return chain.from_iterable(self._blocks())
+
+    def _blocks(self) -> Iterator[Iterator[int]]:
+        self._iteration += 1
+        iteration = self._iteration
+        if self._block is not None:  # an iteration that was abandoned
+            self._position = (self._epoch_start(self._block.start) + 1) * self.num_samples
+        position = self._position
+        epoch_start = self._epoch_start(position) * self.num_samples
+        epoch_stop = epoch_start + self.num_samples
+        rank, stride = (0, 1) if self.shard == "host" else (self.rank, self.world_size)
+        while position < epoch_stop:
+            stop = min(position + _BLOCK * stride, epoch_stop)
+            first = position + (rank - (position - epoch_start)) % stride
+            indices: list[int] = self.draw(position, stop)[first - position :: stride].tolist()
+            block = _Block(position, stop, first, stride, indices, iter(indices))
+            if iteration == self._iteration:
+                self._block = block
+            yield block.iterator
+            position = block.stop
+        if iteration == self._iteration:
+            self._position, self._block = position, None
+
+    def _epoch_start(self, position: int) -> int:
+        return position // self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration be that of an epoch, from its start.
+
+        After ``load_state_dict`` the epoch that the state lies in is not started anew, so a loop
+        that calls ``set_epoch`` before every epoch resumes as well.
+
+        Raises:
+            ValueError: If the epoch is negative.
+        """
+        if epoch < 0:
+            raise ValueError(f"Argument `epoch` must be at least 0, but got {epoch}.")
+        if self._block is not None or self._epoch_start(self._position) != epoch:
+            self._seek(epoch * self.num_samples)
+
+    def _seek(self, position: int) -> None:
+        self._position, self._block = position, None
+        self._iteration += 1  # iterators made before no longer count
+
+    # ------------------------------------------------------------------ saving
+
+    def state_dict(self, position: int | None = None) -> dict[str, Any]:
+        """What ``load_state_dict`` needs: tensors and plain values, with a version.
+
+        Args:
+            position: Stream position to resume the iteration from; default ``self.position``.
+        """
+        if position is not None and position < 0:
+            raise ValueError(f"Argument `position` must be at least 0, but got {position}.")
+        return {
+            "version": _STATE_VERSION,
+            "num_samples": self.num_samples,
+            "fingerprint": self.fingerprint,
+            "position": self.position if position is None else int(position),
+            **self._stream.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; seed and method become those of the state.
+
+        Rank, world size and who shards are not part of it and may differ.
+
+        Raises:
+            ValueError: If the state is of another version or of another dataset (number of samples
+                or fingerprint).
+        """
+        if state.get("version") != _STATE_VERSION:
+            raise ValueError(
+                f"The sampler's state has version {state.get('version')!r}, "
+                f"but this release reads version {_STATE_VERSION}."
+            )
+        if state["num_samples"] != self.num_samples:
+            raise ValueError(
+                f"The sampler's state is of another dataset: it has {state['num_samples']} "
+                f"samples, but this one has {self.num_samples}."
+            )
+        theirs = state["fingerprint"]
+        if theirs is not None and self.fingerprint is not None and theirs != self.fingerprint:
+            raise ValueError(
+                f"The sampler's state is of another dataset: its fingerprint is {theirs}, "
+                f"but this one's is {self.fingerprint}."
+            )
+        _check_choice("method", state["method"], tuple(DRAW_METHODS))
+        self._stream.load_state_dict(state)
+        self._seek(int(state["position"]))
+
+
+class DiaBatchSampler(Sampler[list[int]]):
+    """The batches of a :class:`DiaSampler` as lists, for ``DataLoader(batch_sampler=…)``.
+
+    The sampler's position and state move by whole batches. With ``drop_last`` the rest of an epoch
+    is left out of that epoch.
+
+    Args:
+        sampler: Where the indices come from; set its weights, epoch and state there.
+        batch_size: This rank's batch, at least 1.
+        drop_last: Leave out a last batch that is smaller.
+
+    Raises:
+        ValueError: If the batch size is below 1.
+    """
+
+    def __init__(self, sampler: DiaSampler, batch_size: int, drop_last: bool = False) -> None:
+        batch_size = as_whole("batch_size", batch_size)
+        if batch_size < 1:
+            raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = bool(drop_last)
+
+    def __len__(self) -> int:
+        """This rank's number of batches in a whole epoch."""
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + int(rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """One epoch of batches, or the rest of one after the sampler's ``load_state_dict``."""
+        indices = iter(self.sampler)
+        while batch := list(islice(indices, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """See :meth:`DiaSampler.set_epoch`."""
+        self.sampler.set_epoch(epoch)
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"Argument `{name}` must be one of {known}, but got {value!r}.")

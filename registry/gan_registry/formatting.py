@@ -1,0 +1,102 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Sequence
+from typing import Any
+
+DASH = "–"
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number (a truth value is not)."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def percent(share: float) -> str:
+    r"""Formats a share of [0, 1], keeping a digit that matters where it is small.
+
+    Example:
+        >>> percent(0.05), percent(0.0004), percent(0.0), percent(1e-6)
+        ('5.0\xa0%', '0.04\xa0%', '0\xa0%', '<\xa00.01\xa0%')
+    """
+    value = 100.0 * share
+    if value == 0:
+        return f"0{NBSP}%"
+    if 0 < value < 0.01:
+        return f"<{NBSP}0.01{NBSP}%"
+    digits = 2 if abs(value) < 0.1 else 1
+    return f"{value:.{digits}f}{NBSP}%"
+
+
+def duration(seconds: float) -> str:
+    """Formats a length of time.
+
+    Example:
+        >>> duration(7.31), duration(59.7), duration(192), duration(7260)
+        ('7 s', '1 min 00 s', '3 min 12 s', '2 h 01 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_cell(value: Any, spec: str = "auto") -> str:
+    """Formats a value for a table.
+
+    Args:
+        value: Anything; None and NaN become a dash.
+        spec: "auto", "percent" or a format specification of Python's, which applies to numbers.
+    """
+    if value is None:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not is_number(value):
+        return str(value)
+    if math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if spec == "percent":
+        text = percent(float(value))
+    elif spec != "auto":
+        text = format(value, spec)
+    elif isinstance(value, numbers.Integral):
+        text = f"{int(value):,}"
+    else:
+        text = f"{float(value):.4g}"
+    return text.replace("-", "−") if text.startswith("-") else text
+
+
+_BOLD, _PLAIN = "\033[1m", "\033[0m"
+
+
+def align(rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ()) -> list[str]:
+    """Sets rows in columns: the first left, the others right, with a rule below the head.
+
+    Args:
+        rows: The cells.
+        bold: (row, column) of the cells to set off, with the codes that terminals understand.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def pad(row: int, column: int) -> str:
+        cell = rows[row][column]
+        space = " " * (widths[column] - len(cell))  # the codes have no width
+        if (row, column) in bold:
+            cell = f"{_BOLD}{cell}{_PLAIN}"
+        return cell + space if column == 0 else space + cell
+
+    lines = [
+        "  ".join(pad(row, column) for column in range(len(widths))).rstrip()
+        for row in range(len(rows))
+    ]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return lines

@@ -1,0 +1,1 @@
+"""Which training sample is drawn when (catalog `samplers`)."""

@@ -1,0 +1,108 @@
+"""The sampler `class_balanced`: every class equally often, whatever its size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gan_registry.datasets.base import Ints
+from gan_registry.datasets.labels import labels_of
+from gan_registry.errors import UserError
+from gan_registry.samplers.base import epoch_permutation
+
+if TYPE_CHECKING:
+    from gan_registry.training.run import Run
+
+_WITHIN = 1  # apart from the order of an epoch, whose seeds have two words
+
+
+class ClassBalancedSampler:
+    """Visits each of K classes N/K times an epoch, to within one, in a new order each epoch.
+
+    A class's own samples come round in turn: none is seen twice before all have been seen.
+
+    Args:
+        labels: Label of each sample [N]; classes without any sample do not count.
+        seed: The run's seed.
+
+    Raises:
+        ValueError: There is no sample.
+    """
+
+    def __init__(self, labels: npt.ArrayLike, seed: int = 0) -> None:
+        labels = np.asarray(labels, np.int64)
+        if not len(labels):
+            raise ValueError("Argument `labels` must hold at least one label, but got none.")
+        self.num_samples = len(labels)
+        self.seed = seed
+        self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        self._epoch = -1
+        self._order: Ints = np.empty(0, np.int64)
+
+    def draw(self, start: int, stop: int) -> Ints:
+        """Returns the dataset indices at stream positions [start, stop), int64."""
+        pieces = []
+        while start < stop:
+            epoch, offset = divmod(start, self.num_samples)
+            if epoch != self._epoch:
+                self._order, self._epoch = self._draw_epoch(epoch), epoch
+            piece = self._order[offset : offset + stop - start]
+            pieces.append(piece)
+            start += len(piece)
+        return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+
+    def set_weights(self, weights: npt.NDArray[np.float64], start: int) -> None:
+        """Refuses: the classes alone decide.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(
+            "The sampler 'class_balanced' takes no weights; choose a weighted one with --sampler."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing to remember: the order follows from the seed."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Does nothing, as there is no state."""
+
+    def _draw_epoch(self, epoch: int) -> Ints:
+        size, classes = self.num_samples, len(self._members)
+        # Class c has had ⌊(eN + c)/K⌋ samples before epoch e; over c that sums to eN exactly.
+        drawn = [
+            self._draw_class(c, (epoch * size + c) // classes, ((epoch + 1) * size + c) // classes)
+            for c in range(classes)
+        ]
+        order: Ints = np.concatenate(drawn)[epoch_permutation(size, self.seed, epoch)]
+        return order
+
+    def _draw_class(self, number: int, start: int, stop: int) -> Ints:
+        """Returns what stands at places [start, stop) of a class's own endless stream."""
+        members = self._members[number]
+        pieces = [np.empty(0, np.int64)]
+        while start < stop:
+            turn, offset = divmod(start, len(members))
+            words = np.random.SeedSequence([self.seed, turn, number, _WITHIN])
+            order = np.random.Generator(np.random.PCG64(words)).permutation(members)
+            piece = order[offset : offset + stop - start]
+            pieces.append(piece)
+            start += len(piece)
+        return np.concatenate(pieces)
+
+
+def build_class_balanced(run: Run) -> ClassBalancedSampler:
+    """Builds the sampler `class_balanced` of a run.
+
+    Raises:
+        UserError: The dataset has a single class.
+    """
+    if run.dataset.num_classes < 2:
+        raise UserError(
+            f"The sampler 'class_balanced' needs classes, but the dataset {run.dataset.name!r} has "
+            "none."
+        )
+    return ClassBalancedSampler(labels_of(run.dataset), run.seed)

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import digits_config, fit, manager, points_config
+
+from gan_registry.cli.main import main
+from gan_registry.errors import PluginError, UserError
+from gan_registry.evaluation.comparison import compare, flatten, mean_and_deviation
+from gan_registry.evaluation.evaluate import evaluate
+from gan_registry.evaluation.results import read_result, read_settings, write_result
+from gan_registry.evaluation.tables import number, result_table
+from gan_registry.files import to_plain
+from gan_registry.formatting import align
+from gan_registry.hookspecs import hookimpl
+from gan_registry.training.trainer import open_run
+
+
+def test_numbers_become_plain_and_what_is_not_finite_null(tmp_path: Path):
+    result = {
+        "a": float("nan"), "b": float("inf"), "c": np.float32(0.5), "d": np.int64(3), 5: True,
+        "e": np.bool_(False), "f": [torch.tensor(2.0), (np.nan,)], "g": np.arange(2), "h": None,
+    }  # fmt: skip
+    write_result(tmp_path, result)
+    text = (tmp_path / "result.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == read_result(tmp_path)
+    assert read_result(tmp_path) == {
+        "a": None, "b": None, "c": 0.5, "d": 3, "5": True, "e": False, "f": [2.0, [None]],
+        "g": [0, 1], "h": None,
+    }  # fmt: skip
+    with pytest.raises(TypeError, match="object"):
+        to_plain({"x": [object()]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[1]", "nul", "\x00", '{"metrics": [1, 2]}', '{"groups": 3}',
+        '{"groups": {"red": 1}}', '{"directions": ["fid"]}', '{"directions": {"fid": 5}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_result_says_how_to_mend_it(tmp_path: Path, text: str):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(UserError, match=f"gan-registry evaluate --run {tmp_path}"):
+        read_result(tmp_path)
+
+
+def test_a_missing_result_says_how_to_make_it(tmp_path: Path):
+    with pytest.raises(UserError, match=r"holds no result\.json"):
+        read_result(tmp_path)
+
+
+RESULT = {
+    "config": "c", "sampler": "s", "seed": 0, "steps": 10, "seconds": 2.0,
+    "metrics": {"fid": 12.345678, "other": None}, "metrics_drs": {"acceptance_rate": 0.25},
+    "groups": {
+        "red": {"share_data": 0.95, "share_drawn": None, "share_generated": 0.99, "ldrm": -0.1},
+        "green": {"share_data": 0.05, "share_drawn": None, "share_generated": 0.012, "ldrm": 2.5},
+    },
+}  # fmt: skip
+
+
+def test_a_result_as_a_table():
+    lines = result_table(RESULT).splitlines()
+    assert lines[0].split() == ["group", "data", "generated", "ldrm"]  # nothing was drawn
+    assert lines[2].split() == ["red", "95.0", "%", "99.0", "%", "-0.1"]
+    assert lines[3].split() == ["green", "5.0", "%", "1.2", "%", "2.5"]
+    assert lines[5].split() == ["metric", "plain", "drs"]
+    assert lines[7].split() == ["fid", "12.35", "–"]
+    assert lines[8].split() == ["other", "–", "–"]
+    assert lines[9].split() == ["acceptance_rate", "–", "0.25"]
+
+
+def test_of_many_groups_the_table_shows_the_worst():
+    groups = {
+        f"mode {i}": {"share_data": 0.05, "share_generated": 0.1 - 0.005 * i} for i in range(20)
+    }
+    text = result_table({"groups": groups, "metrics": {"a": 1}}, max_rows=3)
+    assert [line.split("  ")[0] for line in text.splitlines()[2:5]] == [
+        "mode 19", "mode 18", "mode 17",
+    ]  # fmt: skip
+    assert "(17 more groups in result.json)" in text
+    assert result_table({"metrics": {}})
+
+
+def seeded(seed: int, fid: float | None, **changes) -> dict:
+    return {**RESULT, "seed": seed, "metrics": {"fid": fid}, "groups": {}, **changes}
+
+
+def cells(text: str, row: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(row)]
+    return [part.strip() for part in line[len(row) :].split("  ") if part.strip()]
+
+
+def test_seeds_share_a_column_as_mean_and_sample_deviation():
+    values = [1.0, 2.0, 4.0]
+    runs = [seeded(i, v) for i, v in enumerate(values)] + [seeded(0, 7.0, sampler="t")]
+    text = compare(runs).table()
+    assert "c / s / 10 steps (n=3)" in text
+    assert "c / t / 10 steps (n=1)" in text
+    assert cells(text, "metrics/fid") == ["2.333 ± 1.528", "7"]
+    assert statistics.stdev(values) == pytest.approx(1.528, abs=1e-3)
+
+
+def test_runs_made_with_other_settings_do_not_share_a_column():
+    runs = [seeded(0, 1.0), seeded(1, 3.0), seeded(0, 9.0)]
+    settings = [
+        {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 5, "X.y": 0},
+    ]  # fmt: skip
+    text = compare(runs, settings).table()
+    assert "PLUGINS.p.k=1 (n=2)" in text
+    assert "PLUGINS.p.k=5 (n=1)" in text
+    assert "X.y" not in text
+    assert cells(text, "metrics/fid") == ["2 ± 1.414", "9"]
+    # A run without the plugin has none of its settings: that alone is no difference to show.
+    assert "PLUGINS" not in compare(runs[:2], [settings[0], {"X.y": 0}]).table()
+
+
+def test_runs_of_one_seed_do_not_share_a_column():
+    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)]).table()
+    assert "c / s / 10 steps (n=2)" in text
+    assert cells(text, "metrics/fid") == ["2 ± 1.414", "1.5", "2.5"]
+
+
+def test_a_metric_that_some_runs_lack_says_of_how_many_it_is():
+    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)]).table()
+    assert cells(text, "metrics/fid") == ["2 ± 1.414 (n=2)"]
+
+
+DIRECTED = {"directions": {"fid": "down", "recall": "up", "kid_std": "none"}}
+
+
+def test_the_best_of_a_row_is_bold_and_arrows_say_which_way():
+    def run(sampler: str, fid: float, recall: float) -> dict:
+        metrics = {"fid": fid, "recall": recall, "kid_std": fid}
+        groups = {"a/b": {"share_data": 0.5, "recall": recall, "recall_drs": 1 - recall}}
+        return seeded(
+            0, None, sampler=sampler, metrics=metrics, metrics_drs={"fid": 1.0}, groups=groups,
+            **DIRECTED,
+        )  # fmt: skip
+
+    found = compare([run("a", 3.0, 0.2), run("b", 2.0, 0.4), run("c", 2.0, 0.1)])
+    text = found.table(bold=True)
+    bold = {line.split(" ")[0]: line.count("\033[1m") for line in text.splitlines()}
+    assert {name: n for name, n in bold.items() if n} == {
+        "metrics/fid": 2, "metrics/recall": 1, "groups/a/b/recall": 1, "groups/a/b/recall_drs": 1,
+    }  # fmt: skip
+    assert "\033[1m0.4\033[0m" in text
+    assert text.replace("\033[1m", "").replace("\033[0m", "") == found.table()
+    assert cells(found.table(), "metrics/fid ↓") == ["3", "2", "2"]
+    assert "groups/a/b/recall_drs ↑" in found.table()
+    assert "metrics_drs/fid ↓" in found.table()
+    assert "share_data ↑" not in found.table()
+    rows = {row["name"]: row for row in found.as_dict()["rows"]}
+    assert rows["metrics/fid"]["best"] == [1, 2]
+    assert rows["metrics/fid"]["cells"][0] == {"mean": 3.0, "std": None, "n": 1}
+    assert rows["metrics/kid_std"]["best"] == rows["metrics_drs/fid"]["best"] == []
+    assert [column["seeds"] for column in found.as_dict()["columns"]] == [[0], [0], [0]]
+    # an old result knows no directions
+    assert "↓" not in compare([seeded(0, 1.0)]).table()
+
+
+def test_settings_that_the_names_tell_are_left_out_of_labels():
+    runs = [seeded(0, 1.0), seeded(0, 2.0, sampler="t"), seeded(0, 3.0, config="d")]
+    settings = [
+        {"PLUGINS.p.diagnose": False, "X.lr": 1, "M.dim": 8},
+        {"PLUGINS.p.diagnose": True, "X.lr": 2, "M.dim": 8},
+        {"PLUGINS.p.diagnose": False, "X.lr": 1, "M.dim": 9},
+    ]
+    text = compare(runs, settings).table()
+    assert "diagnose" not in text, "the sampler tells"
+    assert "M.dim" not in text, "the configuration tells"
+    assert "c / t / 10 steps / X.lr=2" in text, "no name tells"
+    settings[1]["PLUGINS.p.diagnose"] = False
+    runs.append(seeded(1, 4.0))
+    text = compare(runs, [*settings, {**settings[0], "PLUGINS.p.diagnose": True}]).table()
+    assert "c / s / 10 steps / PLUGINS.p.diagnose=True" in text
+
+
+def test_bold_is_for_terminals(tmp_path: Path, capsys, monkeypatch):
+    for name, fid in (("a", 1.0), ("b", 2.0)):
+        write_result(tmp_path / name, seeded(0, fid, sampler=name, **DIRECTED))
+
+    def bold(*arguments: str) -> bool:
+        assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *arguments]) == 0
+        return "\033[1m" in capsys.readouterr().out
+
+    assert not bold()
+    assert bold("--color")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert bold()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not bold()
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["columns"]) == 2
+
+
+def test_metrics_of_groups_have_a_table_of_their_own_with_arrows():
+    groups = {
+        "red": {"share_data": 0.9, "recall": 0.8, "recall_drs": 0.7, "ldrm": 1.0},
+        "green": {"share_data": 0.1, "recall": 0.25},
+    }
+    text = result_table({**RESULT, **DIRECTED, "groups": groups})
+    blocks = [block.splitlines() for block in text.split("\n\n")]
+    assert [part.strip() for part in blocks[1][0].split("  ") if part] == [
+        "group", "recall ↑", "recall, drs ↑",
+    ]  # fmt: skip
+    assert blocks[1][2].split() == ["red", "0.8", "0.7"]
+    assert blocks[1][3].split() == ["green", "0.25", "–"]
+    assert blocks[2][2].startswith("fid ↓")
+
+
+def test_small_pieces():
+    assert flatten(RESULT) == {
+        "seconds": 2.0, "metrics/fid": 12.345678, "metrics_drs/acceptance_rate": 0.25,
+        "groups/red/share_data": 0.95, "groups/red/share_generated": 0.99, "groups/red/ldrm": -0.1,
+        "groups/green/share_data": 0.05, "groups/green/share_generated": 0.012,
+        "groups/green/ldrm": 2.5,
+    }  # fmt: skip
+    assert (mean_and_deviation([]), mean_and_deviation([2.0])) == ("–", "2")
+    assert (number(None), number(float("nan"))) == ("–", "–")
+    assert align([["a", "b"], ["long", "1"]]) == ["a     b", "────  ─", "long  1"]
+
+
+def test_settings_leave_out_the_seed_and_what_changes_no_result(tmp_path: Path):
+    fit(points_config(RUN__seed=4), tmp_path)
+    settings = read_settings(tmp_path)
+    assert settings["MODEL.hidden_dim"] == 8
+    assert not {"RUN.seed", "RUN.device", "OPTIMIZATION.total_steps", "NAME"} & settings.keys()
+    assert read_settings(tmp_path / "nowhere") == {}
+    (tmp_path / "config.yaml").write_text("[")
+    assert read_settings(tmp_path) == {}
+
+
+def test_an_evaluation_counts_what_was_generated(tmp_path: Path):
+    run = fit(digits_config(), tmp_path)
+    result = evaluate(run)
+    assert json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
+    assert {"config", "sampler", "seed", "steps", "seconds", "metrics", "groups"} <= result.keys()
+    shares = [group["share_generated"] for group in result["groups"].values()]
+    assert sum(shares) + result["metrics"]["other"] == pytest.approx(1.0)
+    assert sum(group["share_data"] for group in result["groups"].values()) == pytest.approx(1.0)
+    assert result["groups"]["green"]["count"] == round(0.05 * 1797)
+    kept = np.load(tmp_path / "samples" / "final.npz")["x"]
+    assert kept.shape == (200, 3, 8, 8)
+    assert np.abs(kept).max() <= 1.0
+    # a pure function of the run: opened again, it gives the very same numbers
+    again = evaluate(open_run(tmp_path, manager()))
+    assert {k: v for k, v in again.items() if k != "seconds"} == {
+        k: v for k, v in result.items() if k != "seconds"
+    }
+    assert evaluate(run, num=50)["num_generated"] == 50
+
+
+def extra(**hooks) -> object:
+    return type("Extra", (), {name: hookimpl(hook) for name, hook in hooks.items()})()
+
+
+def test_plugins_add_metrics_and_entries_and_cannot_overwrite_any():
+    def with_plugin(plugin: object) -> dict:
+        return evaluate(fit(points_config(OPTIMIZATION__total_steps=1), None, manager(p=plugin)))
+
+    result = with_plugin(
+        extra(
+            gan_metrics=lambda self, real, fake: {"sizes": float(len(real) + len(fake))},
+            gan_result=lambda self, run: {"groups": {"mode 3": {"hard": 1.0}}, "own": [1]},
+        )
+    )
+    assert result["metrics"]["sizes"] == 400.0
+    assert result["groups"]["mode 3"]["hard"] == 1.0
+    assert result["groups"]["mode 3"]["share_data"] > 0
+    assert result["own"] == [1]
+    for bad in (
+        extra(gan_result=lambda self, run: {"seed": 1}),
+        extra(gan_result=lambda self, run: {"groups": {"mode 3": {"share_data": 1.0}}}),
+        extra(gan_metrics=lambda self, run: {"modes_covered": 25}),
+    ):
+        with pytest.raises(PluginError, match="already"):
+            with_plugin(bad)
