@@ -28,7 +28,7 @@ def copy_with_optimizer(
     held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if own.isdisjoint(map(id, held)):
         raise ValueError(
-            "Argument `optimizer` must hold the parameters of `discriminator`, but has none of them"
+            "Argument `optimizer` must hold the parameters of `discriminator`, but has none."
         )
     # One deepcopy of both maps the optimiser's parameters, and the keys of its state, to the
     # copies. The memo says what not to copy: parameters of other networks, and results of a graph

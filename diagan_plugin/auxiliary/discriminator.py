@@ -67,18 +67,18 @@ def importance_weights(probabilities: ArrayLike) -> NDArray[np.float64]:
     if p.ndim != 1 or not p.size or not np.all(np.isfinite(p)) or not np.all(p > 0):
         raise ValueError(
             "Argument `probabilities` must be one-dimensional, positive and finite "
-            "(a sample that is never drawn cannot be weighted back)"
+            "(a sample that is never drawn cannot be weighted back)."
         )
     if abs(p.sum() - 1) > 1e-6:
-        raise ValueError(f"Argument `probabilities` must sum to 1, but got {p.sum():.8g}")
+        raise ValueError(f"Argument `probabilities` must sum to 1, but got {p.sum():.8g}.")
     return 1 / (p.size * p)
 
 
 class AuxiliaryDiscriminator:
     """A copy of D with its own optimiser, trained towards the unweighted data distribution.
 
-    Two ways: ``uniform`` takes own batches, drawn uniformly from the dataset (without replacement
-    in each epoch of its own stream); ``importance`` reuses the host's weighted batches with weights
+    Two ways: `uniform` takes own batches, drawn uniformly from the dataset (without replacement
+    in each epoch of its own stream); `importance` reuses the host's weighted batches with weights
     1/(N·P_s(i)) and so needs no second loader. Both reuse the host's fakes: no generator pass.
 
     Nothing of the host changes: not D, its optimiser, its gradients, nor any random state. The own
@@ -137,20 +137,20 @@ class AuxiliaryDiscriminator:
         average_gradients: Callable[[Sequence[nn.Parameter]], None] | None = None,
     ) -> None:
         if mode not in AUXILIARY_MODES:
-            raise ValueError(f"Argument `mode` must be one of {AUXILIARY_MODES}, but got {mode!r}")
+            raise ValueError(f"Argument `mode` must be one of {AUXILIARY_MODES}, but got {mode!r}.")
         if mode == "importance" and has_batch_norm(discriminator):
             raise ValueError(
                 "Argument `mode` must be 'uniform' for a discriminator with batch norm, but got "
                 "'importance': the statistics of a weighted batch are those of the weighted "
-                "distribution, and weights on the loss do not undo that"
+                "distribution, and weights on the loss do not undo that."
             )
         if num_samples < 1 or every < 1:
             raise ValueError(
                 "Arguments `num_samples` and `every` must be at least 1, "
-                f"but got {num_samples} and {every}"
+                f"but got {num_samples} and {every}."
             )
         if not 0 <= rank < world_size:
-            raise ValueError(f"Argument `rank` must lie in [0, {world_size}), but got {rank}")
+            raise ValueError(f"Argument `rank` must lie in [0, {world_size}), but got {rank}.")
         self.discriminator, self.optimizer = copy_with_optimizer(discriminator, optimizer)
         self.loss = loss
         self.num_samples = num_samples
@@ -188,7 +188,7 @@ class AuxiliaryDiscriminator:
         if len(weights) != self.num_samples:
             raise ValueError(
                 f"Argument `probabilities` must have length {self.num_samples}, "
-                f"but got {len(weights)}"
+                f"but got {len(weights)}."
             )
         self._weights = torch.from_numpy(weights).float()
 
@@ -264,7 +264,7 @@ class AuxiliaryDiscriminator:
         ):
             if state.get(name) != own:
                 raise ValueError(
-                    f"Argument `state` must have {name} {own!r}, but got {state.get(name)!r}"
+                    f"Argument `state` must have {name} {own!r}, but got {state.get(name)!r}."
                 )
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -278,7 +278,7 @@ class AuxiliaryDiscriminator:
             if self.mode == "importance":
                 raise ValueError(
                     "Argument `reals` must be the host's batches in importance mode, "
-                    "but got a function"
+                    "but got a function."
                 )
             num_reals = num_fakes
             parts = self._provided(reals, [len(part.x) for part in fakes])
@@ -287,7 +287,7 @@ class AuxiliaryDiscriminator:
             num_reals = sum(len(part.x) for part in given)
             parts = iter(given)
         if not num_fakes or not num_reals:
-            raise ValueError("Arguments `reals` and `fakes` must hold at least one sample each")
+            raise ValueError("Arguments `reals` and `fakes` must hold at least one sample each.")
         device = next(self.discriminator.parameters()).device
         self.discriminator.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -314,7 +314,7 @@ class AuxiliaryDiscriminator:
         if not isinstance(indices, Tensor) or self._weights is None:
             raise ValueError(
                 "Importance mode needs real batches with `.indices` and `set_probabilities`, "
-                f"but got {'no probabilities' if self._weights is None else 'no indices'}"
+                f"but got {'no probabilities' if self._weights is None else 'no indices'}."
             )
         return parts._replace(weights=self._weights[indices.cpu()])
 
@@ -334,7 +334,7 @@ class AuxiliaryDiscriminator:
             if terms.shape != (len(x),):
                 raise ValueError(
                     f"Argument `loss` must give one term for each of {len(x)} samples, "
-                    f"but got the shape {tuple(terms.shape)}"
+                    f"but got the shape {tuple(terms.shape)}."
                 )
             if batch.weights is not None:
                 terms = terms * to_device(batch.weights, device)

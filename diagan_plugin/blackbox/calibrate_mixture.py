@@ -94,7 +94,7 @@ class MixtureLatents(CalibratedLatents):
         """Makes one of what a file held."""
         latents = cls(tensors["weights"], tensors["means"], tensors["factor"], about)
         if latents.z_dim != z_dim:
-            raise ValueError(f"its means have {latents.z_dim} numbers instead of {z_dim}")
+            raise ValueError(f"its means have {latents.z_dim} numbers instead of {z_dim}.")
         return latents
 
 

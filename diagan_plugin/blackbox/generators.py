@@ -113,7 +113,7 @@ class ScriptGenerator:
             last = [line for line in str(error).splitlines() if line.strip()][-1:]
             raise UserError(
                 f"The generator {self.name} fails on latents {list(z.shape)}: "
-                f"{''.join(last).strip()} (is --z-dim {z.shape[1]} right?)"
+                f"{''.join(last).strip()} (is --z-dim {z.shape[1]} right?)."
             ) from error
         if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != len(z):
             got = f"shape {list(output.shape)}" if isinstance(output, Tensor) else type(output)

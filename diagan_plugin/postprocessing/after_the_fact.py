@@ -74,7 +74,7 @@ def train_after_the_fact(
     if steps < 1 or batch_size < 1:
         raise ValueError(
             "Arguments `steps` and `batch_size` must be at least 1, "
-            f"but got {steps} and {batch_size}"
+            f"but got {steps} and {batch_size}."
         )
     loss = Logistic(realness)
     auxiliary = AuxiliaryDiscriminator(

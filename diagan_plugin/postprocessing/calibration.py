@@ -78,7 +78,7 @@ class PlattCalibration:
         logits, labels, weights = _examples(real, generated)
         centre, scale = float(logits.mean()), float(logits.std())
         if not scale > 0:
-            raise ValueError("Arguments `real` and `generated` must differ, but all are equal")
+            raise ValueError("Arguments `real` and `generated` must differ, but all are equal.")
         counts = np.where(labels == 1, (labels == 1).sum(), (labels == 0).sum())
         target = np.where(labels == 1, (counts + 1) / (counts + 2), 1 / (counts + 2))
         # A soft target t is a positive example of weight t and a negative one of weight 1 − t.
@@ -165,7 +165,7 @@ def fit_calibration(method: str, real: ArrayLike, generated: ArrayLike) -> Calib
     if method == "isotonic":
         return IsotonicCalibration.fit(real, generated)
     if method != "none":
-        raise ValueError(f"Argument `method` must be one of {METHODS}, but got {method!r}")
+        raise ValueError(f"Argument `method` must be one of {METHODS}, but got {method!r}.")
     return NoCalibration()
 
 
@@ -233,7 +233,7 @@ def calibration_curve(real: ArrayLike, generated: ArrayLike, bins: int = 10) -> 
         ValueError: One of them has no finite logit, or `bins` is below 1.
     """
     if bins < 1:
-        raise ValueError(f"Argument `bins` must be at least 1, but got {bins}")
+        raise ValueError(f"Argument `bins` must be at least 1, but got {bins}.")
     logits, labels, weights = _examples(real, generated)
     edges = np.unique(np.quantile(logits, np.arange(1, bins) / bins))
     place = np.searchsorted(edges, logits, side="right")
@@ -266,7 +266,7 @@ def _examples(real: ArrayLike, generated: ArrayLike) -> tuple[Floats, Floats, Fl
         array = np.asarray(values, np.float64).reshape(-1)
         array = array[np.isfinite(array)]
         if not array.size:
-            raise ValueError(f"Argument `{name}` must hold a finite logit, but has none")
+            raise ValueError(f"Argument `{name}` must hold a finite logit, but has none.")
         parts[name] = array
     n, m = parts["real"].size, parts["generated"].size
     labels = np.repeat([1.0, 0.0], [n, m])

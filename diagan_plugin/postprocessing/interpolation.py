@@ -34,7 +34,7 @@ def interpolate_latents(z1: Tensor, z2: Tensor, alpha: Tensor) -> Tensor:
     if z1.shape != z2.shape or alpha.shape != z1.shape[:1]:
         raise ValueError(
             "Arguments `z1`, `z2` and `alpha` must be [B, ...], [B, ...] and [B], "
-            f"but got {tuple(z1.shape)}, {tuple(z2.shape)} and {tuple(alpha.shape)}"
+            f"but got {tuple(z1.shape)}, {tuple(z2.shape)} and {tuple(alpha.shape)}."
         )
     share = alpha.to(z1).reshape(-1, *[1] * (z1.dim() - 1))
     # Not torch.lerp, which takes another path for shares above 0.5 and is no symmetric function.

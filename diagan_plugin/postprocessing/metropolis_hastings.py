@@ -103,7 +103,7 @@ class MetropolisHastingsSampler(SampleStream):
     ) -> None:
         super().__init__(propose, batch_size=batch_size, floor=floor)
         if steps < 1:
-            raise ValueError(f"Argument `steps` must be at least 1, but got {steps}")
+            raise ValueError(f"Argument `steps` must be at least 1, but got {steps}.")
         self.rng = rng
         self.initial = initial
         self.steps = steps
@@ -179,7 +179,7 @@ class MetropolisHastingsSampler(SampleStream):
         if start.numel() != count:
             raise ValueError(
                 f"Argument `initial` must return {count} logits, "
-                f"but got the shape {tuple(start.shape)}"
+                f"but got the shape {tuple(start.shape)}."
             )
         return without_infinity(start.reshape(-1))
 

@@ -106,7 +106,7 @@ def parse_settings(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, sign, value = part.partition("=")
         if not sign or not key.strip() or not value.strip():
-            raise ValueError(f"Argument `text` must be KEY=VALUE, but got {part!r}")
+            raise ValueError(f"Argument `text` must be KEY=VALUE, but got {part!r}.")
         parsed[key.strip()] = value.strip()
     return parsed
 

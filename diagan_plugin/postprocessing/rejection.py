@@ -51,9 +51,9 @@ def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor
         ValueError: `max_logit` is not finite or `eps` is not positive.
     """
     if not math.isfinite(max_logit):
-        raise ValueError(f"Argument `max_logit` must be finite, but got {max_logit}")
+        raise ValueError(f"Argument `max_logit` must be finite, but got {max_logit}.")
     if not eps > 0:
-        raise ValueError(f"Argument `eps` must be positive, but got {eps}")
+        raise ValueError(f"Argument `eps` must be positive, but got {eps}.")
     # On the CPU, as not every device has float64.
     gap = (logits.detach().to("cpu", torch.float64) - max_logit).clamp(max=0)
     # −expm1 keeps the digits that 1 − exp would lose where l is close to M.
@@ -141,18 +141,18 @@ class RejectionSampler(SampleStream):
         floor: float = 1e-3,
     ) -> None:
         if gamma is not None and not math.isfinite(gamma):
-            raise ValueError(f"Argument `gamma` must be finite or None, but got {gamma}")
+            raise ValueError(f"Argument `gamma` must be finite or None, but got {gamma}.")
         if gamma is not None and per_batch:
-            raise ValueError(f"Argument `gamma` must be None with `per_batch`, but got {gamma}")
+            raise ValueError(f"Argument `gamma` must be None with `per_batch`, but got {gamma}.")
         if not 0 <= percentile <= 100:
-            raise ValueError(f"Argument `percentile` must lie in [0, 100], but got {percentile}")
+            raise ValueError(f"Argument `percentile` must lie in [0, 100], but got {percentile}.")
         if burn_in < 1 or batch_size < 1:
             raise ValueError(
                 "Arguments `burn_in` and `batch_size` must be at least 1, "
-                f"but got {burn_in} and {batch_size}"
+                f"but got {burn_in} and {batch_size}."
             )
         if not eps > 0:
-            raise ValueError(f"Argument `eps` must be positive, but got {eps}")
+            raise ValueError(f"Argument `eps` must be positive, but got {eps}.")
         super().__init__(propose, batch_size=batch_size, floor=floor)
         self.rng = rng
         self.percentile = percentile

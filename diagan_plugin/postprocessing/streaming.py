@@ -69,9 +69,9 @@ class SampleStream(ABC):
 
     def __init__(self, propose: Propose, *, batch_size: int, floor: float) -> None:
         if batch_size < 1:
-            raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}")
+            raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
         if not 0 <= floor < 1:
-            raise ValueError(f"Argument `floor` must lie in [0, 1), but got {floor}")
+            raise ValueError(f"Argument `floor` must lie in [0, 1), but got {floor}.")
         self.propose = propose
         self.batch_size = batch_size
         self.floor = floor
@@ -101,7 +101,7 @@ class SampleStream(ABC):
             AcceptanceRateError: See the class.
         """
         if n < 0:
-            raise ValueError(f"Argument `n` must be at least 0, but got {n}")
+            raise ValueError(f"Argument `n` must be at least 0, but got {n}.")
         return self._take(n)
 
     @abstractmethod
@@ -132,7 +132,7 @@ class SampleStream(ABC):
         if batch.logits.numel() != n or len(batch.x) != n:
             raise ValueError(
                 f"Argument `propose` must return {n} samples and a logit for each, "
-                f"but got {len(batch.x)} and logits of shape {tuple(batch.logits.shape)}"
+                f"but got {len(batch.x)} and logits of shape {tuple(batch.logits.shape)}."
             )
         return batch._replace(logits=batch.logits.detach().reshape(-1))
 
@@ -160,7 +160,7 @@ class SampleStream(ABC):
         unusable = f" {self.invalid:,} logits were NaN or infinite." if self.invalid else ""
         raise AcceptanceRateError(
             f"{method} accepted {self.accepted:,} of {self.proposed:,} proposals, under "
-            f"the floor of {self.floor:g}{fact and f' ({fact})'}.{unusable} {advice}"
+            f"the floor of {self.floor:g}{fact and f' ({fact})'}.{unusable} {advice}."
         )
 
 

@@ -13,7 +13,7 @@ _KEPT = 10
 class RecordCounts:
     """The number of records of each sample: its own, plus those that all samples share.
 
-    Whole sweeps then need not touch N counters. While ``even`` holds, all own counts are zero.
+    Whole sweeps then need not touch N counters. While `even` holds, all own counts are zero.
 
     Args:
         num_samples: N.
@@ -35,14 +35,14 @@ class RecordCounts:
         return self.own[part] + self.shared
 
     def add_batch(self, index: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts ``stored`` [B] (0 or 1) for samples [B]; returns their counts before and after."""
+        """Counts `stored` [B] (0 or 1) for samples [B]; returns their counts before and after."""
         self.even = False
         before = self.own.index_select(0, index).add_(self.shared)
         self.own.index_add_(0, index, stored)
         return before, self.own.index_select(0, index).add_(self.shared)
 
     def end_even(self, reached: int) -> None:
-        """Goes over to own counts in the middle of a sweep that has counted ``reached`` samples."""
+        """Goes over to own counts in the middle of a sweep that has counted `reached` samples."""
         self.own[:reached] += 1
         self.even = False
 

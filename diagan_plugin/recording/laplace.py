@@ -47,7 +47,7 @@ class LaplaceLDRV:
         num_features: F, the length of φ.
         prior_variance: s_0, the variance of the prior N(0, s_0·I) of θ.
         bias: Append a 1 to each φ, for a last layer with a bias. The bias has the same prior.
-        device: Where to accumulate; must offer float64, so not ``mps``.
+        device: Where to accumulate; must offer float64, so not `mps`.
         chunk_size: Samples that are handled at once.
 
     Attributes:
@@ -110,7 +110,7 @@ class LaplaceLDRV:
         *,
         probabilities: Values | None = None,
     ) -> None:
-        """Add samples to the sum of eq. 4.
+        """Adds samples to the sum of eq. 4.
 
         Args:
             features: φ, [B, F], of any floating dtype, on any device.
@@ -182,7 +182,7 @@ class LaplaceLDRV:
         return result if isinstance(features, Tensor) else result.cpu().numpy()
 
     def merge(self, other: LaplaceLDRV) -> None:
-        """Add the sum of another rank or worker.
+        """Adds the sum of another rank or worker.
 
         Raises:
             ValueError: Its number of features, bias or prior variance differs.
@@ -261,7 +261,7 @@ def laplace_ldrv(
             O(chunk_size·F + F²).
 
     Returns:
-        float64 [N], not negative: a tensor on the device of the features (on the CPU for ``mps``),
+        float64 [N], not negative: a tensor on the device of the features (on the CPU for `mps`),
         or an array for an array.
 
     Raises:

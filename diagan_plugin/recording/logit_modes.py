@@ -4,10 +4,10 @@ The log-density ratio of a sample is D's logit, but D has several: with batch no
 dropout it answers differently in evaluation and in training mode, and the two can rank samples
 quite differently. The modes are
 
-* ``eval``: `D.eval()`, i.e. running batch-norm statistics and no dropout;
-* ``train``: `D.train()`, i.e. batch statistics and dropout, as D sees samples while it learns;
-* ``batchstat``: batch statistics, but no dropout;
-* ``auto``: the rule of :func:`automatic_logit_mode`.
+* `eval`: `D.eval()`, i.e. running batch-norm statistics and no dropout;
+* `train`: `D.train()`, i.e. batch statistics and dropout, as D sees samples while it learns;
+* `batchstat`: batch statistics, but no dropout;
+* `auto`: the rule of :func:`automatic_logit_mode`.
 
 In every mode spectral normalisation keeps the vectors it has. Its power iteration would otherwise
 advance at each training-mode batch, and the batches of one sweep would meet different weights.
@@ -32,12 +32,12 @@ def has_batch_norm(discriminator: nn.Module) -> bool:
 
 
 def automatic_logit_mode(discriminator: nn.Module) -> str:
-    """Returns the mode that ``auto`` stands for: batchstat when D has batch norm, else eval."""
+    """Returns the mode that `auto` stands for: batchstat when D has batch norm, else eval."""
     return "batchstat" if has_batch_norm(discriminator) else "eval"
 
 
 def resolve_logit_mode(mode: str, discriminator: nn.Module) -> str:
-    """Turns ``auto`` into the mode chosen for a discriminator, and checks every other.
+    """Turns `auto` into the mode chosen for a discriminator, and checks every other.
 
     Args:
         mode: One of :data:`LOGIT_MODES`.
@@ -50,7 +50,7 @@ def resolve_logit_mode(mode: str, discriminator: nn.Module) -> str:
         ValueError: `mode` is none of the known ones.
     """
     if mode not in LOGIT_MODES:
-        raise ValueError(f"Argument `mode` must be one of {LOGIT_MODES}, but got {mode!r}")
+        raise ValueError(f"Argument `mode` must be one of {LOGIT_MODES}, but got {mode!r}.")
     return automatic_logit_mode(discriminator) if mode == "auto" else mode
 
 

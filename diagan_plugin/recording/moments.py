@@ -34,9 +34,9 @@ class RunningMoments:
         return self._mean.nbytes + self._m2.nbytes
 
     def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
-        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records.
+        """Adds a finite value [n] for each sample of a range; all have `earlier` records.
 
-        Only on the CPU. ``scratch`` is float64 of at least n elements, to be written over.
+        Only on the CPU. `scratch` is float64 of at least n elements, to be written over.
         """
         mean = self._mean[part]
         delta = scratch[: len(value)].copy_(value).sub_(mean)
@@ -44,7 +44,7 @@ class RunningMoments:
         self._m2[part].addcmul_(delta, delta, value=earlier / (earlier + 1))
 
     def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:
-        """Adds the finite ones of the values [n] of a range; ``earlier`` records [n] there are."""
+        """Adds the finite ones of the values [n] of a range; `earlier` records [n] there are."""
         mean, m2 = self._mean[part], self._m2[part]
         # A value left out equals the mean: then both updates below add an exact zero.
         delta = torch.where(finite, value.to(torch.float64), mean).sub_(mean)
@@ -88,7 +88,7 @@ class RunningMoments:
         self._m2.scatter_(0, index, new_m2)
 
     def merge(self, other: RunningMoments, mine: Tensor, added: Tensor) -> None:
-        """Adds other moments: of ``added`` records [N], where one's own are of ``mine`` [N]."""
+        """Adds other moments: of `added` records [N], where one's own are of `mine` [N]."""
         n, m = mine.double(), added.double()
         share = m / (n + m).clamp(min=1.0)
         delta = other._mean.to(n.device) - self._mean

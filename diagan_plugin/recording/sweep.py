@@ -96,10 +96,10 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
         TypeError: The dataset's items are not understood.
     """
     if batch_size < 1:
-        raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}")
+        raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
     if eval_batch_size is not None and eval_batch_size < 1:
         raise ValueError(
-            f"Argument `eval_batch_size` must be at least 1, but got {eval_batch_size}"
+            f"Argument `eval_batch_size` must be at least 1, but got {eval_batch_size}."
         )
     device = torch.device(device)
     rank, world_size = (0, 1) if ranks is None else (ranks.rank, ranks.world_size)
@@ -124,7 +124,7 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
             if logits.shape not in ((len(batch),), (len(batch), 1)):
                 raise ValueError(
                     f"Argument `logits_fn` must return one logit for each of {len(batch)} samples, "
-                    f"but got the shape {tuple(logits.shape)}"
+                    f"but got the shape {tuple(logits.shape)}."
                 )
             recorded[start : start + len(batch)] = logits.reshape(-1)
         if ranks is not None and world_size > 1:
@@ -180,11 +180,11 @@ def _checked_indices(
     if wanted.ndim != 1 or not np.issubdtype(wanted.dtype, np.integer):
         raise ValueError(
             "Argument `indices` must be one-dimensional and integer, "
-            f"but got shape {wanted.shape}, dtype {wanted.dtype}"
+            f"but got shape {wanted.shape}, dtype {wanted.dtype}."
         )
     if wanted.min() < 0 or wanted.max() >= num_samples:
         raise ValueError(
             f"Argument `indices` must lie in [0, {num_samples}), "
-            f"but got {wanted.min()} … {wanted.max()}"
+            f"but got {wanted.min()} … {wanted.max()}."
         )
     return wanted.astype(np.int64)

@@ -6,13 +6,13 @@ time, and answers with their mean and unbiased variance for each sample.
 
 Two ways of keeping them:
 
-* ``window=W`` keeps the last W records of every sample in a float32 ring
+* `window=W` keeps the last W records of every sample in a float32 ring
   (:mod:`diagan_plugin.recording.window`), and computes the statistics from it in float64 when
   asked. Nothing is summed over time, so nothing drifts. Memory: 4·W + 8 bytes a sample, and 16
   more once the statistics were read.
-* ``window=None`` keeps running moments by Welford's update in float64
+* `window=None` keeps running moments by Welford's update in float64
   (:mod:`diagan_plugin.recording.moments`), which is exact to rounding and takes 24 bytes a sample.
-  It counts every record since the start (or the last ``reset``).
+  It counts every record since the start (or the last `reset`).
 
 Recording makes no decision on the host that depends on data on the device, so it never waits for a
 GPU: what must not be stored is masked, not selected.
@@ -48,9 +48,9 @@ class LDRTracker:
 
     Args:
         num_samples: N, the number of training samples; indices are in [0, N).
-        window: W, how many of a sample's last records count; ``None`` for all (running moments).
+        window: W, how many of a sample's last records count; `None` for all (running moments).
         device: Where the statistics live. Put them where the logits are: then recording copies
-            nothing between devices. Must offer float64, so not ``mps`` (use ``"cpu"`` there).
+            nothing between devices. Must offer float64, so not `mps` (use `"cpu"` there).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -85,7 +85,7 @@ class LDRTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget every record, also the non-finite ones."""
+        """Forgets every record, also the non-finite ones."""
         self._counts = RecordCounts(self.num_samples, self.device)
         self._records: RunningMoments | RecordWindow = (
             RunningMoments(self.num_samples, self.device)
@@ -98,7 +98,7 @@ class LDRTracker:
     # ------------------------------------------------------------------ recording
 
     def record(self, indices: Indices, values: Values) -> None:
-        """Record the log-density ratios of a mini-batch: O(B log B), whatever N is.
+        """Records the log-density ratios of a mini-batch: O(B log B), whatever N is.
 
         An index that occurs several times is recorded as often, in the order of the batch.
 
@@ -107,7 +107,7 @@ class LDRTracker:
                 the check would have to wait for it, and an index out of range fails there.
             values: [B], [B, 1] or any shape with B elements and a first dimension of B; any real
                 floating type, any device. NaN, infinity and what overflows float32 is counted
-                (``non_finite_count``) and not stored.
+                (`non_finite_count`) and not stored.
 
         Raises:
             TypeError: If a dtype is wrong.
@@ -129,10 +129,10 @@ class LDRTracker:
         self._records.add_batch(index, value, finite, first, before, after)
 
     def record_all(self, values: Values) -> None:
-        """Record one log-density ratio for every sample: a sweep over the dataset.
+        """Records one log-density ratio for every sample: a sweep over the dataset.
 
         Args:
-            values: [N] or [N, 1], in the order of the dataset; otherwise as for ``record``.
+            values: [N] or [N, 1], in the order of the dataset; otherwise as for `record`.
 
         Raises:
             TypeError: If the dtype is wrong.
@@ -157,7 +157,7 @@ class LDRTracker:
             counts.shared += 1
 
     def _record_range(self, part: slice, value: Tensor) -> None:
-        """Record one value for each sample of a range; there are no duplicates to sort out."""
+        """Records one value for each sample of a range; there are no duplicates to sort out."""
         finite = torch.isfinite(value.to(torch.float32))
         index = torch.arange(part.start, part.stop, device=self.device)
         self._non_finite.add(index, finite)
@@ -168,7 +168,7 @@ class LDRTracker:
 
     @property
     def count(self) -> Tensor:
-        """[N] int64: the number of records that ``mean`` and ``variance`` rest on (at most W)."""
+        """[N] int64: the number of records that `mean` and `variance` rest on (at most W)."""
         return self.total if self.window is None else self.total.clamp_(max=self.window)
 
     @property
@@ -217,7 +217,7 @@ class LDRTracker:
     # ------------------------------------------------------------------ merging and saving
 
     def merge(self, other: LDRTracker) -> None:
-        """Add another tracker's records, as if they had been made here after one's own.
+        """Adds another tracker's records, as if they had been made here after one's own.
 
         For ranks or workers that each recorded a share: merged by index, in the order of calls.
 
@@ -252,7 +252,7 @@ class LDRTracker:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` returned, from whatever device it was saved on.
+        """Restores what `state_dict` returned, from whatever device it was saved on.
 
         Raises:
             ValueError: If the state is of another version, N or window.

@@ -37,14 +37,14 @@ class RecordWindow:
         return self._slots.nbytes
 
     def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
-        """Adds a finite value [n] for each sample of a range; all have ``earlier`` records.
+        """Adds a finite value [n] for each sample of a range; all have `earlier` records.
 
-        Has no use for ``scratch``.
+        Has no use for `scratch`.
         """
         self._ring[earlier % self._window, part].copy_(value)
 
     def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:
-        """Adds the finite ones of the values [n] of a range; ``earlier`` records [n] there are."""
+        """Adds the finite ones of the values [n] of a range; `earlier` records [n] there are."""
         index = torch.arange(part.start, part.stop, device=self._slots.device)
         self._store(index, value, finite, earlier)
 
@@ -82,7 +82,7 @@ class RecordWindow:
         self._slots.scatter_(0, slot, value.to(torch.float32))
 
     def merge(self, other: RecordWindow, mine: Tensor, added: Tensor) -> None:
-        """Appends another ring's rows, oldest first: of ``added`` records [N], after ``mine``."""
+        """Appends another ring's rows, oldest first: of `added` records [N], after `mine`."""
         window, (_, num_samples) = self._window, self._ring.shape
         columns = torch.arange(num_samples, device=self._slots.device)
         held = added.clamp(max=window)

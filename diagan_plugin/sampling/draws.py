@@ -1,6 +1,6 @@
 """Weighted draws of an epoch's indices, exact at any size, in numpy alone.
 
-``torch.multinomial`` refuses more than 2^24 weights, and draws one by one. Here an epoch is drawn
+`torch.multinomial` refuses more than 2^24 weights, and draws one by one. Here an epoch is drawn
 at once: first how often each sample occurs, then a shuffle.
 
 * *Systematic*: each sample's count is its expectation rounded down or up, at random with the right
@@ -34,14 +34,14 @@ _MIN_TOTAL = 1e-280
 
 
 def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
-    """Check sampling weights and scale a copy of them to sum 1.
+    """Checks sampling weights and scale a copy of them to sum 1.
 
     Args:
         weights: [N] real numbers, not negative, not all zero.
         num_samples: N, if the length is to be checked.
 
     Returns:
-        [N] float64 with sum 1; zero exactly where ``weights`` is zero.
+        [N] float64 with sum 1; zero exactly where `weights` is zero.
 
     Raises:
         TypeError: If the weights are not integers or real floating-point numbers.
@@ -88,7 +88,7 @@ def systematic_counts(
         rng: Takes one uniform number from it.
 
     Returns:
-        [N] int64 with sum ``size``; zero where the weight is zero.
+        [N] int64 with sum `size`; zero where the weight is zero.
 
     Raises:
         ValueError: If the weights or the size are out of range.
@@ -165,7 +165,7 @@ def iid_draw(probabilities: FloatArray, size: int, rng: np.random.Generator) -> 
 
 
 DRAW_METHODS: dict[str, DrawMethod] = {"systematic": systematic_draw, "iid": iid_draw}
-"""Draw methods by name: ``method(probabilities, size, rng) -> indices``."""
+"""Draw methods by name: `method(probabilities, size, rng) -> indices`."""
 
 
 def _scale(probabilities: FloatArray, size: int) -> float:
@@ -193,7 +193,7 @@ def _settle(
     scale: float,
     rng: np.random.Generator,
 ) -> None:
-    """Add or take the draw that rounding of the remainders' sum lost or made (about 1 in 10^9).
+    """Adds or take the draw that rounding of the remainders' sum lost or made (about 1 in 10^9).
 
     Only a sample rounded down is raised, and only one rounded up is lowered, so that every count
     stays within 1 of its expectation.

@@ -4,7 +4,7 @@ All indices come from one endless *stream* (:mod:`diagan_plugin.sampling.stream`
 stream is a pure function of the seed, of p and of the weights active there, so any part of it can
 be drawn again, by any process.
 
-A host that makes its own batches reads the stream by ``draw(start, stop)``. A
+A host that makes its own batches reads the stream by `draw(start, stop)`. A
 :class:`torch.utils.data.DataLoader` iterates: one epoch of N positions an iteration, strided over
 the ranks.
 """
@@ -36,7 +36,7 @@ _BLOCK = 8192
 
 @dataclass
 class _Block:
-    """This rank's indices at stream positions [start, stop), being handed out by ``iterator``."""
+    """This rank's indices at stream positions [start, stop), being handed out by `iterator`."""
 
     start: int
     stop: int
@@ -53,7 +53,7 @@ class _Block:
         return min(self.start + (len(self.indices) - left) * self.stride, self.stop)
 
     def cut(self, position: int) -> None:
-        """End the block at a position not yet handed out."""
+        """Ends the block at a position not yet handed out."""
         if position < self.stop:
             kept = -(-(position - self.first) // self.stride)
             del self.indices[max(kept, 0) :]  # the list's iterator notices and ends there
@@ -63,22 +63,22 @@ class _Block:
 class DiaSampler(Sampler[int]):
     """Uniform sampling until weights are set, then weighted by them.
 
-    **Ranks.** With ``shard="self"`` rank r of R takes positions r, r+R, r+2R, … of each epoch. The
+    **Ranks.** With `shard="self"` rank r of R takes positions r, r+R, r+2R, … of each epoch. The
     union over the ranks is what a single process draws, for any R; nothing is padded or dropped, so
-    where R does not divide N some ranks have one index more than others. With ``shard="host"``
+    where R does not divide N some ranks have one index more than others. With `shard="host"`
     every process iterates over the whole draw and the host shards it (Lightning, Accelerate).
 
-    **New weights while iterating.** ``set_weights(w)`` takes effect from the next index not yet
-    handed out. A DataLoader with workers asks ahead, by up to ``num_workers × prefetch_factor``
+    **New weights while iterating.** `set_weights(w)` takes effect from the next index not yet
+    handed out. A DataLoader with workers asks ahead, by up to `num_workers × prefetch_factor`
     batches, so how many indices have been handed out depends on its settings. For a result that
-    does not, name the position: ``set_weights(w, start=p)`` with p at least that far ahead of the
+    does not, name the position: `set_weights(w, start=p)` with p at least that far ahead of the
     samples trained on (in stream positions: samples of all ranks), or between two epochs. All
     ranks must set the same weights at the same position. A start that was already handed out is
     refused.
 
-    **Resuming.** ``state_dict(position=p)`` with p the number of samples trained on, over all
+    **Resuming.** `state_dict(position=p)` with p the number of samples trained on, over all
     ranks; without it, the state is of all that was handed out, prefetched or not. After
-    ``load_state_dict`` the next iteration goes on from that position to its epoch's end, also with
+    `load_state_dict` the next iteration goes on from that position to its epoch's end, also with
     another number of ranks. An iteration that was abandoned is not taken up again: the next one is
     the next epoch.
 
@@ -89,11 +89,11 @@ class DiaSampler(Sampler[int]):
     Args:
         num_samples: N, the length of the dataset and of an epoch.
         seed: Not negative. The same on all ranks.
-        method: ``"systematic"``: each sample's count in an epoch differs from its expectation by
-            less than 1. ``"iid"``: independent draws with replacement.
+        method: `"systematic"`: each sample's count in an epoch differs from its expectation by
+            less than 1. `"iid"`: independent draws with replacement.
         rank: This process, in [0, world_size).
         world_size: R, the number of processes.
-        shard: Who divides the draw among the ranks, ``"self"`` or ``"host"``.
+        shard: Who divides the draw among the ranks, `"self"` or `"host"`.
         fingerprint: Identifies the dataset; kept in the state and compared on loading.
 
     Raises:
@@ -164,14 +164,14 @@ class DiaSampler(Sampler[int]):
         return self._stream.draw(start, stop)
 
     def set_weights(self, weights: npt.ArrayLike | torch.Tensor, start: int | None = None) -> None:
-        """Draw by ``weights`` from a stream position on.
+        """Draws by `weights` from a stream position on.
 
         Weights set before for the same position or a later one are replaced.
 
         Args:
             weights: [N] real numbers, not negative, not all zero; need not sum to 1. Copied.
             start: Stream position; default the next one that the iteration has not handed out. A
-                host that uses ``draw`` names it.
+                host that uses `draw` names it.
 
         Raises:
             TypeError: If the weights are not real numbers.
@@ -203,7 +203,7 @@ class DiaSampler(Sampler[int]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that ``position`` lies in."""
+        """The epoch that `position` lies in."""
         return self.position // self.num_samples
 
     def __len__(self) -> int:
@@ -213,7 +213,7 @@ class DiaSampler(Sampler[int]):
         return len(range(self.rank, self.num_samples, self.world_size))
 
     def __iter__(self) -> Iterator[int]:
-        """One epoch of this rank's indices, or the rest of one after ``load_state_dict``."""
+        """One epoch of this rank's indices, or the rest of one after `load_state_dict`."""
         # The blocks are list iterators, so that no Python code runs for a single index.
         return chain.from_iterable(self._blocks())
 
@@ -242,10 +242,10 @@ class DiaSampler(Sampler[int]):
         return position // self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be that of an epoch, from its start.
+        """Lets the next iteration be that of an epoch, from its start.
 
-        After ``load_state_dict`` the epoch that the state lies in is not started anew, so a loop
-        that calls ``set_epoch`` before every epoch resumes as well.
+        After `load_state_dict` the epoch that the state lies in is not started anew, so a loop
+        that calls `set_epoch` before every epoch resumes as well.
 
         Raises:
             ValueError: If the epoch is negative.
@@ -262,10 +262,10 @@ class DiaSampler(Sampler[int]):
     # ------------------------------------------------------------------ saving
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
-        """What ``load_state_dict`` needs: tensors and plain values, with a version.
+        """What `load_state_dict` needs: tensors and plain values, with a version.
 
         Args:
-            position: Stream position to resume the iteration from; default ``self.position``.
+            position: Stream position to resume the iteration from; default `self.position`.
         """
         if position is not None and position < 0:
             raise ValueError(f"Argument `position` must be at least 0, but got {position}.")
@@ -278,7 +278,7 @@ class DiaSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; seed and method become those of the state.
+        """Goes on from a state; seed and method become those of the state.
 
         Rank, world size and who shards are not part of it and may differ.
 
@@ -308,9 +308,9 @@ class DiaSampler(Sampler[int]):
 
 
 class DiaBatchSampler(Sampler[list[int]]):
-    """The batches of a :class:`DiaSampler` as lists, for ``DataLoader(batch_sampler=…)``.
+    """The batches of a :class:`DiaSampler` as lists, for `DataLoader(batch_sampler=…)`.
 
-    The sampler's position and state move by whole batches. With ``drop_last`` the rest of an epoch
+    The sampler's position and state move by whole batches. With `drop_last` the rest of an epoch
     is left out of that epoch.
 
     Args:
@@ -336,7 +336,7 @@ class DiaBatchSampler(Sampler[list[int]]):
         return whole + int(rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One epoch of batches, or the rest of one after the sampler's ``load_state_dict``."""
+        """One epoch of batches, or the rest of one after the sampler's `load_state_dict`."""
         indices = iter(self.sampler)
         while batch := list(islice(indices, self.batch_size)):
             if len(batch) == self.batch_size or not self.drop_last:

@@ -81,7 +81,7 @@ class WeightedStream:
     def set_weights(
         self, weights: npt.ArrayLike | torch.Tensor, start: int, reached: int | None
     ) -> None:
-        """Draws by ``weights`` [N] from position ``start`` on; replaces those set for later.
+        """Draws by `weights` [N] from position `start` on; replaces those set for later.
 
         Args:
             weights: Real numbers, not negative, not all zero. Copied.
@@ -92,7 +92,7 @@ class WeightedStream:
         Raises:
             TypeError: If the weights are not real numbers.
             ValueError: If they are out of range or of another length, or if what held before
-                ``start`` is no longer kept.
+                `start` is no longer kept.
         """
         if isinstance(weights, torch.Tensor):
             weights = weights.detach().cpu()

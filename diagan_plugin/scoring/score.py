@@ -1,6 +1,6 @@
 """From LDR statistics to sampling probabilities: the discrepancy score (paper eq. 7, §4.1).
 
-``score = LDRM + k·sqrt(LDRV)`` is clipped below and above by a *clip rule* and normalised to the
+`score = LDRM + k·sqrt(LDRV)` is clipped below and above by a *clip rule* and normalised to the
 probabilities P_s(i) with which phase 2 draws the training samples.
 
 Tensors give float64 tensors on the same device, numpy arrays give float64 arrays.
@@ -31,9 +31,9 @@ __all__ = [
 ArrayT = TypeVar("ArrayT", Tensor, npt.NDArray[Any])
 
 ClipRule = Callable[[Tensor, float, float], Tensor]
-"""``rule(score, min_clip, max_ratio)``: finite float64 [M] scores -> positive weights [M].
+"""`rule(score, min_clip, max_ratio)`: finite float64 [M] scores -> positive weights [M].
 
-It sees only samples that have a score; the largest weight may be at most ``max_ratio`` times the
+It sees only samples that have a score; the largest weight may be at most `max_ratio` times the
 smallest. Weights need not sum to 1.
 """
 
@@ -80,7 +80,7 @@ def sampling_probabilities(
         score: [N], N ≥ 1; NaN where unknown.
         min_clip: Smallest clipped score ε, above 0.
         max_ratio: Largest ratio of two clipped scores, at least 1.
-        clip: Name of the rule, a key of ``CLIP_RULES``.
+        clip: Name of the rule, a key of `CLIP_RULES`.
 
     Returns:
         [N] float64, positive, with sum 1.
@@ -115,18 +115,18 @@ def sampling_probabilities(
 
 
 def paper_clip(score: Tensor, min_clip: float, max_ratio: float) -> Tensor:
-    """Clip at ``min_clip`` from below, then at ``max_ratio`` × the clipped minimum (paper §4.1).
+    """Clips at `min_clip` from below, then at `max_ratio` × the clipped minimum (paper §4.1).
 
-    One score at or below ``min_clip`` puts the cap at ``min_clip × max_ratio`` (0.5 by default) for
+    One score at or below `min_clip` puts the cap at `min_clip × max_ratio` (0.5 by default) for
     all samples; where most scores exceed it, nearly all weights become equal.
-    ``diagan_plugin.scoring.weights.weight_warnings`` tells when that happened.
+    `diagan_plugin.scoring.weights.weight_warnings` tells when that happened.
     """
     floored = score.clamp(min=min_clip)
     return floored.clamp(max=float(floored.min()) * max_ratio)
 
 
 CLIP_RULES: dict[str, ClipRule] = {"paper": paper_clip}
-"""Clip rules by name. A rule added here can be named in ``sampling_probabilities(clip=…)``."""
+"""Clip rules by name. A rule added here can be named in `sampling_probabilities(clip=…)`."""
 
 RESERVED_CLIP_RULES: dict[str, str] = {
     "robust": "a rule that one low score cannot collapse; use 'paper' until it is available",
@@ -148,11 +148,11 @@ def clip_rule(name: str) -> ClipRule:
         )
     near = difflib.get_close_matches(name, CLIP_RULES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"Argument `clip` must be one of {tuple(CLIP_RULES)}, but got {name!r}{hint}")
+    raise ValueError(f"Argument `clip` must be one of {tuple(CLIP_RULES)}, but got {name!r}{hint}.")
 
 
 def _median(values: Tensor) -> Tensor:
-    """Median with the mean of the middle two, which ``torch.median`` does not take."""
+    """Median with the mean of the middle two, which `torch.median` does not take."""
     ordered = values.sort().values
     size = ordered.numel()
     return 0.5 * (ordered[(size - 1) // 2] + ordered[size // 2])

@@ -33,7 +33,7 @@ class WeightSummary:
     Attributes:
         num: N, the number of samples.
         ess: Effective sample size (Σp)²/Σp² (Kish), between 1 and N.
-        ess_share: ``ess`` / N. High is no alarm in itself: tripling the weight of a 1 % minority
+        ess_share: `ess` / N. High is no alarm in itself: tripling the weight of a 1 % minority
             leaves it at 96 %.
         share_at_floor: Share of the samples whose weight was raised to the floor.
         share_at_cap: Share of the samples whose weight is at the cap.
@@ -51,13 +51,13 @@ class WeightSummary:
 def summarize_weights(
     probabilities: Any, score: Any, min_clip: float = 0.01, max_ratio: float = 50.0
 ) -> WeightSummary:
-    """Summarise the weights that ``sampling_probabilities`` made of ``score``.
+    """Summarises the weights that `sampling_probabilities` made of `score`.
 
     Args:
         probabilities: [N] weights, positive somewhere; need not sum to 1. Tensor or array.
         score: [N] discrepancy scores, NaN where a sample has none.
         min_clip: The floor used: weights are at the floor where it bound at least one score.
-        max_ratio: The cap used: weights at ``max_ratio`` times the smallest one are at the cap.
+        max_ratio: The cap used: weights at `max_ratio` times the smallest one are at the cap.
 
     Raises:
         ValueError: If shapes differ, or weights are negative, not finite or all zero.

@@ -25,13 +25,13 @@ def within_classes(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> npt.N
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels)
     if p.ndim != 1 or p.shape != y.shape:
         raise ValueError(
-            f"Argument `labels` must be of shape {p.shape} as `probabilities`, but got {y.shape}"
+            f"Argument `labels` must be of shape {p.shape} as `probabilities`, but got {y.shape}."
         )
     if not p.size:
         return p
     _, classes, counts = np.unique(y, return_inverse=True, return_counts=True)
     mass = np.bincount(classes, weights=p)
     if not np.all(np.isfinite(mass)) or not np.all(mass > 0):
-        raise ValueError("Argument `probabilities` must be finite and positive in every class")
+        raise ValueError("Argument `probabilities` must be finite and positive in every class.")
     scaled: npt.NDArray[np.float64] = p * (counts / p.size / mass)[classes]
     return scaled

@@ -87,7 +87,7 @@ class PluginOption:
                 f"{where} is {given!r}, but must be {reason or self.describe()}."
             ) from None
         if choices is not None and value not in choices:
-            raise unknown_name(f"value of {where}", value, map(str, choices))
+            raise unknown_name(f"value of {where}.", value, map(str, choices))
         return value
 
     def describe(self) -> str:

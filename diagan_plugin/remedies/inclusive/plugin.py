@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
-from diagan_plugin.remedies.inclusive.matching import imle_term
 from diagan_plugin.remedies.mixtures import mix_gan, mix_plus_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
 from gan_registry.errors import UserError
@@ -133,6 +132,8 @@ class InclusivePlugin:
         matching = self.matching(run)
         if matching is None:
             return None
+        from diagan_plugin.remedies.inclusive.matching import imle_term
+
         x, z = matching.batch(run, self._number(run))
         with run.precision.autocast():
             made = run.generator(z, None)

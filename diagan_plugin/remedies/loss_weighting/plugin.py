@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.dia.options import DiaOptions
-from diagan_plugin.remedies.loss_weighting.weights import loss_weights
 from diagan_plugin.remedies.timing import phase1_end
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -106,6 +105,8 @@ class LossWeightingPlugin:
         driver = self.driver(run)
         if driver is None or driver.active_probabilities is None:
             return None
+        from diagan_plugin.remedies.loss_weighting.weights import loss_weights
+
         return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
 
     @hookimpl

@@ -72,12 +72,12 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
         from torchvision.datasets.mnist import read_image_file, read_label_file
     except ImportError as error:
         raise UserError(
-            f"The dataset {NAME!r} needs torchvision: pip install 'diagan-plugin[vision]'"
+            f"The dataset {NAME!r} needs torchvision: pip install 'diagan-plugin[vision]'."
         ) from error
     if data_dir is None:
         raise UserError(
             f"The dataset {NAME!r} needs a folder: set DATA.path (or --data) to the one that holds "
-            f"MNIST/raw. {_how_to_get('DIR', split)}"
+            f"MNIST/raw. {_how_to_get('DIR', split)}."
         )
     prefix = _PREFIXES[split]
     raw = Path(data_dir).expanduser() / "MNIST" / "raw"
@@ -87,7 +87,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
         if not path.is_file():
             raise UserError(
                 f"The dataset {NAME!r} (split {split!r}) misses the file {path}. "
-                f"{_how_to_get(str(data_dir), split)}"
+                f"{_how_to_get(str(data_dir), split)}."
             )
     try:
         grey = read_image_file(str(images)).numpy()

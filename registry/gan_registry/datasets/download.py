@@ -161,7 +161,7 @@ def _read(url: str) -> bytes:
                 buffer.write(chunk)
                 bar.update(len(chunk))
     if total is not None and buffer.tell() != total:
-        raise OSError(f"the connection broke off after {buffer.tell()} of {total} bytes")
+        raise OSError(f"the connection broke off after {buffer.tell()} of {total} bytes.")
     return buffer.getvalue()
 
 

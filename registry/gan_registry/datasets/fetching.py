@@ -38,7 +38,7 @@ def fetch(dataset: Any, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | No
     if isinstance(parts, Mapping) or not len(parts) or not isinstance(parts[0], Tensor):
         raise TypeError(
             "Argument `dataset` must give items `x` or `(x, y)` of tensors or arrays, "
-            f"but got {type(items[0] if isinstance(items, list) else items).__name__}"
+            f"but got {type(items[0] if isinstance(items, list) else items).__name__}."
         )
     y = parts[1] if len(parts) > 1 else None
     return parts[0], y if isinstance(y, Tensor) else None

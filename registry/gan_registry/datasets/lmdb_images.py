@@ -75,7 +75,7 @@ def _open(path: Path) -> Any:
             lmdb = importlib.import_module("lmdb")
         except ImportError as error:
             raise UserError(
-                "Images in an LMDB need the package lmdb: pip install 'diagan-plugin[lmdb]'"
+                "Images in an LMDB need the package lmdb: pip install 'diagan-plugin[lmdb]'."
             ) from error
         try:
             _OPENED[key] = lmdb.open(

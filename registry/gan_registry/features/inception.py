@@ -75,7 +75,7 @@ def fid_network() -> nn.Module:
         from torchvision.models import inception_v3
     except ImportError as error:
         raise UserError(
-            f"The features {NAME!r} need pytorch-fid: pip install 'diagan-plugin[metrics]'"
+            f"The features {NAME!r} need pytorch-fid: pip install 'diagan-plugin[metrics]'."
         ) from error
     with seeded_weights(0):
         network: nn.Module = inception_v3(

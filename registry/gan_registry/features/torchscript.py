@@ -42,7 +42,7 @@ class TorchScript:
 
     def __init__(self, context: FeatureContext) -> None:
         if context.path is None:
-            raise UserError("TorchScript features need a file: --features PATH.pt")
+            raise UserError("TorchScript features need a file: --features PATH.pt.")
         self._path = context.path
         self._shape = tuple(context.dataset.sample_shape)
         self._network = load_script(context.path, context.device)
@@ -64,7 +64,7 @@ class TorchScript:
             last = [line for line in str(error).splitlines() if line.strip()][-1:]
             raise UserError(
                 f"The network in {self._path} fails on samples {list(samples.shape)}: "
-                f"{''.join(last).strip()}"
+                f"{''.join(last).strip()}."
             ) from error
         return self._read(output, len(samples))
 

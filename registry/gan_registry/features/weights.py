@@ -87,7 +87,7 @@ def _download(file: WeightsFile, path: Path) -> None:
                 break
             target.write(piece)
     if not sha256_of(path).startswith(file.digest):
-        raise _DownloadError("what came is damaged")
+        raise _DownloadError("what came is damaged.")
 
 
 def _reason(error: Exception) -> str:

@@ -56,7 +56,8 @@ def ball_counts(
     """
     if x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"Both sets must have the same number of columns, but got {x.shape[1]} and {y.shape[1]}"
+            f"Both sets must have the same number of columns, but got {x.shape[1]} and "
+            f"{y.shape[1]}."
         )
     counts = BallCounts(
         torch.zeros(len(y), x_radii.shape[1], dtype=torch.int64, device=x.device),

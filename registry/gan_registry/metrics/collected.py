@@ -80,7 +80,7 @@ class CollectedFeatures(Metric):
         features = batch.features
         if features is None or features.ndim != 2:
             shape = None if features is None else list(features.shape)
-            raise ValueError(f"Argument `batch` must have features [B, D], but got {shape}")
+            raise ValueError(f"Argument `batch` must have features [B, D], but got {shape}.")
         for other, batches in self._batches.items():
             if batches and batches[0].shape[1] != features.shape[1]:
                 raise UserError(

@@ -36,7 +36,7 @@ def as_points(features: object, name: str = "features") -> Tensor:
     points = torch.as_tensor(features).detach()
     if points.ndim != 2 or not points.shape[1]:
         raise ValueError(
-            f"Argument `{name}` must be a matrix [N, D], but got the shape {list(points.shape)}"
+            f"Argument `{name}` must be a matrix [N, D], but got the shape {list(points.shape)}."
         )
     if points.device.type == "mps":
         points = points.cpu()
@@ -45,7 +45,7 @@ def as_points(features: object, name: str = "features") -> Tensor:
     if invalid := count_not_finite(points):
         raise ValueError(
             f"Argument `{name}` must be finite, but got {invalid} of {len(points)} rows with NaN "
-            "or an infinite value"
+            "or an infinite value."
         )
     return points
 

@@ -55,14 +55,14 @@ def epsilon_ball(
             arguments out of range.
     """
     if not epsilon > 0:
-        raise ValueError(f"Argument `epsilon` must be positive, but got {epsilon}")
+        raise ValueError(f"Argument `epsilon` must be positive, but got {epsilon}.")
     if k < 1:
-        raise ValueError(f"Argument `k` must be at least 1, but got {k}")
+        raise ValueError(f"Argument `k` must be at least 1, but got {k}.")
     real, fake = as_points(real, "real"), as_points(fake, "fake")
     if min(len(real), len(fake)) < k:
         raise ValueError(
             f"Arguments `real` and `fake` must have at least k = {k} rows, "
-            f"but got {len(real)} and {len(fake)}"
+            f"but got {len(real)} and {len(fake)}."
         )
     if normalise:
         real, fake = unit_length(real), unit_length(fake)

@@ -63,11 +63,11 @@ def squared_radii(
     """
     points = as_points(features, name)
     if not ks or min(ks) < 1:
-        raise ValueError(f"Argument `ks` must hold numbers of at least 1, but got {list(ks)}")
+        raise ValueError(f"Argument `ks` must hold numbers of at least 1, but got {list(ks)}.")
     if len(points) <= max(ks):
         raise ValueError(
             f"Argument `{name}` must have at least k + 1 = {max(ks) + 1} rows, "
-            f"but got {len(points)}"
+            f"but got {len(points)}."
         )
     return _Radii(points, ks).run(advance)
 

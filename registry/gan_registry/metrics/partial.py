@@ -84,7 +84,7 @@ def shares(inside: Tensor, groups: object) -> dict[int, float]:
     of = torch.as_tensor(groups).to(inside.device, torch.int64)
     if of.shape != inside.shape:
         raise ValueError(
-            f"Argument `groups` must have the shape {list(inside.shape)}, but got {list(of.shape)}"
+            f"Argument `groups` must have the shape {list(inside.shape)}, but got {list(of.shape)}."
         )
     known = of >= 0
     sizes = of[known].bincount()
@@ -123,7 +123,7 @@ class _ByGroup(PRDC):
 
     def _keep_groups(self, batch: Batch) -> None:
         if batch.groups is None:
-            raise ValueError("Argument `batch` must have groups, but got None")
+            raise ValueError("Argument `batch` must have groups, but got None.")
         self._groups.append(batch.groups.detach())
 
 

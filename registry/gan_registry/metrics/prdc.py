@@ -100,13 +100,13 @@ def prdc_by_sample(
     results = tuple(results)
     if unknown := set(results) - set(RESULTS):
         raise ValueError(
-            f"Argument `results` must hold some of {RESULTS}, but got {sorted(unknown)}"
+            f"Argument `results` must hold some of {RESULTS}, but got {sorted(unknown)}."
         )
     real, fake = as_points(real, "real"), as_points(fake, "fake")
     if not len(real) or not len(fake):
         raise ValueError(
             "Arguments `real` and `fake` must have at least one row, "
-            f"but got {len(real)} and {len(fake)}"
+            f"but got {len(real)} and {len(fake)}."
         )
     ks = real_ks(results, k, k_density)
     fake_ks = (k,) if "recall" in results else ()

@@ -28,7 +28,9 @@ def feature_matching(real: Tensor, fake: Tensor, reduction: str = "mean") -> Ten
         ValueError: The features differ in shape, a batch is empty, or `reduction` is unknown.
     """
     if reduction not in REDUCTIONS:
-        raise ValueError(f"Argument `reduction` must be one of {REDUCTIONS}, but got {reduction!r}")
+        raise ValueError(
+            f"Argument `reduction` must be one of {REDUCTIONS}, but got {reduction!r}."
+        )
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(
             f"Argument `fake` must hold features of the shape {tuple(real.shape[1:])} as `real` "

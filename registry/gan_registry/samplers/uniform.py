@@ -29,7 +29,7 @@ class UniformSampler:
 
     def __init__(self, num_samples: int, seed: int = 0) -> None:
         if num_samples < 1:
-            raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}")
+            raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
         self.num_samples = num_samples
         self.seed = seed
         self._epoch = -1

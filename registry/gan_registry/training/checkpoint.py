@@ -173,7 +173,7 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
         reason = " ".join(str(error).split())
         raise UserError(
             f"The checkpoint of step {state['step']} does not fit this "
-            f"configuration: {reason if len(reason) < 300 else reason[:300] + ' …'}"
+            f"configuration: {reason if len(reason) < 300 else reason[:300] + ' …'}."
         ) from error
     for name in sorted(set(state["additions"]) - set(run.additions)):
         raise UserError(

@@ -169,7 +169,7 @@ def test_every_entry_point_is_in_the_table_and_back() -> None:
 
 def test_every_plugin_class_of_the_package_is_in_the_table() -> None:
     found = set()
-    for info in pkgutil.iter_modules(remedies.__path__, f"{remedies.__name__}."):
+    for info in pkgutil.walk_packages(remedies.__path__, f"{remedies.__name__}."):
         module = importlib.import_module(info.name)
         found |= {
             f"{info.name}:{name}"

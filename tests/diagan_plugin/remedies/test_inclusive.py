@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.remedies.inclusive import matching, nearest
-from diagan_plugin.remedies.inclusive.matching import LatentMatching, nearby_latents
+from diagan_plugin.remedies.inclusive.matching import LatentMatching, imle_term, nearby_latents
 from diagan_plugin.remedies.inclusive.nearest import NearestSearch
-from diagan_plugin.remedies.inclusive.plugin import InclusivePlugin, imle_term
+from diagan_plugin.remedies.inclusive.plugin import InclusivePlugin
 from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
 from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.errors import UserError

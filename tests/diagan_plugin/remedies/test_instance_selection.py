@@ -14,10 +14,10 @@ from diagan_plugin.remedies.instance_selection.density import (
     gaussian_log_density,
     neighbour_density,
 )
-from diagan_plugin.remedies.instance_selection.plugin import (
-    DENSITIES,
-    InstanceSelectionPlugin,
-    SelectedSampler,
+from diagan_plugin.remedies.instance_selection.options import DENSITIES
+from diagan_plugin.remedies.instance_selection.plugin import InstanceSelectionPlugin
+from diagan_plugin.remedies.instance_selection.sampler import SelectedSampler
+from diagan_plugin.remedies.instance_selection.selection import (
     select_instances,
     selected_counts,
 )
