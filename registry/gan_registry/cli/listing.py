@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     for plural, catalog in plugins.catalogs:
         entries[plural] = [(name, catalog.owner(name)) for name in catalog]
     if arguments.kind is not None and arguments.kind not in entries:
-        raise unknown_name("kind of thing to list.", arguments.kind, ["configs", *KINDS])
+        raise unknown_name("kind of thing to list", arguments.kind, ["configs", *KINDS])
     for kind, names in entries.items():
         if arguments.kind in (None, kind):
             print(f"{kind}:" if names else f"{kind}: (none)")
