@@ -35,8 +35,8 @@ from gan_registry.datasets.labels import labels_of
 from gan_registry.losses.logistic import Logistic
 
 if TYPE_CHECKING:
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
-    from gan_registry.training.run import Run
 
 MAX_LOGGED_GROUPS = 40
 """With more groups than this, their shares of the weights are not logged one by one."""
@@ -55,7 +55,7 @@ class DiaDriver:
         weighted: Whether the run draws by score in phase 2; otherwise it only diagnoses.
     """
 
-    def __init__(self, run: Run, options: DiaOptions, weighted: bool) -> None:
+    def __init__(self, run: LiveRun, options: DiaOptions, weighted: bool) -> None:
         self.options = options
         self.schedule = Schedule(options, run.total_steps, weighted)
         self.recorder = Recorder(run, options)
@@ -68,22 +68,20 @@ class DiaDriver:
         self.warnings: list[str] = []
         self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
 
-    def start(self, run: Run) -> None:
+    def start(self, run: LiveRun) -> None:
         """Makes the record of step 0 for the heat map."""
         self.recorder.start(run)
 
-    def observe(self, run: Run, real: Real, logits: Tensor) -> None:
+    def observe(self, run: LiveRun, real: Real, logits: Tensor) -> None:
         """Records the logits of a training batch, when streaming."""
         self.recorder.observe(run, real, logits, self.schedule)
 
-    def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+    def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
         if self.phase != 2:
             self.recorder.train_ratio_head(run, batches)
             return
-        # Read off the sampler rather than the batches, which hold this rank's share only.
-        drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
-        np.add.at(self.draws, drawn, 1)
+        np.add.at(self.draws, run.drawn(batches), 1)
         if self.auxiliary is None:
             return
         fakes = [(batch.fake.x, batch.fake.y) for batch in batches]
@@ -99,7 +97,7 @@ class DiaDriver:
         if losses is not None:
             run.log({"loss/auxiliary discriminator": losses.real + losses.fake})
 
-    def step_end(self, run: Run) -> None:
+    def step_end(self, run: LiveRun) -> None:
         """Does what the schedule asks for after this step."""
         step = run.step
         self.recorder.step_end(run, self.schedule)
@@ -114,7 +112,7 @@ class DiaDriver:
         elif schedule.ramps_at(step):
             self._set_weights(run)
 
-    def _score(self, run: Run) -> None:
+    def _score(self, run: LiveRun) -> None:
         options = self.options
         mean, variance = self.recorder.moments()
         # Chosen once: when scored again, it is the data that should have changed, not the score.
@@ -147,12 +145,12 @@ class DiaDriver:
             shares = group_shares(self.probabilities, groups, len(names))
             run.log({f"weights/share/{n}": float(s) for n, s in zip(names, shares, strict=True)})
 
-    def _probabilities(self, run: Run, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _probabilities(self, run: LiveRun, score: NDArray[np.float64]) -> NDArray[np.float64]:
         options = self.options
         p = sampling_probabilities(score, options.min_clip, options.max_ratio, options.clip)
         return within_classes(p, labels_of(run.dataset)) if options.within_class else p
 
-    def _start_phase2(self, run: Run) -> None:
+    def _start_phase2(self, run: LiveRun) -> None:
         self.phase = 2
         # The beginning of phase 2 stays where it is, also when the run is continued for longer.
         self.schedule = dataclasses.replace(
@@ -162,7 +160,7 @@ class DiaDriver:
         run.log(self.choices.logged())
         self._add_auxiliary(run)
 
-    def _add_auxiliary(self, run: Run) -> None:
+    def _add_auxiliary(self, run: LiveRun) -> None:
         if self.options.aux == "none":
             return
         self.auxiliary = AuxiliaryDiscriminator(
@@ -190,14 +188,14 @@ class DiaDriver:
         weights /= weights.sum()
         return weights
 
-    def _set_weights(self, run: Run) -> None:
+    def _set_weights(self, run: LiveRun) -> None:
         weights = self._weights(run.step)
         run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
             self.auxiliary.set_probabilities(weights)
             run.log({"weights/importance_weight_variance": self.auxiliary.weight_variance})
 
-    def diagnosis(self, run: Run) -> Diagnosis | None:
+    def diagnosis(self, run: LiveRun) -> Diagnosis | None:
         """Returns the statistics of every sample as they stand; None before any record."""
         count = self.recorder.tracker.count.cpu().numpy()
         if not count.any():
@@ -234,7 +232,7 @@ class DiaDriver:
             metadata={name: str(value) for name, value in metadata.items()},
         )
 
-    def result(self, run: Run) -> dict[str, Any]:
+    def result(self, run: LiveRun) -> dict[str, Any]:
         """Returns this plugin's entries for `result.json`."""
         diagnosis = self.diagnosis(run)
         result: dict[str, Any] = {}
@@ -283,7 +281,7 @@ class DiaDriver:
             "auxiliary_calls": None if self.auxiliary is None else self.auxiliary.calls,
         }
 
-    def load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
         options = self.options
         self.phase = state["phase"]

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from diagan_plugin.dia.driver import DiaDriver
     from diagan_plugin.sampling.sampler import DiaSampler
     from gan_registry.catalogs import Catalogs
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
 
@@ -36,9 +36,9 @@ class DiaPlugin:
     """Diagnosis and score-weighted sampling as hooks."""
 
     def __init__(self) -> None:
-        self._drivers: weakref.WeakKeyDictionary[Run, DiaDriver] = weakref.WeakKeyDictionary()
+        self._drivers: weakref.WeakKeyDictionary[LiveRun, DiaDriver] = weakref.WeakKeyDictionary()
 
-    def driver(self, run: Run) -> DiaDriver | None:
+    def driver(self, run: LiveRun) -> DiaDriver | None:
         """Returns what acts in a run, or None where nothing was asked for."""
         return self._drivers.get(run)
 
@@ -56,7 +56,7 @@ class DiaPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
         if not is_active(run):
             return
@@ -74,7 +74,7 @@ class DiaPlugin:
             )
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Sets up the statistics."""
         if not is_active(run):
             return
@@ -104,31 +104,31 @@ class DiaPlugin:
         self._drivers[run] = DiaDriver(run, options, is_weighted(run))
 
     @hookimpl
-    def gan_train_start(self, run: Run) -> None:
+    def gan_train_start(self, run: LiveRun) -> None:
         """Records the state before the first step."""
         if driver := self.driver(run):
             driver.start(run)
 
     @hookimpl
-    def gan_real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
+    def gan_real_logits(self, run: LiveRun, real: Real, logits: Tensor) -> None:
         """Records training batches, when streaming."""
         if driver := self.driver(run):
             driver.observe(run, real, logits)
 
     @hookimpl
-    def gan_discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+    def gan_discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Trains the auxiliary discriminator in phase 2."""
         if driver := self.driver(run):
             driver.discriminator_updated(run, batches)
 
     @hookimpl
-    def gan_step_end(self, run: Run) -> None:
+    def gan_step_end(self, run: LiveRun) -> None:
         """Sweeps, scores and sets weights when it is time."""
         if driver := self.driver(run):
             driver.step_end(run)
 
     @hookimpl
-    def gan_train_end(self, run: Run) -> None:
+    def gan_train_end(self, run: LiveRun) -> None:
         """Writes `diagnosis.safetensors`."""
         driver = self.driver(run)
         if driver is None or run.folder is None or run.rank != 0:
@@ -138,25 +138,25 @@ class DiaPlugin:
             diagnosis.save(run.folder / DIAGNOSIS_FILE)
 
     @hookimpl
-    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Returns the statistics, the weights and the phase."""
         driver = self.driver(run)
         return None if driver is None else driver.state()
 
     @hookimpl
-    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores them."""
         if driver := self.driver(run):
             driver.load_state(run, state)
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds each group's statistics and the summary of the weights to the result."""
         driver = self.driver(run)
         return None if driver is None else driver.result(run)
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says when it will record and weight."""
         if not is_active(run):
             return None
@@ -166,7 +166,7 @@ class DiaPlugin:
         )
 
     @hookimpl
-    def gan_report(self, run: Run, report: Report) -> None:
+    def gan_report(self, run: LiveRun, report: Report) -> None:
         """Adds verdict, samples, charts and tables."""
         if not is_active(run) or run.folder is None:
             return
@@ -183,23 +183,23 @@ class DiaPlugin:
             add_dia_sections(report, run, read_result(run.folder), diagnosis)
 
 
-def is_weighted(run: Run) -> bool:
+def is_weighted(run: LiveRun) -> bool:
     """Whether the run draws by score in phase 2."""
     return run.config.RUN.sampler == NAME
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether anything was asked for: weighted sampling implies diagnosis."""
     return is_weighted(run) or bool(run.options[NAME]["diagnose"])
 
 
-def options_of(run: Run) -> DiaOptions:
+def options_of(run: LiveRun) -> DiaOptions:
     """Returns the options of a run that has its data, with epochs in steps."""
     epoch = -(-len(run.dataset) // run.samples_per_step)
     return DiaOptions.from_mapping(run.options[NAME]).with_epochs(epoch)
 
 
-def build_sampler(run: Run) -> DiaSampler:
+def build_sampler(run: LiveRun) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampling.sampler import DiaSampler
 

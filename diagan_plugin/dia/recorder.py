@@ -25,8 +25,8 @@ from gan_registry.errors import UserError
 from gan_registry.seeding import derive_seed, seeded_rng
 
 if TYPE_CHECKING:
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
-    from gan_registry.training.run import Run
 
 RATIO_HEAD = f"{NAME}.ratio_head"
 """The name under which the run keeps the logistic layer of `--dia-aux-ratio`."""
@@ -48,10 +48,10 @@ class Recorder:
         history_indices: The heat map's samples, int64 [S].
     """
 
-    def __init__(self, run: Run, options: DiaOptions) -> None:
+    def __init__(self, run: LiveRun, options: DiaOptions) -> None:
         self._options = options
         # A loop of one's own that streams need not show its discriminator; then there is no sweep.
-        discriminator: nn.Module | None = run.discriminator
+        discriminator: nn.Module | None = getattr(run, "discriminator", None)
         self.logit_mode = (
             None if discriminator is None else resolve_logit_mode(options.logits, discriminator)
         )
@@ -64,18 +64,18 @@ class Recorder:
         self.history_indices = _subset(len(run.dataset), run.seed)
         self._ratio_head = self._add_ratio_head(run) if options.aux_ratio else None
 
-    def start(self, run: Run) -> None:
+    def start(self, run: LiveRun) -> None:
         """Makes the record of step 0 for the heat map."""
         if run.step == 0:
             self._record_history(run)
 
-    def observe(self, run: Run, real: Real, logits: Tensor, schedule: Schedule) -> None:
+    def observe(self, run: LiveRun, real: Real, logits: Tensor, schedule: Schedule) -> None:
         """Records the logits of a training batch, when streaming."""
         if self._options.record == "stream" and schedule.observes_at(run.step):
             indices = to_device(real.indices, self.tracker.device)
             self.tracker.record(run.group.gather(indices), run.group.gather(logits))
 
-    def train_ratio_head(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+    def train_ratio_head(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Trains the logistic layer on the batches of D's update, where there is one.
 
         They have to follow the data: in phase 2 the layer rests, as the statistics do.
@@ -87,7 +87,7 @@ class Recorder:
         loss = self._ratio_head.update(real, fake, run.group.average_gradients)
         run.log({"loss/ratio head": loss})
 
-    def step_end(self, run: Run, schedule: Schedule) -> None:
+    def step_end(self, run: LiveRun, schedule: Schedule) -> None:
         """Makes the records that the schedule asks for after this step."""
         if self._options.record == "sweep" and schedule.records_at(run.step):
             self._record(run)
@@ -107,7 +107,7 @@ class Recorder:
         table: NDArray[np.float32] = torch.stack([r.float().cpu() for r in self.history]).numpy()
         return table
 
-    def describe(self, run: Run) -> dict[str, Any]:
+    def describe(self, run: LiveRun) -> dict[str, Any]:
         """Returns what a reader of the statistics has to know about how they were recorded."""
         described: dict[str, Any] = {
             "record": self._options.record,
@@ -127,7 +127,7 @@ class Recorder:
             "history_steps": self.history_steps,
         }
 
-    def load_state(self, run: Run, state: Mapping[str, Any], schedule: Schedule) -> None:
+    def load_state(self, run: LiveRun, state: Mapping[str, Any], schedule: Schedule) -> None:
         """Restores what :meth:`state` returned."""
         self.tracker.load_state_dict(state["tracker"])
         self.steps = list(state["record_steps"])
@@ -135,7 +135,7 @@ class Recorder:
         self.history_steps = [state["history_steps"][position] for position in kept]
         self.history = [state["history"][position].to(run.device) for position in kept]
 
-    def _record(self, run: Run) -> None:
+    def _record(self, run: LiveRun) -> None:
         """Records the whole dataset, or a random share of it that follows from (seed, step)."""
         fraction, size = self._options.record_fraction, len(run.dataset)
         if fraction == 1.0:
@@ -145,13 +145,13 @@ class Recorder:
         indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
         self.tracker.record(torch.from_numpy(indices), self._sweep(run, indices))
 
-    def _record_history(self, run: Run) -> None:
+    def _record_history(self, run: LiveRun) -> None:
         if self.logit_mode is None:
             return
         self.history.append(self._sweep(run, self.history_indices))
         self.history_steps.append(run.step)
 
-    def _sweep(self, run: Run, indices: NDArray[np.int64] | None = None) -> Tensor:
+    def _sweep(self, run: LiveRun, indices: NDArray[np.int64] | None = None) -> Tensor:
         assert self.logit_mode is not None
         head = self._ratio_head
 
@@ -171,7 +171,7 @@ class Recorder:
             ranks=run.group,
         )
 
-    def _add_ratio_head(self, run: Run) -> RatioHead:
+    def _add_ratio_head(self, run: LiveRun) -> RatioHead:
         sample = torch.zeros(2, *run.dataset.sample_shape, device=run.device)
         try:
             with torch.no_grad(), logit_mode(run.discriminator, "eval"):
@@ -186,7 +186,7 @@ class Recorder:
         run.add(f"{RATIO_HEAD}_optimizer", head.optimizer)
         return head
 
-    def _features(self, run: Run, samples: Tensor) -> Tensor:
+    def _features(self, run: LiveRun, samples: Tensor) -> Tensor:
         """Returns D's features [B, F] as a sweep would see them, leaving no trace in D."""
         assert self.logit_mode is not None
         with (

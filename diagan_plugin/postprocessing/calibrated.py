@@ -27,10 +27,10 @@ from gan_registry.seeding import derive_seed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 _LOG = logging.getLogger(__name__)
-_FOUND: weakref.WeakKeyDictionary[Run, dict[str, dict[str, Any]]] = weakref.WeakKeyDictionary()
+_FOUND: weakref.WeakKeyDictionary[LiveRun, dict[str, dict[str, Any]]] = weakref.WeakKeyDictionary()
 
 
 class Calibrated(NamedTuple):
@@ -55,7 +55,7 @@ class RealSamples(NamedTuple):
     unseen: bool
 
 
-def calibrate(run: Run, judge: Judge, options: PostOptions, name: str) -> Calibrated:
+def calibrate(run: LiveRun, judge: Judge, options: PostOptions, name: str) -> Calibrated:
     """Fits the calibration to one half of the samples, and measures it with the other.
 
     Args:
@@ -108,12 +108,12 @@ def calibrate(run: Run, judge: Judge, options: PostOptions, name: str) -> Calibr
     return Calibrated(calibration, calibration(real), z)
 
 
-def take_calibrations(run: Run) -> dict[str, dict[str, Any]]:
+def take_calibrations(run: LiveRun) -> dict[str, dict[str, Any]]:
     """Returns what was found since the last call, by post-processor, for `result.json`."""
     return _FOUND.pop(run, {})
 
 
-def real_samples(run: Run, judge: Judge, options: PostOptions) -> RealSamples:
+def real_samples(run: LiveRun, judge: Judge, options: PostOptions) -> RealSamples:
     """Chooses real samples at random, such as D has not seen if there are any.
 
     Raises:
@@ -131,7 +131,7 @@ def real_samples(run: Run, judge: Judge, options: PostOptions) -> RealSamples:
     return RealSamples(dataset, chosen, unseen)
 
 
-def held_out(run: Run, settings: str) -> Any:
+def held_out(run: LiveRun, settings: str) -> Any:
     """Builds the run's dataset with some of its options changed.
 
     Raises:

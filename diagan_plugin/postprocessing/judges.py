@@ -27,7 +27,7 @@ from gan_registry.seeding import derive_seed
 from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 _LOG = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Judge:
 
     def __init__(
         self,
-        run: Run,
+        run: LiveRun,
         network: nn.Module,
         *,
         logistic: bool = False,
@@ -99,13 +99,13 @@ class Judge:
         return propose
 
 
-def read(run: Run, dataset: object, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+def read(run: LiveRun, dataset: object, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Reads samples x [n, ...] and labels y [n] or None to the run's device."""
     x, y = fetch(dataset, indices)
     return to_device(x, run.device), None if y is None else to_device(y, run.device)
 
 
-def choose_judge(run: Run, options: PostOptions, *, needs_ratio: bool = True) -> Judge:
+def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True) -> Judge:
     """Returns the discriminator that the options name.
 
     By default that is the auxiliary one where the run has one, as its ratio is unbiased by weighted
@@ -157,10 +157,12 @@ _CHECKED = 1000
 """Of these, how many decide which of its states is kept, at most."""
 
 
-_TRAINED: weakref.WeakKeyDictionary[Run, dict[tuple[int, int], Judge]] = weakref.WeakKeyDictionary()
+_TRAINED: weakref.WeakKeyDictionary[LiveRun, dict[tuple[int, int], Judge]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def fresh_judge(run: Run, steps: int) -> Judge:
+def fresh_judge(run: LiveRun, steps: int) -> Judge:
     """Trains a discriminator for a run's generator as it is, once for as long as the run is open.
 
     It has the form of the run's own with new weights. It is trained by the logistic loss, with the
@@ -180,7 +182,7 @@ def fresh_judge(run: Run, steps: int) -> Judge:
     return trained[run.step, steps]
 
 
-def generated_by(run: Run, *purpose: int | str) -> Callable[[int], Fake]:
+def generated_by(run: LiveRun, *purpose: int | str) -> Callable[[int], Fake]:
     """Returns `n -> n samples` of the run's generator, a function of (the run's seed, purpose)."""
     calls = count()
 
@@ -192,7 +194,7 @@ def generated_by(run: Run, *purpose: int | str) -> Callable[[int], Fake]:
     return generate
 
 
-def _train(run: Run, steps: int) -> Judge:
+def _train(run: LiveRun, steps: int) -> Judge:
     settings, size = run.config.OPTIMIZATION, len(run.dataset)
     rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "held out")))
     unseen, seen = np.split(rng.permutation(size), [max(round(HELD_OUT * size), 1)])

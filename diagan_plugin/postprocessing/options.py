@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 NAME = "postprocessing"
 """The plugin's name: its section under `PLUGINS`."""
@@ -57,7 +57,7 @@ class PostOptions:
     threshold_score: float | None = None
 
     @classmethod
-    def of(cls, run: Run) -> PostOptions:
+    def of(cls, run: LiveRun) -> PostOptions:
         """Returns the options of a run; the defaults where the plugin is not loaded."""
         values: Mapping[str, Any] = run.options.get(NAME, {})
         known = {field.name for field in fields(cls)}

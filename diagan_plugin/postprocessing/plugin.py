@@ -16,8 +16,8 @@ from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from gan_registry.catalogs import Catalogs
+    from gan_registry.live_run import LiveRun
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 CALIBRATION = "calibration"
 """Key in `result.json` under which each calibrated post-processor says how that went."""
@@ -50,7 +50,7 @@ class PostprocessingPlugin:
             catalogs.postprocessors.register(name, factory)
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses a judge that there will not be."""
         judge, samples = run.options[NAME]["judge"], run.config.RUN.samples
         if judge == "auxiliary" and samples in JUDGED_BY_RUN and not _trains_auxiliary(run):
@@ -60,7 +60,7 @@ class PostprocessingPlugin:
             )
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Refuses held-out data that cannot be had, before the training rather than after it."""
         settings = run.options[NAME]["holdout"]
         if settings and run.config.RUN.samples in CALIBRATED:
@@ -69,7 +69,7 @@ class PostprocessingPlugin:
             held_out(run, settings)
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds the calibration curves of what was just evaluated."""
         from diagan_plugin.postprocessing.calibrated import take_calibrations
 
@@ -77,7 +77,7 @@ class PostprocessingPlugin:
         return {CALIBRATION: found} if found else None
 
     @hookimpl
-    def gan_report(self, run: Run, report: Report) -> None:
+    def gan_report(self, run: LiveRun, report: Report) -> None:
         """Shows the calibration curves."""
         if run.folder is None:
             return
@@ -87,7 +87,7 @@ class PostprocessingPlugin:
         add_calibration(report, read_result(run.folder).get(CALIBRATION))
 
 
-def _trains_auxiliary(run: Run) -> bool:
+def _trains_auxiliary(run: LiveRun) -> bool:
     """Whether a run weights by score, with an auxiliary discriminator beside."""
     loss_weighting = run.options.get("loss_weighting", {}).get("by", "none") != "none"
     weighted = run.config.RUN.sampler == DIA or loss_weighting

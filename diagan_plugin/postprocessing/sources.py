@@ -23,7 +23,7 @@ from gan_registry.seeding import generator_for
 from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class StreamSource:
@@ -63,7 +63,7 @@ class RejectionSource(StreamSource):
         options: The run's own by default.
     """
 
-    def __init__(self, run: Run, seed: int = 0, options: PostOptions | None = None) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0, options: PostOptions | None = None) -> None:
         options = options or PostOptions.of(run)
         gamma = options.drs_gamma
         super().__init__(
@@ -78,12 +78,12 @@ class RejectionSource(StreamSource):
         )
 
 
-def exact_rejection(run: Run, seed: int = 0) -> RejectionSource:
+def exact_rejection(run: LiveRun, seed: int = 0) -> RejectionSource:
     """Builds `drs_exact`: with γ = 0."""
     return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), drs_gamma=EXACT))
 
 
-def fresh_rejection(run: Run, seed: int = 0) -> RejectionSource:
+def fresh_rejection(run: LiveRun, seed: int = 0) -> RejectionSource:
     """Builds `drs_fresh`: with a discriminator trained after the fact."""
     return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), judge="fresh"))
 
@@ -103,7 +103,7 @@ class MetropolisHastingsSource(StreamSource):
     stream: MetropolisHastingsSampler
 
     def __init__(
-        self, run: Run, seed: int = 0, options: PostOptions | None = None, name: str = "mh"
+        self, run: LiveRun, seed: int = 0, options: PostOptions | None = None, name: str = "mh"
     ) -> None:
         options = options or PostOptions.of(run)
         judge = choose_judge(run, options, needs_ratio=options.mh_calibration == "none")
@@ -140,7 +140,7 @@ class MetropolisHastingsSource(StreamSource):
         }
 
 
-def fresh_metropolis_hastings(run: Run, seed: int = 0) -> MetropolisHastingsSource:
+def fresh_metropolis_hastings(run: LiveRun, seed: int = 0) -> MetropolisHastingsSource:
     """Builds `mh_fresh`: with a discriminator trained after the fact."""
     options = dataclasses.replace(PostOptions.of(run), judge="fresh")
     return MetropolisHastingsSource(run, seed, options, "mh_fresh")
@@ -154,7 +154,7 @@ class ThresholdSource(StreamSource):
         seed: Distinguishes several draws from one run.
     """
 
-    def __init__(self, run: Run, seed: int = 0) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0) -> None:
         options = PostOptions.of(run)
         score = options.threshold_score
         judge = choose_judge(run, options, needs_ratio=score is not None)
@@ -177,7 +177,7 @@ class InterpolationSource:
         seed: Distinguishes several draws from one run.
     """
 
-    def __init__(self, run: Run, seed: int = 0) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0) -> None:
         self._run = run
         self._seed = seed
         self._calls = 0

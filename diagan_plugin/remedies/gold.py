@@ -26,8 +26,8 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import Fake
-    from gan_registry.training.run import Run
 
 NAME = "gold"
 CLAMPS = ("zero", "none")
@@ -86,7 +86,7 @@ class GoldPlugin:
     """GOLD as hooks; what has begun keeps its beginning when a run is continued for longer."""
 
     def __init__(self) -> None:
-        self._starts: weakref.WeakKeyDictionary[Run, int] = weakref.WeakKeyDictionary()
+        self._starts: weakref.WeakKeyDictionary[LiveRun, int] = weakref.WeakKeyDictionary()
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ class GoldPlugin:
 
     @hookimpl
     def gan_discriminator_weights(
-        self, run: Run, fake: Fake, fake_logits: Tensor, fake_out: Any
+        self, run: LiveRun, fake: Fake, fake_logits: Tensor, fake_out: Any
     ) -> tuple[None, Tensor] | None:
         """Weights the fake terms of D's loss."""
         if not self._acts(run, "discriminator"):
@@ -122,7 +122,7 @@ class GoldPlugin:
 
     @hookimpl
     def gan_generator_weights(
-        self, run: Run, fake: Fake, logits: Tensor, fake_out: Any
+        self, run: LiveRun, fake: Fake, logits: Tensor, fake_out: Any
     ) -> Tensor | None:
         """Weights the terms of G's loss."""
         if not self._acts(run, "generator"):
@@ -130,19 +130,19 @@ class GoldPlugin:
         return self._weights(run, fake, logits, fake_out)
 
     @hookimpl
-    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Returns where phase 2 began, once it has."""
         if not run.options[NAME]["enabled"] or run.step < self._start(run):
             return None
         return {"version": _STATE_VERSION, "start": self._start(run)}
 
     @hookimpl
-    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores it."""
         self._starts[run] = state["start"]
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says when it will weight what."""
         options = run.options[NAME]
         if not options["enabled"]:
@@ -150,17 +150,17 @@ class GoldPlugin:
         steps = f"steps {self._start(run) + 1}–{run.total_steps}"
         return {"phase 2": f"{steps}, generated samples weighted in the loss of {options['on']}"}
 
-    def _acts(self, run: Run, network: str) -> bool:
+    def _acts(self, run: LiveRun, network: str) -> bool:
         options = run.options[NAME]
         asked = bool(options["enabled"]) and options["on"] == network
         return asked and run.step >= self._start(run)
 
-    def _start(self, run: Run) -> int:
+    def _start(self, run: LiveRun) -> int:
         if run not in self._starts:
             return phase1_end(run, run.options[NAME]["start"])
         return self._starts[run]
 
-    def _weights(self, run: Run, fake: Fake, logits: Tensor, out: Any) -> Tensor:
+    def _weights(self, run: LiveRun, fake: Fake, logits: Tensor, out: Any) -> Tensor:
         class_logits = class_logits_of(out)
         clamp = run.options[NAME]["clamp"]
         weights = gold_weights(logits, class_logits, fake.y, clamp=clamp)

@@ -22,8 +22,8 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import Fake
-    from gan_registry.training.run import Run
 
 NAME = "mode_seeking"
 
@@ -75,7 +75,9 @@ class ModeSeekingPlugin:
 
     def __init__(self) -> None:
         # How many second halves were drawn in the present step: (step, number).
-        self._drawn: weakref.WeakKeyDictionary[Run, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._drawn: weakref.WeakKeyDictionary[LiveRun, tuple[int, int]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -98,7 +100,7 @@ class ModeSeekingPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses batches without a pair."""
         if self._is_active(run) and run.batch_size < 2 * run.world_size:
             raise UserError(
@@ -107,7 +109,7 @@ class ModeSeekingPlugin:
             )
 
     @hookimpl
-    def gan_generator_penalty(self, run: Run, fake: Fake) -> Tensor | None:
+    def gan_generator_penalty(self, run: LiveRun, fake: Fake) -> Tensor | None:
         """Adds λ times the term to G's loss."""
         options = run.options[NAME]
         weight = mode_seeking_weight(
@@ -120,7 +122,7 @@ class ModeSeekingPlugin:
         return weight * term
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how λ grows."""
         if not self._is_active(run):
             return None
@@ -130,7 +132,7 @@ class ModeSeekingPlugin:
         last = mode_seeking_weight(*schedule, epochs)
         return {"λ": f"{options['weight']:g} to {last:.3g}, in {epochs} epochs"}
 
-    def _pairs(self, run: Run, fake: Fake) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _pairs(self, run: LiveRun, fake: Fake) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns x₁, x₂, z₁, z₂: the halves of the batch, or new samples of the same classes."""
         if fake.y is None:
             half = len(fake.x) // 2
@@ -144,6 +146,6 @@ class ModeSeekingPlugin:
         return fake.x, x, fake.z, z
 
     @staticmethod
-    def _is_active(run: Run) -> bool:
+    def _is_active(run: LiveRun) -> bool:
         options = run.options[NAME]
         return bool(options["weight"] or options["increase"])

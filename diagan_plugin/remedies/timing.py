@@ -10,10 +10,10 @@ from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.flags import AUTO
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
-def phase1_end(run: Run, start: str | float = AUTO) -> int:
+def phase1_end(run: LiveRun, start: str | float = AUTO) -> int:
     """Returns the last step of phase 1; updates with that many steps done are phase 2.
 
     Args:
@@ -34,7 +34,7 @@ def phase1_end(run: Run, start: str | float = AUTO) -> int:
     return Schedule(options, run.total_steps, weighted=True).phase1_end
 
 
-def _schedule_in_force(run: Run) -> Schedule | None:
+def _schedule_in_force(run: LiveRun) -> Schedule | None:
     """Returns the schedule of what weights by score in a run; None without, or before it is set up.
 
     Only an automatic end is asked for: a share gives the same end anywhere.
@@ -53,6 +53,6 @@ def _schedule_in_force(run: Run) -> Schedule | None:
     return None
 
 
-def epoch_of(run: Run) -> int:
+def epoch_of(run: LiveRun) -> int:
     """Returns how often the discriminator has seen the data it draws from, rounded down."""
     return run.step * run.samples_per_step // run.sampler.num_samples

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_registry.catalogs import Catalogs
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 NAME = "top_k"
 
@@ -99,7 +99,7 @@ class TopKPlugin:
         catalogs.claim("LOSS.topk_nu", f"{NAME}.nu")
 
     @hookimpl
-    def gan_generator_weights(self, run: Run, logits: Tensor) -> Tensor | None:
+    def gan_generator_weights(self, run: LiveRun, logits: Tensor) -> Tensor | None:
         """Weights the k most realistic samples with B/k."""
         options = run.options[NAME]
         if not options["enabled"]:
@@ -109,7 +109,7 @@ class TopKPlugin:
         return top_k_weights(logits, part)
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says which share will count at the end."""
         options = run.options[NAME]
         if not options["enabled"]:

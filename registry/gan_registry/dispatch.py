@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from gan_registry.errors import PluginError, UserError
+from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake, MicroBatch, Real
 
 if TYPE_CHECKING:
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 Check = Callable[[Any], "str | None"]
 """Says what is wrong with a result, as the end of a sentence, or None."""
@@ -34,14 +34,10 @@ class Dispatcher:
     Args:
         plugins: The plugins whose implementations are called.
         asked: Names of the plugins that the run asked for; None stands for all.
-
-    Attributes:
-        calling: The plugin and the hook being called, or empty strings.
     """
 
     def __init__(self, plugins: PluginManager, asked: Collection[str] | None = None) -> None:
         self.asked = asked
-        self.calling = ("", "")
         self._loaded = [name for name, info in plugins.infos.items() if info.skipped is None]
         self._implementations: dict[str, list[tuple[str, Callable[..., Any], tuple[str, ...]]]] = {}
         for caller in plugins.hooks.hook.__dict__.values():
@@ -58,12 +54,13 @@ class Dispatcher:
         return hook in self._implementations
 
     def _call(
-        self, hook: str, check: Check | None = None, **arguments: Any
+        self, hook: str, run: LiveRun, check: Check | None = None, **arguments: Any
     ) -> list[tuple[str, Any]]:
         """Calls every implementation; returns (plugin, result) pairs that are not None."""
         results = []
+        arguments["run"] = run
         for plugin, function, names in tuple(self._implementations.get(hook, ())):
-            self.calling = plugin, hook
+            run.calling = plugin, hook
             try:
                 result = function(*[arguments[name] for name in names])
                 wrong = None if result is None or check is None else check(result)
@@ -73,7 +70,7 @@ class Dispatcher:
                 self._fail(plugin, hook, error)
                 continue
             finally:
-                self.calling = "", ""
+                run.calling = "", ""
             if result is not None:
                 results.append((plugin, result))
         return results
@@ -93,28 +90,28 @@ class Dispatcher:
                 del self._implementations[name]
         warnings.warn(f"{failure} The run goes on without it.", stacklevel=4)
 
-    def _event(self, hook: str, **arguments: Any) -> None:
-        self._call(hook, _nothing, **arguments)
+    def _event(self, hook: str, run: LiveRun, **arguments: Any) -> None:
+        self._call(hook, run, _nothing, **arguments)
 
-    def build(self, run: Run) -> None:
+    def build(self, run: LiveRun) -> None:
         """Fires `gan_build`."""
-        self._event("gan_build", run=run)
+        self._event("gan_build", run)
 
-    def models_ready(self, run: Run) -> None:
+    def models_ready(self, run: LiveRun) -> None:
         """Fires `gan_models_ready`."""
-        self._event("gan_models_ready", run=run)
+        self._event("gan_models_ready", run)
 
-    def train_start(self, run: Run) -> None:
+    def train_start(self, run: LiveRun) -> None:
         """Fires `gan_train_start`."""
-        self._event("gan_train_start", run=run)
+        self._event("gan_train_start", run)
 
-    def real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
+    def real_logits(self, run: LiveRun, real: Real, logits: Tensor) -> None:
         """Fires `gan_real_logits`."""
-        self._event("gan_real_logits", run=run, real=real, logits=logits)
+        self._event("gan_real_logits", run, real=real, logits=logits)
 
     def discriminator_weights(
         self,
-        run: Run,
+        run: LiveRun,
         real: Real,
         fake: Fake,
         real_logits: Tensor,
@@ -133,8 +130,8 @@ class Dispatcher:
         of_fake: Tensor | None = None
         for _, (real_part, fake_part) in self._call(
             "gan_discriminator_weights",
+            run,
             check,
-            run=run,
             real=real,
             fake=fake,
             real_logits=real_logits,
@@ -147,14 +144,14 @@ class Dispatcher:
         return of_real, of_fake
 
     def discriminator_penalty(
-        self, run: Run, real: Real, fake: Fake, real_out: Any, fake_out: Any
+        self, run: LiveRun, real: Real, fake: Fake, real_out: Any, fake_out: Any
     ) -> Tensor | None:
         """Adds up the plugins' penalties of D."""
         return _total(
             self._call(
                 "gan_discriminator_penalty",
+                run,
                 lambda penalty: _wrong_penalty(penalty, fake),
-                run=run,
                 real=real,
                 fake=fake,
                 real_out=real_out,
@@ -162,19 +159,19 @@ class Dispatcher:
             )
         )
 
-    def discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+    def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Fires `gan_discriminator_updated`."""
-        self._event("gan_discriminator_updated", run=run, batches=batches)
+        self._event("gan_discriminator_updated", run, batches=batches)
 
     def generator_weights(
-        self, run: Run, fake: Fake, logits: Tensor, fake_out: Any = None
+        self, run: LiveRun, fake: Fake, logits: Tensor, fake_out: Any = None
     ) -> Tensor | None:
         """Multiplies the plugins' weights of G's terms; None stands for all ones."""
         product: Tensor | None = None
         for _, weights in self._call(
             "gan_generator_weights",
+            run,
             lambda weights: _wrong_weights(weights, logits),
-            run=run,
             fake=fake,
             logits=logits,
             fake_out=fake_out,
@@ -182,31 +179,31 @@ class Dispatcher:
             product = _multiply(product, weights)
         return product
 
-    def generator_penalty(self, run: Run, fake: Fake, fake_out: Any) -> Tensor | None:
+    def generator_penalty(self, run: LiveRun, fake: Fake, fake_out: Any) -> Tensor | None:
         """Adds up the plugins' penalties of G."""
         return _total(
             self._call(
                 "gan_generator_penalty",
+                run,
                 lambda penalty: _wrong_penalty(penalty, fake),
-                run=run,
                 fake=fake,
                 fake_out=fake_out,
             )
         )
 
-    def step_end(self, run: Run) -> None:
+    def step_end(self, run: LiveRun) -> None:
         """Fires `gan_step_end`."""
-        self._event("gan_step_end", run=run)
+        self._event("gan_step_end", run)
 
-    def train_end(self, run: Run) -> None:
+    def train_end(self, run: LiveRun) -> None:
         """Fires `gan_train_end`."""
-        self._event("gan_train_end", run=run)
+        self._event("gan_train_end", run)
 
-    def state(self, run: Run) -> dict[str, Any]:
+    def state(self, run: LiveRun) -> dict[str, Any]:
         """Collects the plugins' parts of a checkpoint, by plugin."""
-        return dict(self._call("gan_state", _no_mapping, run=run))
+        return dict(self._call("gan_state", run, _no_mapping))
 
-    def load_state(self, run: Run, states: Mapping[str, Any]) -> None:
+    def load_state(self, run: LiveRun, states: Mapping[str, Any]) -> None:
         """Gives each plugin its part of a checkpoint.
 
         Raises:
@@ -227,7 +224,7 @@ class Dispatcher:
             if plugin not in states:
                 continue
             arguments = {"run": run, "state": states[plugin]}
-            self.calling = plugin, "gan_load_state"
+            run.calling = plugin, "gan_load_state"
             try:
                 function(*[arguments[name] for name in names])
             except UserError:
@@ -236,13 +233,13 @@ class Dispatcher:
                 # Never dropped: what continued would be another run.
                 raise PluginFailure(plugin, "gan_load_state", error) from error
             finally:
-                self.calling = "", ""
+                run.calling = "", ""
 
-    def metrics(self, run: Run, real: Any, fake: Any) -> dict[str, float]:
+    def metrics(self, run: LiveRun, real: Any, fake: Any) -> dict[str, float]:
         """Merges the plugins' metrics."""
         merged: dict[str, float] = {}
         authors: dict[str, str] = {}
-        for plugin, result in self._call("gan_metrics", _no_numbers, run=run, real=real, fake=fake):
+        for plugin, result in self._call("gan_metrics", run, _no_numbers, real=real, fake=fake):
             for name, value in result.items():
                 if name in merged:
                     raise PluginError(
@@ -251,17 +248,17 @@ class Dispatcher:
                 merged[name], authors[name] = float(value), plugin
         return merged
 
-    def result(self, run: Run) -> list[tuple[str, Any]]:
+    def result(self, run: LiveRun) -> list[tuple[str, Any]]:
         """Collects the plugins' entries for `result.json`, by plugin."""
-        return self._call("gan_result", _no_mapping, run=run)
+        return self._call("gan_result", run, _no_mapping)
 
-    def plan(self, run: Run) -> list[tuple[str, Any]]:
+    def plan(self, run: LiveRun) -> list[tuple[str, Any]]:
         """Collects what the plugins intend to do, by plugin."""
-        return self._call("gan_plan", _no_mapping, run=run)
+        return self._call("gan_plan", run, _no_mapping)
 
-    def report(self, run: Run, report: Report) -> None:
+    def report(self, run: LiveRun, report: Report) -> None:
         """Fires `gan_report`."""
-        self._event("gan_report", run=run, report=report)
+        self._event("gan_report", run, report=report)
 
 
 class PluginFailure(RuntimeError):  # noqa: N818 - the plugin failed; the error is its cause

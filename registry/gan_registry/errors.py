@@ -20,6 +20,13 @@ class PluginError(UserError):
     """
 
 
+class CapabilityError(PluginError, AttributeError):
+    """A plugin asked a run for what its host never has; the message names host and capability.
+
+    An AttributeError as well, so that `getattr(run, name, None)` asks whether it is there.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Returns the known name closest to `name`, or None if none is close."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

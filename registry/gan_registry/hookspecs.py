@@ -4,7 +4,7 @@ A plugin is a class or module with functions named as below, marked with :data:`
 announced through the entry-point group `gan_registry`. An implementation may take any subset of a
 hook's arguments. Never give an argument a default: it would hide the real value.
 
-The whole loop, with the hooks in place (`run` is a :class:`gan_registry.training.run.Run`)::
+The whole loop, with the hooks in place (`run` is a :class:`~gan_registry.live_run.LiveRun`)::
 
     gan_add_options(parser)                       # once, at start-up
     gan_register(catalogs)                        # once, at start-up
@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_registry.catalogs import Catalogs
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import Fake, MicroBatch, Real
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 PROJECT_NAME = "gan_registry"
 """Name of the pluggy project and of the entry-point group."""
@@ -103,7 +103,7 @@ def gan_register(catalogs: Catalogs) -> None:
 
 
 @hookspec
-def gan_build(run: Run) -> None:
+def gan_build(run: LiveRun) -> None:
     """Options and config are final and nothing is built: refuse what cannot work together.
 
     Example::
@@ -114,7 +114,7 @@ def gan_build(run: Run) -> None:
 
 
 @hookspec
-def gan_models_ready(run: Run) -> None:
+def gan_models_ready(run: LiveRun) -> None:
     """Networks exist, optimisers do not yet: wrap or replace networks, add networks of one's own.
 
     Example::
@@ -124,12 +124,12 @@ def gan_models_ready(run: Run) -> None:
 
 
 @hookspec
-def gan_train_start(run: Run) -> None:
+def gan_train_start(run: LiveRun) -> None:
     """Optimisers, moving averages and a resumed state are in place; `run.step` steps are done."""
 
 
 @hookspec
-def gan_real_logits(run: Run, real: Real, logits: Tensor) -> None:
+def gan_real_logits(run: LiveRun, real: Real, logits: Tensor) -> None:
     """D saw real samples in a discriminator update.
 
     Args:
@@ -141,7 +141,7 @@ def gan_real_logits(run: Run, real: Real, logits: Tensor) -> None:
 
 @hookspec
 def gan_discriminator_weights(
-    run: Run,
+    run: LiveRun,
     real: Real,
     fake: Fake,
     real_logits: Tensor,
@@ -169,7 +169,7 @@ def gan_discriminator_weights(
 
 @hookspec
 def gan_discriminator_penalty(
-    run: Run, real: Real, fake: Fake, real_out: Any, fake_out: Any
+    run: LiveRun, real: Real, fake: Fake, real_out: Any, fake_out: Any
 ) -> Tensor | None:
     """Adds a scalar to D's loss, e.g. a gradient penalty.
 
@@ -186,7 +186,7 @@ def gan_discriminator_penalty(
 
 
 @hookspec
-def gan_discriminator_updated(run: Run, batches: Sequence[MicroBatch]) -> None:
+def gan_discriminator_updated(run: LiveRun, batches: Sequence[MicroBatch]) -> None:
     """D's optimiser has stepped. A second discriminator trains here, on the same fakes.
 
     Args:
@@ -196,7 +196,7 @@ def gan_discriminator_updated(run: Run, batches: Sequence[MicroBatch]) -> None:
 
 
 @hookspec
-def gan_generator_weights(run: Run, fake: Fake, logits: Tensor, fake_out: Any) -> Tensor | None:
+def gan_generator_weights(run: LiveRun, fake: Fake, logits: Tensor, fake_out: Any) -> Tensor | None:
     """Weights the samples in G's loss; the weights of several plugins multiply.
 
     Args:
@@ -211,7 +211,7 @@ def gan_generator_weights(run: Run, fake: Fake, logits: Tensor, fake_out: Any) -
 
 
 @hookspec
-def gan_generator_penalty(run: Run, fake: Fake, fake_out: Any) -> Tensor | None:
+def gan_generator_penalty(run: LiveRun, fake: Fake, fake_out: Any) -> Tensor | None:
     """Adds a scalar to G's loss.
 
     Args:
@@ -225,7 +225,7 @@ def gan_generator_penalty(run: Run, fake: Fake, fake_out: Any) -> Tensor | None:
 
 
 @hookspec
-def gan_step_end(run: Run) -> None:
+def gan_step_end(run: LiveRun) -> None:
     """A step is done (`run.step` counts it): record, set the sampler's weights, change phase.
 
     Example::
@@ -236,12 +236,12 @@ def gan_step_end(run: Run) -> None:
 
 
 @hookspec
-def gan_train_end(run: Run) -> None:
+def gan_train_end(run: LiveRun) -> None:
     """Training has ended, after the last step or by an exception; write what should be kept."""
 
 
 @hookspec
-def gan_state(run: Run) -> Mapping[str, Any] | None:
+def gan_state(run: LiveRun) -> Mapping[str, Any] | None:
     """Returns the plugin's part of a checkpoint.
 
     Tensors and plain values only (numbers, strings, lists, dicts), with a version of the plugin's
@@ -253,7 +253,7 @@ def gan_state(run: Run) -> Mapping[str, Any] | None:
 
 
 @hookspec
-def gan_load_state(run: Run, state: Mapping[str, Any]) -> None:
+def gan_load_state(run: LiveRun, state: Mapping[str, Any]) -> None:
     """Restores what `gan_state` of the same plugin returned, before added networks are loaded.
 
     Called when training resumes and when a finished run is opened again. A plugin that had added
@@ -266,7 +266,7 @@ def gan_load_state(run: Run, state: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def gan_metrics(run: Run, real: Any, fake: Any) -> Mapping[str, float] | None:
+def gan_metrics(run: LiveRun, real: Any, fake: Any) -> Mapping[str, float] | None:
     """Returns extra metrics of generated samples.
 
     Args:
@@ -280,7 +280,7 @@ def gan_metrics(run: Run, real: Any, fake: Any) -> Mapping[str, float] | None:
 
 
 @hookspec
-def gan_result(run: Run) -> Mapping[str, Any] | None:
+def gan_result(run: LiveRun) -> Mapping[str, Any] | None:
     """Returns entries for `result.json`; nested mappings merge, equal keys collide.
 
     Example::
@@ -290,7 +290,7 @@ def gan_result(run: Run) -> Mapping[str, Any] | None:
 
 
 @hookspec
-def gan_plan(run: Run) -> Mapping[str, Any] | None:
+def gan_plan(run: LiveRun) -> Mapping[str, Any] | None:
     """Says what the plugin will do in this run, for `--dry-run`; nothing is built yet but the data.
 
     Returns:
@@ -300,7 +300,7 @@ def gan_plan(run: Run) -> Mapping[str, Any] | None:
 
 
 @hookspec
-def gan_report(run: Run, report: Report) -> None:
+def gan_report(run: LiveRun, report: Report) -> None:
     """Adds sections, tables and figures to the report of a run.
 
     Args:

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -14,8 +14,7 @@ from typing import Any
 import pluggy
 
 from gan_registry import hookspecs
-from gan_registry.catalogs import HOST, Catalogs
-from gan_registry.config.schema import Config
+from gan_registry.catalogs import HOST, Catalog, Catalogs
 from gan_registry.errors import PluginError, UserError
 from gan_registry.options import OptionTable, adopt_flags
 
@@ -182,24 +181,24 @@ def _one_line(error: Exception) -> str:
 
 
 def asked_plugins(
-    config: Config, plugins: PluginManager, options: Mapping[str, Mapping[str, Any]]
+    plugins: PluginManager,
+    options: Mapping[str, Mapping[str, Any]],
+    chosen: Iterable[tuple[str, str]],
 ) -> set[str]:
     """Returns the plugins that a run asks for: the others may fail without stopping it.
 
-    Those are the plugins handed over by the caller, those that own something the configuration
-    chooses by name, and those with an option that is not at its default.
+    Those are the plugins handed over by the caller, those that own something chosen by name, and
+    those with an option that is not at its default.
+
+    Args:
+        plugins: The loaded plugins.
+        options: Plugin → option → value, resolved.
+        chosen: What was chosen by name: (catalog, name), e.g. ("samplers", "uniform"). A name that
+            the catalog does not hold is somebody else's.
     """
-    catalogs = plugins.catalogs
-    chosen = [
-        (catalogs.datasets, config.DATA.name),
-        (catalogs.backbones, config.MODEL.backbone),
-        (catalogs.losses, config.LOSS.adv_loss),
-        (catalogs.objectives, config.LOSS.objective),
-        (catalogs.samplers, config.RUN.sampler),
-        (catalogs.postprocessors, config.RUN.samples),
-        (catalogs.features, config.RUN.eval_features),
-        *((catalogs.metrics, name) for name in config.RUN.eval_metrics),
-    ]
     asked = {info.name for info in plugins.infos.values() if info.given}
-    asked |= {catalog.owner(name) for catalog, name in chosen if name in catalog}
+    for plural, name in chosen:
+        catalog: Catalog = getattr(plugins.catalogs, plural)
+        if name in catalog:
+            asked.add(catalog.owner(name))
     return asked | plugins.options.changed(options)

@@ -6,9 +6,8 @@ describe its work and do not do it. Free of torch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from gan_registry import hookspecs
 from gan_registry.errors import UserError
@@ -60,7 +59,7 @@ class Capabilities:
 
         Args:
             plugins: The loaded plugins.
-            asked: Those that the run asks for; see :func:`asked_plugins`.
+            asked: Those that the run asks for; see :func:`gan_registry.plugins.asked_plugins`.
 
         Raises:
             UserError: Names the plugin, the hook and the reason.
@@ -74,27 +73,3 @@ class Capabilities:
                 f"The plugin {name!r} needs {', '.join(hooks)}, which the adapter for {self.host} "
                 f"does not fire{why}. Leave its options out, or use 'gan-registry train'."
             )
-
-
-def asked_plugins(
-    plugins: PluginManager,
-    options: Mapping[str, Mapping[str, Any]],
-    chosen: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-) -> set[str]:
-    """Returns the plugins that a run on another host asks for.
-
-    Those are the plugins handed over by the caller, those that own something chosen by name, and
-    those with an option that is not at its default.
-
-    Args:
-        plugins: The loaded plugins.
-        options: Plugin → option → value, resolved.
-        chosen: Catalog → name, e.g. `{"samplers": "dia"}`. A name that the catalog does not hold
-            is the host's own.
-    """
-    asked = {info.name for info in plugins.infos.values() if info.given}
-    for plural, name in dict(chosen).items():
-        catalog = getattr(plugins.catalogs, plural)
-        if name in catalog:
-            asked.add(catalog.owner(name))
-    return asked | plugins.options.changed(options)

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, get_origin
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import ConfigDict
 
 from gan_registry.config.schema import Config, Section
 
+SECTIONS = tuple(name for name, value in Config() if isinstance(value, Section))
+"""Names of the sections, e.g. "OPTIMIZATION"; `PLUGINS` is none, as options are apart."""
 
-def merged_config(given: Any, **run: Any) -> SimpleNamespace:
+
+def host_config(known: Mapping[str, Mapping[str, Any]]) -> Config:
     """Returns what is known of a host's settings, with the defaults of `gan_registry` beside it.
 
     So a plugin finds every key that it finds in `gan_registry`'s own run.
 
     Args:
-        given: Sections as attributes, with keys as attributes; its keys come before the defaults,
-            and need not be among `gan_registry`'s. The sections are copied.
-        **run: Keys of the section `RUN` that come before those of `given`.
+        known: Section → key → value. The values are the host's own and are not checked; its keys
+            need not be among `gan_registry`'s.
     """
-    config = SimpleNamespace(PLUGINS={})
-    for name, field in Config.model_fields.items():
-        section: Any = field.annotation
-        # Python 3.10 takes a mapping of such-and-such for a class.
-        if get_origin(section) is not None or not issubclass(section, Section):
-            continue
-        values = {
-            key: entry.get_default(call_default_factory=True)
-            for key, entry in section.model_fields.items()
-            if not entry.is_required()
-        }
-        known = vars(getattr(given, name, SimpleNamespace()))
-        setattr(config, name, SimpleNamespace(**{**values, **known}))
-    vars(config.RUN).update(run)
+    config = Config.model_construct()
+    for name in SECTIONS:
+        section: Section = getattr(config, name)
+        # Not assigned, which would check the host's own values.
+        config.__dict__[name] = _open(type(section)).model_construct(None, **known.get(name, {}))
     return config
+
+
+@cache
+def _open(section: type[Section]) -> type[Section]:
+    """Returns a section that also takes keys which are not its own."""
+    settings = ConfigDict(extra="allow", validate_assignment=False)
+    return type(section.__name__, (section,), {"model_config": settings, "__module__": __name__})

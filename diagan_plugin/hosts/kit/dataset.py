@@ -14,8 +14,19 @@ from gan_registry.datasets.base import Dataset, Indices, Ints
 from gan_registry.datasets.fetching import fetch
 
 
-class LoopDataset(Dataset):
-    """A user's dataset as the plugins see it: fetched by index, with a fingerprint and groups."""
+class HostDataset(Dataset):
+    """A user's dataset as the plugins see it: fetched by index, with a fingerprint and groups.
+
+    Args:
+        dataset: Map-style; an item is `x`, or a tuple or list that begins with `x`.
+        groups: The subgroup of each sample, int [N], where known.
+        group_names: Their names.
+        value_range: Smallest and largest value of an image.
+        num_classes: Number of classes of the labels.
+
+    Raises:
+        ValueError: There is no sample, or not one group for each.
+    """
 
     name = "own dataset"
 
@@ -25,12 +36,15 @@ class LoopDataset(Dataset):
         groups: npt.ArrayLike | None,
         group_names: Sequence[str],
         value_range: tuple[float, float] | None,
+        num_classes: int = 1,
     ) -> None:
         self._dataset = dataset
         if len(dataset) == 0:
             raise ValueError("Argument `dataset` must hold at least one sample, but got none.")
         x, _ = fetch(dataset, np.zeros(1, np.int64))
         self.sample_shape = tuple(x.shape[1:])
+        self.num_classes = num_classes
+        self.labels = _known_labels(dataset, num_classes)
         self.kind = "image" if len(self.sample_shape) == 3 else "points"
         self.value_range = value_range if self.kind == "image" else None
         if groups is not None:
@@ -51,3 +65,17 @@ class LoopDataset(Dataset):
         rows: Ints = np.asarray(indices, np.int64)
         x, y = fetch(self._dataset, rows)
         return x.float(), torch.zeros(len(x), dtype=torch.int64) if y is None else y
+
+
+def _known_labels(dataset: Any, num_classes: int) -> Ints | None:
+    """Returns the labels [N] that a dataset lists, as torchvision's do, without reading samples."""
+    for name in ("targets", "labels"):
+        try:
+            labels = np.asarray(getattr(dataset, name, None))
+        except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that is elsewhere
+            continue
+        if labels.shape != (len(dataset),) or not np.issubdtype(labels.dtype, np.integer):
+            continue
+        if labels.min() >= 0 and labels.max() < num_classes:
+            return labels.astype(np.int64)
+    return None

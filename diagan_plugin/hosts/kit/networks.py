@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_registry.backbones.base import realness
-from gan_registry.errors import UserError
+from gan_registry.errors import CapabilityError
 
 Latent = Callable[[int, "torch.Generator | None", "torch.device | str | None"], Tensor]
 """`(n, generator, device) -> latents [n, z_dim]`."""
@@ -163,18 +163,13 @@ class HostNetworks:
         features: Tensor = method(x)
         return features
 
-    def build(self, kind: str, **overrides: Any) -> nn.Module:
+    def build(self, kind: str, *, seed: int | None = None, **overrides: Any) -> nn.Module:
         """Refuses: how a host makes its networks is not known here.
 
         Raises:
-            UserError: Always.
+            CapabilityError: Always.
         """
-        plugin = overrides.pop("plugin", "")
-        whom = f"The plugin {plugin!r} asks for" if plugin else "A plugin asks for"
-        raise UserError(
-            f"{whom} a second, fresh {kind}, which this host cannot build; use "
-            "'gan-registry train' for it."
-        )
+        raise CapabilityError(f"A fresh {kind} of this host's cannot be built.")
 
 
 def gaussian(z_dim: int) -> Latent:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,29 +13,23 @@ from torch import Tensor, nn
 
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.networks import HostNetworks
-from gan_registry.datasets.base import Dataset
+from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
-from gan_registry.errors import PluginError
-from gan_registry.losses.base import Loss
+from gan_registry.errors import CapabilityError
+from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager
-from gan_registry.records import Fake
-from gan_registry.samplers.base import IndexSampler
-from gan_registry.seeding import generator_for
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
 
-Addition = nn.Module | torch.optim.Optimizer
 
+class HostRun(LiveRun):
+    """One training run of a host.
 
-class HostRun:
-    """One training run of a host, with the attributes of `gan_registry`'s own `Run`.
-
-    The data, the networks, the batches and the optimisers appear as the host makes them; asking for
-    what is not there yet is an AttributeError.
+    The data, the networks, the batches and the optimisers appear as the host makes them.
 
     Args:
         host: The host's name.
-        config: Its settings, as :func:`diagan_plugin.hosts.kit.config.merged_config` returns them.
+        config: Its settings, as :func:`diagan_plugin.hosts.kit.config.host_config` returns them.
         plugins: The loaded plugins.
         options: Plugin → option → value.
         asked: Plugins that the run asks for.
@@ -52,25 +43,20 @@ class HostRun:
 
     Attributes:
         config_name: What results are named after; the host, unless set.
-        dataset: The training data.
-        sampler: Maps stream positions to dataset indices.
+        hooks: Calls the plugins.
         loader: The batches.
-        backbone: The networks.
-        loss: The adversarial loss.
-        step: Steps done.
-        first_step: Steps that were done when the run was continued.
     """
 
-    dataset: Dataset
-    sampler: IndexSampler
+    lacks: ClassVar[Mapping[str, str]] = {"objective": "the host updates its networks itself"}
+
+    plugins: PluginManager
     loader: StreamLoader
     backbone: HostNetworks
-    loss: Loss
 
     def __init__(
         self,
         host: str,
-        config: SimpleNamespace,
+        config: Config,
         plugins: PluginManager,
         options: Mapping[str, Mapping[str, Any]],
         asked: set[str],
@@ -83,68 +69,15 @@ class HostRun:
         device: torch.device,
         folder: Path | None,
     ) -> None:
-        self.host = self.config_name = host
-        self.config = config
-        self.plugins = plugins
-        self.options = options
-        # Its methods are declared for the host's own run, of which this one has the attributes.
-        self.hooks: Any = Dispatcher(plugins, asked)
-        self.folder = folder
-        self.group = group
-        self.device = device
-        self.seed = seed
-        self.step = self.first_step = 0
-        self.total_steps = total_steps
+        super().__init__(
+            config, plugins, options, config_name=host, total_steps=total_steps, seed=seed,
+            # A host's own mixed precision surrounds the hooks that are fired within an update.
+            group=group, device=device, precision=Precision("no", device), folder=folder,
+        )  # fmt: skip
+        self.host = f"the adapter for {host}"
+        self.hooks = Dispatcher(plugins, asked)
         self.batch_size = batch_size
         self.samples_per_step = batch_size * batches_per_step
-        # A host's own mixed precision surrounds the hooks that are fired within an update.
-        self.precision = Precision("no", device)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self.additions: dict[str, Addition] = {}
-        self.postprocessors: list[str] = []
-        self.stopped: str | None = None
-        self._logged: dict[str, Any] = {}
-        self._draws: Counter[tuple[str, str]] = Counter()
-
-    @property
-    def rank(self) -> int:
-        """This process's number, from 0."""
-        return self.group.rank
-
-    @property
-    def world_size(self) -> int:
-        """The number of processes."""
-        return self.group.world_size
-
-    @property
-    def generator(self) -> nn.Module:
-        """The generator as `G(z, y)`."""
-        return self.backbone.generator
-
-    @generator.setter
-    def generator(self, network: nn.Module) -> None:
-        self._refuse_replacing("generator")
-
-    @property
-    def discriminator(self) -> nn.Module:
-        """The discriminator as `D(x, y)`."""
-        return self.backbone.discriminator
-
-    @discriminator.setter
-    def discriminator(self, network: nn.Module) -> None:
-        self._refuse_replacing("discriminator")
-
-    def _refuse_replacing(self, network: str) -> None:
-        plugin, hook = self.hooks.calling
-        raise PluginError(
-            f"Plugin {plugin!r}: {hook} replaces the {network}, which the adapter for "
-            f"{self.host} does not support; networks can be added."
-        )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The dataset's digest, taken once."""
-        return self.dataset.fingerprint()
 
     @property
     def position(self) -> int:
@@ -157,79 +90,21 @@ class HostRun:
         average = self.backbone.average
         return self.backbone.generator if average is None else average
 
-    def latents(self, n: int, *purpose: int | str) -> Tensor:
-        """Draws n latents [n, z_dim]; a pure function of (seed, purpose)."""
-        rng = generator_for(self.seed, "latents", *purpose, device=self.device)
-        return self.backbone.latent(n, rng, self.device)
-
-    def labels(self, n: int, *purpose: int | str) -> Tensor | None:
-        """Draws n class labels evenly, int64 [n]; None where the networks take none."""
-        if not self.backbone.conditional:
-            return None
-        rng = generator_for(self.seed, "labels", *purpose)
-        return torch.randint(self.backbone.num_classes, (n,), generator=rng).to(self.device)
-
-    def generate(self, n: int, *, averaged: bool = False) -> Fake:
-        """Generates n samples without gradients, in the generator's present mode.
-
-        Args:
-            n: How many.
-            averaged: Use the moving average where the host keeps one.
-        """
-        caller = self.hooks.calling
-        self._draws[caller] += 1
-        purpose = ("generate", self.rank, self.step, *caller, self._draws[caller])
-        z, y = self.latents(n, *purpose), self.labels(n, *purpose)
-        network = self.sampling_generator if averaged else self.generator
-        with torch.no_grad():
-            return Fake(network(z, y), z, y)
-
-    def new_step(self) -> None:
-        """Starts counting the draws of a step anew."""
-        self._draws.clear()
-
-    def logits(
-        self, x: Tensor, y: Tensor | None = None, discriminator: nn.Module | None = None
-    ) -> Tensor:
-        """Returns the log-density ratio [B], float32, that a discriminator assigns to samples."""
-        network = self.discriminator if discriminator is None else discriminator
-        output = self.backbone.discriminate(network, x, y)
-        return self.loss.log_density_ratio(output, y).float()
-
     def build(self, kind: str, **overrides: Any) -> nn.Module:
-        """Refuses: see :meth:`diagan_plugin.hosts.kit.networks.HostNetworks.build`."""
-        return self.backbone.build(kind, plugin=self.hooks.calling[0], **overrides)
-
-    def add(self, name: str, addition: Addition) -> None:
-        """Adopts a network or optimiser: it is saved and restored with the plugins' state.
+        """Refuses: how a host makes its networks is not known here.
 
         Raises:
-            PluginError: The name is taken.
+            CapabilityError: Always.
         """
-        if name in self.additions:
-            raise PluginError(f"run.add: the name {name!r} is taken.")
-        if isinstance(addition, nn.Module):
-            addition.to(self.device)
-        self.additions[name] = addition
+        raise CapabilityError(
+            f"The plugin {self.calling[0]!r} asks for a second, fresh {kind}, which {self.host} "
+            "cannot build; use 'gan-registry train' for it."
+        )
 
-    def average_gradients(self, network: nn.Module) -> None:
-        """Averages a network's gradients over the ranks."""
-        self.group.average_gradients(network.parameters())
+    def _discriminate(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
+        return self.backbone.discriminate(network, x, y)
 
     def set_weights(self, weights: NDArray[np.float64]) -> None:
         """Draws training samples by `weights` [N] from the next batch on."""
         self.sampler.set_weights(weights, self.position)
         self.loader.seek(self.position)
-
-    def log(self, values: Mapping[str, Any]) -> None:
-        """Notes scalars for the host's next log line; tensors are read only then."""
-        self._logged.update(values)
-
-    def take_log(self) -> dict[str, Any]:
-        """Returns what was noted since the last log line as plain values, and forgets it."""
-        noted, self._logged = self._logged, {}
-        return {k: v.item() if isinstance(v, Tensor) else v for k, v in noted.items()}
-
-    def stop(self, reason: str) -> None:
-        """Asks the host to end the training after this step."""
-        self.stopped = reason

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.kit.capabilities import Capabilities, asked_plugins
-from diagan_plugin.hosts.kit.config import merged_config
-from diagan_plugin.hosts.kit.dataset import LoopDataset
+from diagan_plugin.hosts.kit.capabilities import Capabilities
+from diagan_plugin.hosts.kit.config import host_config
+from diagan_plugin.hosts.kit.dataset import HostDataset
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.networks import HostNetworks
 from diagan_plugin.hosts.kit.outcome import plugins_result, write_plugins_result, write_report
@@ -22,7 +21,7 @@ from diagan_plugin.hosts.kit.state import FORMAT, collect_state, restore_parts
 from diagan_plugin.hosts.kit.updates import Updates
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.evaluation.sources import collect
-from gan_registry.plugins import PluginManager
+from gan_registry.plugins import PluginManager, asked_plugins
 from gan_registry.training.distributed import Group
 
 
@@ -71,32 +70,30 @@ class Session:
             if name not in catalog:
                 raise unknown_name(catalog.kind, name, catalog)
         options = plugins.options.resolve(settings.options, where=f"the options for {host}")
-        asked = asked_plugins(
-            plugins, options, {"samplers": settings.sampler, "losses": settings.loss}
-        )
+        chosen = [("samplers", settings.sampler), ("losses", settings.loss)]
+        asked = asked_plugins(plugins, options, chosen)
         capabilities.check(plugins, asked)
         if total_steps < 1:
             raise UserError(f"The adapter for {host} needs total_steps, the steps to train.")
-        described = LoopDataset(
-            dataset, settings.groups, settings.group_names, settings.value_range
+        described = HostDataset(
+            dataset, settings.groups, settings.group_names, settings.value_range, num_classes
         )
-        described.num_classes = num_classes
         group = Group.current()
         shape = described.sample_shape
         data = {"img_size": shape[-1]} if described.kind == "image" else {}
-        known = SimpleNamespace(
-            RUN=SimpleNamespace(sampler=settings.sampler, samples=PLAIN, seed=settings.seed),
-            DATA=SimpleNamespace(name=described.name, num_classes=num_classes, **data),
-            MODEL=SimpleNamespace(backbone=host),
-            LOSS=SimpleNamespace(adv_loss=settings.loss, objective="adversarial"),
-            OPTIMIZATION=SimpleNamespace(
-                total_steps=total_steps, batch_size=batch_size * group.world_size,
-                d_updates_per_step=updates_per_step, g_updates_per_step=1, acml_steps=1,
-            ),
-        )  # fmt: skip
+        config = host_config({
+            "RUN": {"sampler": settings.sampler, "samples": PLAIN, "seed": settings.seed},
+            "DATA": {"name": described.name, "num_classes": num_classes, **data},
+            "MODEL": {"backbone": host},
+            "LOSS": {"adv_loss": settings.loss, "objective": "adversarial"},
+            "OPTIMIZATION": {
+                "total_steps": total_steps, "batch_size": batch_size * group.world_size,
+                "d_updates_per_step": updates_per_step, "g_updates_per_step": 1, "acml_steps": 1,
+            },
+        })  # fmt: skip
         folder = None if settings.folder is None else Path(settings.folder)
         run = HostRun(
-            host, merged_config(known), plugins, options, asked, total_steps=total_steps,
+            host, config, plugins, options, asked, total_steps=total_steps,
             batch_size=batch_size * group.world_size, batches_per_step=updates_per_step,
             seed=settings.seed, group=group, device=device, folder=folder,
         )  # fmt: skip

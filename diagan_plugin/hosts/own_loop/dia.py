@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from diagan_plugin.dia.driver import DiaDriver
 from diagan_plugin.dia.options import NAME
 from diagan_plugin.dia.plugin import DiaPlugin
-from diagan_plugin.hosts.kit.dataset import LoopDataset
+from diagan_plugin.hosts.kit.config import host_config
+from diagan_plugin.hosts.kit.dataset import HostDataset
 from diagan_plugin.hosts.own_loop.run import IndexedDataset, LoopRun, corrected, read_options
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.report.diagnosis import Diagnosis
@@ -23,8 +24,9 @@ from gan_registry.backbones.base import realness
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
-from gan_registry.records import Real
+from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.report.document import Report
+from gan_registry.training.distributed import Group
 
 
 class Dia:
@@ -93,30 +95,23 @@ class Dia:
         plugins = PluginManager(load_entry_points=False)
         plugins.register(self._plugin, NAME)
         settings = read_options(options, plugins)
-        described = LoopDataset(dataset, groups, group_names, value_range)
-        fingerprint = described.fingerprint()
+        described = HostDataset(dataset, groups, group_names, value_range)
         self.dataset = IndexedDataset(dataset)
         self.sampler = DiaSampler(
             len(dataset), seed, rank=rank, world_size=world_size, shard=shard,
-            fingerprint=fingerprint,
+            fingerprint=described.fingerprint(),
         )  # fmt: skip
-        loop: Any = LoopRun(
-            plugins,
-            {NAME: {**asdict(settings), "diagnose": True}},
-            described,
-            self.sampler,
-            plugins.catalogs.losses[loss](realness),
-            total_steps=total_steps,
-            batch_size=batch_size,
-            seed=seed,
-            device=torch.device(device),
-            rank=rank,
-            world_size=world_size,
-            weighted=weighted,
-            loss_name=loss,
-            fingerprint=fingerprint,
-        )
-        self._run = loop
+        self._run = LoopRun(
+            host_config({
+                "RUN": {"sampler": NAME if weighted else "own", "seed": seed},
+                "DATA": {"name": described.name},
+                "LOSS": {"adv_loss": loss},
+                "OPTIMIZATION": {"total_steps": total_steps, "batch_size": batch_size},
+            }),
+            plugins, {NAME: {**asdict(settings), "diagnose": True}}, described, self.sampler,
+            plugins.catalogs.losses[loss](realness), total_steps=total_steps,
+            batch_size=batch_size, device=torch.device(device), group=Group(rank, world_size),
+        )  # fmt: skip
         self._record, self._aux = settings.record, settings.aux
         self._updates = 0  # of D since the last step
         self._hooks = Dispatcher(plugins)
@@ -126,7 +121,7 @@ class Dia:
     @property
     def step_count(self) -> int:
         """Steps done."""
-        return int(self._run.step)
+        return self._run.step
 
     @property
     def phase(self) -> int:
@@ -137,7 +132,7 @@ class Dia:
     @property
     def logged(self) -> dict[str, float]:
         """The latest numbers worth logging, e.g. the effective sample size of the weights."""
-        return dict(self._run.logged)
+        return self._run.noted()
 
     def observe(self, indices: Tensor, logits: Tensor) -> None:
         """Records D's raw output on a training batch (`record="stream"`).
@@ -191,11 +186,15 @@ class Dia:
             fake: The generated samples of the update [B, ...].
             real: Its training samples [B, ...]; needed with `aux="importance"`.
         """
-        run = self._run
-        run.show(discriminator, optimizer)
+        self._run.show(discriminator, optimizer)
         self._start()
         self._updates += 1
-        self._hooks.discriminator_updated(run, [run.handed_out(indices, fake, real)])
+        none = torch.empty(len(indices), 0)
+        batch = MicroBatch(
+            Real(indices.to("cpu", torch.int64), none if real is None else real.detach()),
+            Fake(fake.detach(), none),
+        )
+        self._hooks.discriminator_updated(self._run, [batch])
 
     def step(self) -> None:
         """Notes that a step is done; records and sets the sampler's weights when it is time.
@@ -288,7 +287,7 @@ class Dia:
     def _start(self) -> None:
         if self._started:
             return
-        if self._record == "sweep" and self._run.discriminator is None:
+        if self._record == "sweep" and not self._run.is_shown:
             raise ValueError("Call Dia.sweep(discriminator) before the first Dia.step().")
         self._started = True
         self._hooks.models_ready(self._run)

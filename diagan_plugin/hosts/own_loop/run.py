@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +13,22 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
+from diagan_plugin.dia.options import AUXILIARY, DiaOptions
 from diagan_plugin.hosts.kit.networks import LogitView
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.recording.logit_modes import logit_mode
 from diagan_plugin.sampling.sampler import DiaSampler
+from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
+from gan_registry.live_run import LiveRun
+from gan_registry.losses.base import Loss
 from gan_registry.plugins import PluginManager
-from gan_registry.records import Fake, MicroBatch, Real
+from gan_registry.records import MicroBatch
 from gan_registry.seeding import derive_seed
 from gan_registry.training.distributed import Group
+from gan_registry.training.precision import Precision
 
 
 class IndexedDataset(torch.utils.data.Dataset[Any]):
@@ -43,71 +46,82 @@ class IndexedDataset(torch.utils.data.Dataset[Any]):
         return (*parts, index)
 
 
-class HandedOut:
-    """The draws of D's last update, where the driver looks for them.
+class LoopRun(LiveRun):
+    """A training loop of one's own, of which hooks see the data and the discriminator.
 
-    A loader of one's own may drop a last batch or read ahead, so what was drawn is taken from the
-    batches and not read off the sampler's stream.
+    Args:
+        config: Its settings, as :func:`diagan_plugin.hosts.kit.config.host_config` returns them.
+        plugins: The plugins.
+        options: Plugin → option → value.
+        dataset: The user's dataset.
+        sampler: Draws the training samples.
+        loss: The loss D is trained with.
+        total_steps: Generator steps to train.
+        batch_size: Samples of a batch in one process.
+        device: Where D is.
+        group: Rank and world size.
     """
 
-    def __init__(self) -> None:
-        self.indices: npt.NDArray[np.int64] = np.empty(0, np.int64)
-
-    def draw(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Returns the dataset indices of the last update, of all processes."""
-        return self.indices
-
-
-class LoopRun:
-    """What the hooks need of a run, for a loop that is not the host's."""
-
-    generator = None
-    discriminator: nn.Module | None = None
-    folder = None
-    position = 0
+    host = "A training loop of your own"
+    lacks: ClassVar[Mapping[str, str]] = {
+        "discriminator": "it has not been shown yet, by Dia.sweep, Dia.show or Dia.update",
+        "objective": "it updates its networks itself",
+        **dict.fromkeys(
+            ("backbone", "generator", "sampling_generator"), "it shows its discriminator alone"
+        ),
+    }
+    sampler: DiaSampler
 
     def __init__(
         self,
+        config: Config,
         plugins: PluginManager,
         options: Mapping[str, Mapping[str, Any]],
         dataset: Dataset,
         sampler: DiaSampler,
-        loss: Any,
+        loss: Loss,
         *,
         total_steps: int,
         batch_size: int,
-        seed: int,
         device: torch.device,
-        rank: int,
-        world_size: int,
-        weighted: bool,
-        loss_name: str,
-        fingerprint: str,
+        group: Group,
     ) -> None:
-        self.plugins = plugins
-        self.options = options
+        super().__init__(
+            config, plugins, options, config_name="own loop", total_steps=total_steps,
+            seed=sampler.seed, group=group, device=device, precision=Precision("no", device),
+            folder=None,
+        )  # fmt: skip
         self.dataset = dataset
-        self.fingerprint = fingerprint
-        self.sampler = HandedOut()
+        self.sampler = sampler
         self.loss = loss
-        self.total_steps = total_steps
-        self.batch_size = batch_size
-        self.samples_per_step = batch_size
-        self.seed = seed
-        self.device = device
-        self.rank = rank
-        self.world_size = world_size
-        self.group = Group(rank, world_size)
-        self.step = 0
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self.postprocessors: list[str] = []
-        self.additions: dict[str, Any] = {}
-        self.logged: dict[str, Any] = {}
-        self._sampler = sampler
-        self.config = SimpleNamespace(
-            RUN=SimpleNamespace(sampler=NAME if weighted else "own", seed=seed),
-            LOSS=SimpleNamespace(adv_loss=loss_name),
-        )
+        self.batch_size = self.samples_per_step = batch_size
+        self._shown: LogitView | None = None
+
+    @property
+    def position(self) -> int:
+        """The stream position of the next index that the loop's loader asks for."""
+        return self.sampler.position
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the loop has shown its discriminator."""
+        return self._shown is not None
+
+    @property
+    def discriminator(self) -> nn.Module:
+        """The discriminator that was shown last, as `D(x, y)`."""
+        if self._shown is None:
+            raise AttributeError("discriminator")
+        return self._shown
+
+    @discriminator.setter
+    def discriminator(self, network: nn.Module) -> None:
+        self._replace("discriminator", network)
+
+    @property
+    def sampling_generator(self) -> nn.Module:
+        """Not there: a loop shows no generator."""
+        raise AttributeError("sampling_generator")
 
     def show(
         self, discriminator: nn.Module, optimizer: torch.optim.Optimizer | None = None
@@ -115,68 +129,45 @@ class LoopRun:
         """Says which D is trained, and by what; wrappers for several devices are taken off."""
         while isinstance(discriminator, (DistributedDataParallel, DataParallel)):
             discriminator = discriminator.module
-        if not isinstance(self.discriminator, LogitView) or (
-            self.discriminator.network is not discriminator
-        ):
-            self.discriminator = LogitView(discriminator)
+        if self._shown is None or self._shown.network is not discriminator:
+            self._shown = LogitView(discriminator)
         if optimizer is not None:
             within = getattr(optimizer, "optimizer", optimizer)  # Accelerate's is a wrapper
             self.optimizers["discriminator"] = (
                 within if isinstance(within, torch.optim.Optimizer) else optimizer
             )
 
-    def logits(
-        self, x: Tensor, y: Tensor | None = None, discriminator: nn.Module | None = None
-    ) -> Tensor:
-        """Returns the log-density ratio [B] that D assigns to samples."""
-        network = discriminator or self.discriminator
-        assert network is not None
-        ratio: Tensor = self.loss.log_density_ratio(network(x), None)
-        return ratio
+    def drawn(self, batches: Sequence[MicroBatch]) -> npt.NDArray[np.int64]:
+        """Returns the dataset indices of an update's batches, those of all ranks.
 
-    def add(self, name: str, addition: nn.Module | torch.optim.Optimizer) -> None:
-        """Adopts a network or optimiser: it is saved and restored with the run."""
-        if isinstance(addition, nn.Module):
-            addition.to(self.device)
-        self.additions[name] = addition
-
-    def handed_out(self, indices: Tensor, fake: Tensor, real: Tensor | None) -> MicroBatch:
-        """Notes what D was updated with.
-
-        Args:
-            indices: Dataset indices [B], of this process.
-            fake: Generated samples [B, ...].
-            real: Training samples [B, ...], where they are known.
+        A loader of one's own may drop a last batch or read ahead, so they are taken from the
+        batches and not read off the sampler's stream.
         """
-        indices = indices.to("cpu", torch.int64)
-        self.sampler.indices = self.group.gather(to_device(indices, self.device)).cpu().numpy()
-        none = torch.empty(len(indices), 0)
-        return MicroBatch(
-            Real(indices, none if real is None else real.detach()), Fake(fake.detach(), none)
+        own = torch.cat([batch.real.indices for batch in batches])
+        everyone: npt.NDArray[np.int64] = (
+            self.group.gather(to_device(own, self.device)).cpu().numpy()
         )
+        return everyone
 
     def set_weights(self, weights: npt.NDArray[np.float64]) -> None:
         """Draws by `weights` [N] from the next index that no process's loader has asked for."""
-        start = self._sampler.position
+        start = self.position
         if self.world_size > 1 and distributed.is_initialized():
             # Loaders read ahead by different amounts, and all must change at the same position.
             furthest = torch.tensor(start, device=self.device)
             distributed.all_reduce(furthest, distributed.ReduceOp.MAX)
             start = int(furthest)
-        self._sampler.set_weights(weights, start)
-
-    def log(self, values: Mapping[str, Any]) -> None:
-        """Notes numbers for :attr:`Dia.logged`."""
-        self.logged.update(values)
+        self.sampler.set_weights(weights, start)
 
 
 def corrected(
     run: LoopRun, generate: Callable[[int], Tensor], seed: int, options: Mapping[str, Any]
 ) -> RejectionSampler:
     """Returns a source of samples corrected by the auxiliary discriminator, or else by D."""
-    network = run.additions.get(AUXILIARY, run.discriminator)
-    if network is None:
+    if not run.is_shown:
         raise ValueError("Call Dia.sweep or Dia.update before Dia.rejection.")
+    auxiliary = run.additions.get(AUXILIARY)
+    network = auxiliary if isinstance(auxiliary, nn.Module) else run.discriminator
 
     @torch.no_grad()
     def propose(n: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.kit.config import merged_config
+from diagan_plugin.hosts.kit.config import SECTIONS, host_config
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.studiogan.batches import Feed
 from diagan_plugin.hosts.studiogan.networks import HostBackbone, host_realness
+from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager
-from gan_registry.seeding import derive_seed
+from gan_registry.seeding import generator_for
 from gan_registry.training.distributed import Group
 
 
@@ -64,9 +64,11 @@ class StudioRun(HostRun):
         seed: int,
     ) -> None:
         settings = cfgs.OPTIMIZATION
+        known = {name: dict(vars(getattr(cfgs, name))) for name in SECTIONS if hasattr(cfgs, name)}
+        known["RUN"] |= {"sampler": sampler, "samples": samples}
         super().__init__(
-            "StudioGAN", merged_config(cfgs, sampler=sampler, samples=samples), plugins, options,
-            asked, total_steps=int(settings.total_steps),
+            "StudioGAN", host_config(known), plugins, options, asked,
+            total_steps=int(settings.total_steps),
             batch_size=settings.batch_size // group.world_size * group.world_size,
             batches_per_step=settings.acml_steps * settings.d_updates_per_step,
             seed=seed, group=group, device=device, folder=folder,
@@ -77,7 +79,6 @@ class StudioRun(HostRun):
         self.restart_reading: Callable[[], None] | None = None
         self._evaluated: nn.Module | None = None
         self._label: int | None = None
-        self._builds: Counter[tuple[str, str]] = Counter()
 
     @property
     def position(self) -> int:
@@ -106,17 +107,14 @@ class StudioRun(HostRun):
 
     def labels(self, n: int, *purpose: int | str) -> Tensor | None:
         """Draws n class labels, int64 [n], evenly, as StudioGAN does; or those of one class."""
-        if self._label is None:
-            return super().labels(n, *purpose)
-        return torch.full((n,), self._label, dtype=torch.int64, device=self.device)
+        if self._label is not None:
+            return torch.full((n,), self._label, dtype=torch.int64, device=self.device)
+        rng = generator_for(self.seed, "labels", *purpose)
+        return torch.randint(self.backbone.num_classes, (n,), generator=rng).to(self.device)
 
     def build(self, kind: str, **overrides: Any) -> nn.Module:
         """Builds a fresh network of StudioGAN's; of `overrides` it takes `seed` alone."""
-        plugin, _ = self.hooks.calling
-        self._builds[plugin, kind] += 1
-        number = self._builds[plugin, kind]
-        overrides.setdefault("seed", derive_seed(self.seed, "build", kind, plugin, number))
-        return self.backbone.build(kind, **overrides).to(self.device)
+        return LiveRun.build(self, kind, **overrides)
 
     def set_weights(self, weights: NDArray[np.float64]) -> None:
         """Draws training samples by `weights` [N] from the next basket on."""

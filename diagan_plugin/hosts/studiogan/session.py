@@ -29,7 +29,6 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from diagan_plugin.hosts.kit.capabilities import asked_plugins
 from diagan_plugin.hosts.studiogan import state as states
 from diagan_plugin.hosts.studiogan.batches import is_training_loader
 from diagan_plugin.hosts.studiogan.building import (
@@ -47,7 +46,7 @@ from diagan_plugin.hosts.studiogan.run import StudioRun
 from diagan_plugin.hosts.studiogan.settings import PLAIN, Settings
 from diagan_plugin.hosts.studiogan.updates import Updates
 from gan_registry.errors import UserError
-from gan_registry.plugins import PluginManager
+from gan_registry.plugins import PluginManager, asked_plugins
 from gan_registry.training.distributed import Group
 
 
@@ -107,7 +106,7 @@ class Session:
         # With --freezeD StudioGAN takes the weights alone, for a run of its own.
         given = cfgs.RUN.ckpt_dir if cfgs.RUN.freezeD == -1 else None
         folder = Path(given or os.path.join(cfgs.RUN.save_dir, "checkpoints", run_name))
-        chosen = {"samplers": settings.sampler, "postprocessors": settings.samples}
+        chosen = [("samplers", settings.sampler), ("postprocessors", settings.samples)]
         asked = asked_plugins(plugins, settings.options, chosen)
         check(cfgs, plugins, asked, group.world_size, settings.samples)
         needed = cfgs.RUN.train or settings.samples != PLAIN

@@ -21,7 +21,7 @@ from gan_registry.seeding import derive_seed, generator_for, seeded_rng
 from gan_registry.training.samples import generate_batches
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 __all__ = ["LatentMatching", "nearby_latents"]
 
@@ -71,7 +71,7 @@ class LatentMatching:
 
     def __init__(
         self,
-        run: Run,
+        run: LiveRun,
         *,
         refresh: int = 10,
         growth: float = 2.0,
@@ -93,12 +93,12 @@ class LatentMatching:
         self.searches = 0
         self.next_epoch = 0
 
-    def step_end(self, run: Run) -> None:
+    def step_end(self, run: LiveRun) -> None:
         """Searches if it is time."""
         if epoch_of(run) >= self.next_epoch:
             self.search(run)
 
-    def search(self, run: Run) -> None:
+    def search(self, run: LiveRun) -> None:
         """Finds the nearest of newly generated samples for each training sample.
 
         A training sample keeps its latent where no candidate is finite.
@@ -119,7 +119,7 @@ class LatentMatching:
         self.next_epoch = epoch_of(run) + max(round(self._refresh * self._growth**self.searches), 1)
         self.searches += 1
 
-    def batch(self, run: Run, number: int) -> tuple[Tensor, Tensor]:
+    def batch(self, run: LiveRun, number: int) -> tuple[Tensor, Tensor]:
         """Returns training samples and their latents for an update of G.
 
         Every sample comes once an epoch of a stream of its own, whatever the run's sampler draws.
@@ -139,17 +139,17 @@ class LatentMatching:
         z = nearby_latents(z, self._noise, run.config.MODEL.z_prior, rng)
         return to_device(x, run.device), to_device(z, run.device)
 
-    def features(self, run: Run, x: Tensor) -> Tensor:
+    def features(self, run: LiveRun, x: Tensor) -> Tensor:
         """Returns the features [B, F] in which samples are compared, float32 with their graph."""
         found = run.backbone.features(x) if self._features == "discriminator" else x
         return found.flatten(1).float()
 
-    def targets(self, run: Run, x: Tensor) -> Tensor:
+    def targets(self, run: LiveRun, x: Tensor) -> Tensor:
         """Returns the features of training samples, without gradients."""
         with torch.no_grad():
             return self.features(run, x)
 
-    def probe(self, run: Run) -> int:
+    def probe(self, run: LiveRun) -> int:
         """Returns the number of features F.
 
         Raises:
@@ -174,12 +174,12 @@ class LatentMatching:
         self.searches = state["searches"]
         self.next_epoch = state["next_epoch"]
 
-    def _read(self, run: Run, indices: NDArray[np.int64]) -> Tensor:
+    def _read(self, run: LiveRun, indices: NDArray[np.int64]) -> Tensor:
         x, _ = fetch(run.dataset, indices)
         with self._quietly(run):
             return self.features(run, to_device(x, run.device))
 
-    def _candidates(self, run: Run, dimension: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _candidates(self, run: LiveRun, dimension: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields latents and features of generated samples: the same ones in each pass."""
         step = max(1, min(_CANDIDATES // dimension, self._num_candidates))
         for number, start in enumerate(range(0, self._num_candidates, step)):
@@ -193,7 +193,7 @@ class LatentMatching:
             yield z, torch.cat(parts)
 
     @contextmanager
-    def _quietly(self, run: Run, *purpose: int) -> Iterator[None]:
+    def _quietly(self, run: LiveRun, *purpose: int) -> Iterator[None]:
         """D in evaluation mode, no gradients, and no trace in any network or random state."""
         with (
             torch.no_grad(),

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diagan_plugin.remedies.inclusive.matching import LatentMatching
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 NAME = "inclusive"
 SPACES = ("raw", "discriminator")
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether a run has the term."""
     return bool(run.options.get(NAME, {}).get("weight", 0.0))
 
@@ -39,13 +39,15 @@ class InclusivePlugin:
     """The IMLE term as hooks."""
 
     def __init__(self) -> None:
-        self._matchings: weakref.WeakKeyDictionary[Run, LatentMatching] = (
+        self._matchings: weakref.WeakKeyDictionary[LiveRun, LatentMatching] = (
             weakref.WeakKeyDictionary()
         )
         # How many terms were computed in the present step: (step, number).
-        self._terms: weakref.WeakKeyDictionary[Run, tuple[int, int]] = weakref.WeakKeyDictionary()
+        self._terms: weakref.WeakKeyDictionary[LiveRun, tuple[int, int]] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def matching(self, run: Run) -> LatentMatching | None:
+    def matching(self, run: LiveRun) -> LatentMatching | None:
         """Returns the latents of a run's training samples, or None where nothing was asked for."""
         return self._matchings.get(run)
 
@@ -75,7 +77,7 @@ class InclusivePlugin:
             help="how neighbours are found; auto: faiss if it is installed")  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what makes no use of a latent for each sample."""
         if not is_active(run):
             return
@@ -95,7 +97,7 @@ class InclusivePlugin:
             )
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Gives each training sample a latent."""
         if not is_active(run):
             return
@@ -120,14 +122,14 @@ class InclusivePlugin:
         self._matchings[run] = matching
 
     @hookimpl
-    def gan_train_start(self, run: Run) -> None:
+    def gan_train_start(self, run: LiveRun) -> None:
         """Searches for the first time."""
         matching = self.matching(run)
         if matching is not None and not matching.searches:
             matching.search(run)
 
     @hookimpl
-    def gan_generator_penalty(self, run: Run) -> Tensor | None:
+    def gan_generator_penalty(self, run: LiveRun) -> Tensor | None:
         """Adds λ times the term to G's loss, on a batch of training samples of its own."""
         matching = self.matching(run)
         if matching is None:
@@ -143,25 +145,25 @@ class InclusivePlugin:
         return weight * term
 
     @hookimpl
-    def gan_step_end(self, run: Run) -> None:
+    def gan_step_end(self, run: LiveRun) -> None:
         """Searches again when it is time."""
         if matching := self.matching(run):
             matching.step_end(run)
 
     @hookimpl
-    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Returns the latents, and when they were found."""
         matching = self.matching(run)
         return None if matching is None else matching.state()
 
     @hookimpl
-    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores them."""
         if matching := self.matching(run):
             matching.load_state(state)
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds how far the nearest generated samples were at the last search."""
         matching = self.matching(run)
         if matching is None or not matching.searches:
@@ -169,7 +171,7 @@ class InclusivePlugin:
         return {NAME: {"searches": matching.searches, "squared_distance": matching.distance}}
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how often it will search, and among how many."""
         if not is_active(run):
             return None
@@ -180,7 +182,7 @@ class InclusivePlugin:
             "candidates": options["candidates"] * len(run.dataset),
         }
 
-    def _number(self, run: Run) -> int:
+    def _number(self, run: LiveRun) -> int:
         """Returns the number of this micro-batch of G from the beginning of the training."""
         timing = run.config.OPTIMIZATION
         step, number = self._terms.get(run, (-1, 0))

@@ -18,7 +18,7 @@ from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from gan_registry.catalogs import Catalogs
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class InstanceSelectionPlugin:
@@ -37,7 +37,7 @@ class InstanceSelectionPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses options that would do nothing."""
         sampler = run.config.RUN.sampler
         if sampler == NAME:
@@ -50,14 +50,14 @@ class InstanceSelectionPlugin:
                 )
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how many samples will be drawn from."""
         if run.config.RUN.sampler != NAME:
             return None
         return {"samples kept": f"{run.sampler.num_samples} of {len(run.dataset)}"}
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds how many samples of each group were kept."""
         if run.config.RUN.sampler != NAME:
             return None

@@ -20,7 +20,7 @@ from gan_registry.files import cache_folder
 from gan_registry.samplers.uniform import UniformSampler
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class SelectedSampler:
@@ -72,7 +72,7 @@ class SelectedSampler:
             self._kept = state["kept"].numpy()
 
 
-def build_sampler(run: Run) -> SelectedSampler:
+def build_sampler(run: LiveRun) -> SelectedSampler:
     """Builds the sampler `instance_selection` of a run.
 
     Raises:
@@ -101,7 +101,7 @@ def build_sampler(run: Run) -> SelectedSampler:
     return SelectedSampler(count, select, run.seed)
 
 
-def _features(run: Run) -> NDArray[np.float32]:
+def _features(run: LiveRun) -> NDArray[np.float32]:
     # Not by the run's seed: runs of several seeds are to see the same data.
     cache = cache_folder()
     context = FeatureContext(run.dataset, run.device, cache, seed=0)

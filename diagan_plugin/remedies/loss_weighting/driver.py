@@ -14,7 +14,7 @@ from diagan_plugin.dia.options import DiaOptions
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class WeightingDriver(DiaDriver):
@@ -28,17 +28,17 @@ class WeightingDriver(DiaDriver):
         active_probabilities: float32 [N] on the run's device, or None in phase 1.
     """
 
-    def __init__(self, run: Run, options: DiaOptions) -> None:
+    def __init__(self, run: LiveRun, options: DiaOptions) -> None:
         super().__init__(run, options, weighted=True)
         self.active_probabilities: Tensor | None = None
 
-    def load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned, and the weights that were active."""
         super().load_state(run, state)
         if self.probabilities is not None:
             self._set_weights(run)
 
-    def _score(self, run: Run) -> None:
+    def _score(self, run: LiveRun) -> None:
         if np.isnan(self.recorder.moments()[1]).all():
             raise UserError(
                 f"No training sample has two finite logits on record at step {run.step}: the "
@@ -47,6 +47,6 @@ class WeightingDriver(DiaDriver):
             )
         super()._score(run)
 
-    def _set_weights(self, run: Run) -> None:
+    def _set_weights(self, run: LiveRun) -> None:
         weights = torch.from_numpy(self._weights(run.step))
         self.active_probabilities = weights.float().to(run.device)

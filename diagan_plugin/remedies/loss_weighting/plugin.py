@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
-    from gan_registry.training.run import Run
 
 NAME = "loss_weighting"
 
@@ -33,9 +33,11 @@ class LossWeightingPlugin:
     """Loss weighting as hooks; Dia's options say how the samples are scored."""
 
     def __init__(self) -> None:
-        self._drivers: weakref.WeakKeyDictionary[Run, WeightingDriver] = weakref.WeakKeyDictionary()
+        self._drivers: weakref.WeakKeyDictionary[LiveRun, WeightingDriver] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def driver(self, run: Run) -> WeightingDriver | None:
+    def driver(self, run: LiveRun) -> WeightingDriver | None:
         """Returns what acts in a run, or None where nothing was asked for."""
         return self._drivers.get(run)
 
@@ -51,7 +53,7 @@ class LossWeightingPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what would weight twice; asks for DRS afterwards, as weighted sampling does."""
         if not is_active(run):
             return
@@ -75,7 +77,7 @@ class LossWeightingPlugin:
             run.postprocessors.append("drs")
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Sets up the statistics."""
         if not is_active(run):
             return
@@ -88,19 +90,19 @@ class LossWeightingPlugin:
         self._drivers[run] = WeightingDriver(run, options)
 
     @hookimpl
-    def gan_train_start(self, run: Run) -> None:
+    def gan_train_start(self, run: LiveRun) -> None:
         """Records the state before the first step."""
         if driver := self.driver(run):
             driver.start(run)
 
     @hookimpl
-    def gan_real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
+    def gan_real_logits(self, run: LiveRun, real: Real, logits: Tensor) -> None:
         """Records training batches, when streaming."""
         if driver := self.driver(run):
             driver.observe(run, real, logits)
 
     @hookimpl
-    def gan_discriminator_weights(self, run: Run, real: Real) -> tuple[Tensor, None] | None:
+    def gan_discriminator_weights(self, run: LiveRun, real: Real) -> tuple[Tensor, None] | None:
         """Weights the real terms of D's loss in phase 2."""
         driver = self.driver(run)
         if driver is None or driver.active_probabilities is None:
@@ -110,31 +112,31 @@ class LossWeightingPlugin:
         return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
 
     @hookimpl
-    def gan_discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
+    def gan_discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Trains the auxiliary discriminator in phase 2."""
         if driver := self.driver(run):
             driver.discriminator_updated(run, batches)
 
     @hookimpl
-    def gan_step_end(self, run: Run) -> None:
+    def gan_step_end(self, run: LiveRun) -> None:
         """Sweeps and scores when it is time."""
         if driver := self.driver(run):
             driver.step_end(run)
 
     @hookimpl
-    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Returns the statistics, the weights and the phase."""
         driver = self.driver(run)
         return None if driver is None else driver.state()
 
     @hookimpl
-    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
+    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores them."""
         if driver := self.driver(run):
             driver.load_state(run, state)
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
         driver = self.driver(run)
         if driver is None:
@@ -145,7 +147,7 @@ class LossWeightingPlugin:
         return result
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says when it will weight."""
         if not is_active(run):
             return None
@@ -158,6 +160,6 @@ class LossWeightingPlugin:
         return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k})"}
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether loss weighting was asked for."""
     return bool(run.options[NAME]["by"] != "none")

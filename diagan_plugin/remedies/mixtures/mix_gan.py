@@ -19,14 +19,14 @@ from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from gan_registry.live_run import LiveRun
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 NAME = "mix_gan"
 CLASSES = ("all", "subset")
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether a run has several generators or discriminators that split batches."""
     options = run.options.get(NAME, {})
     return bool(options.get("generators", 1) > 1 or options.get("discriminators", 1) > 1)
@@ -55,7 +55,7 @@ class MixGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses batches that cannot be split, and what replaces networks too."""
         options = run.options[NAME]
         if not is_active(run):
@@ -70,7 +70,7 @@ class MixGanPlugin:
         check_batch(run, options["generators"], options["discriminators"], "--mix-…")
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Puts mixtures in the place of G and D."""
         if not is_active(run):
             return
@@ -98,7 +98,7 @@ class MixGanPlugin:
         )
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds what each generator makes."""
         if not is_active(run):
             return None
@@ -107,7 +107,7 @@ class MixGanPlugin:
         return {NAME: mixture_result(run)}
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how batches will be split."""
         if not is_active(run):
             return None
@@ -118,7 +118,7 @@ class MixGanPlugin:
         }
 
     @hookimpl
-    def gan_report(self, run: Run, report: Report) -> None:
+    def gan_report(self, run: LiveRun, report: Report) -> None:
         """Adds each generator's share and samples."""
         if is_active(run):
             from diagan_plugin.remedies.mixtures.report import add_mixture_section
@@ -126,7 +126,7 @@ class MixGanPlugin:
             add_mixture_section(report, run)
 
 
-def several(run: Run, kind: str, count: int) -> list[Any]:
+def several(run: LiveRun, kind: str, count: int) -> list[Any]:
     """Returns the run's own network and others like it, each with weights of its own.
 
     Args:
@@ -137,7 +137,7 @@ def several(run: Run, kind: str, count: int) -> list[Any]:
     return [getattr(run, kind), *(run.build(kind) for _ in range(count - 1))]
 
 
-def check_batch(run: Run, generators: int, discriminators: int, flag: str) -> None:
+def check_batch(run: LiveRun, generators: int, discriminators: int, flag: str) -> None:
     """Refuses batches that cannot be split evenly.
 
     Raises:

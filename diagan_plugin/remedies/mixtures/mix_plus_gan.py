@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_registry.catalogs import Catalogs
+    from gan_registry.live_run import LiveRun
     from gan_registry.report.document import Report
-    from gan_registry.training.run import Run
 
 NAME = "mix_plus_gan"
 
@@ -50,7 +50,7 @@ def mixture_entropy_term(shares: Tensor) -> Tensor:
     return -shares.log().mean()
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether a run plays MIX+GAN's game."""
     return run.config.LOSS.objective == OBJECTIVE
 
@@ -85,7 +85,7 @@ class MixPlusGanPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses options that would do nothing, and what does not fit the game."""
         options = run.options[NAME]
         if not is_active(run):
@@ -116,7 +116,7 @@ class MixPlusGanPlugin:
         )  # each discriminator sees all of a batch
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Puts weighted mixtures in the place of G and D, and their loss in that of the loss."""
         if not is_active(run):
             return
@@ -132,17 +132,17 @@ class MixPlusGanPlugin:
         run.loss = MixtureLoss(run.loss, lambda: generator.shares)
 
     @hookimpl
-    def gan_discriminator_penalty(self, run: Run) -> Tensor | None:
+    def gan_discriminator_penalty(self, run: LiveRun) -> Tensor | None:
         """Adds the entropy term of v to L_D."""
         return self._entropy(run, "discriminator")
 
     @hookimpl
-    def gan_generator_penalty(self, run: Run) -> Tensor | None:
+    def gan_generator_penalty(self, run: LiveRun) -> Tensor | None:
         """Adds the entropy term of w to L_G."""
         return self._entropy(run, "generator")
 
     @hookimpl
-    def gan_step_end(self, run: Run) -> None:
+    def gan_step_end(self, run: LiveRun) -> None:
         """Logs the weights."""
         if not is_active(run):
             return
@@ -151,7 +151,7 @@ class MixPlusGanPlugin:
             run.log({f"{NAME}/{letter}{i}": s for i, s in enumerate(shares.detach().unbind(), 1)})
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds the weights, and what each generator makes."""
         if not is_active(run):
             return None
@@ -162,7 +162,7 @@ class MixPlusGanPlugin:
         return {NAME: {**mixture_result(run), **weights}}
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how large the mixtures are."""
         if not is_active(run):
             return None
@@ -177,7 +177,7 @@ class MixPlusGanPlugin:
         }
 
     @hookimpl
-    def gan_report(self, run: Run, report: Report) -> None:
+    def gan_report(self, run: LiveRun, report: Report) -> None:
         """Adds each generator's share and samples."""
         if is_active(run):
             from diagan_plugin.remedies.mixtures.report import add_mixture_section
@@ -185,7 +185,7 @@ class MixPlusGanPlugin:
             add_mixture_section(report, run)
 
     @staticmethod
-    def _entropy(run: Run, network: str) -> Tensor | None:
+    def _entropy(run: LiveRun, network: str) -> Tensor | None:
         weight: float = run.options[NAME]["entropy"]
         if not is_active(run) or not weight:
             return None

@@ -15,7 +15,7 @@ from gan_registry.report.figures import PALETTE, scatter
 from gan_registry.training.samples import generate_batches
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 ORDER_MIXTURE = 45
 
@@ -26,7 +26,7 @@ _MAKES = 0.02  # a generator "makes" a group of which it has at least this share
 _NAMED = 3  # of the groups that a generator makes most often
 
 
-def mixture_result(run: Run) -> dict[str, Any]:
+def mixture_result(run: LiveRun) -> dict[str, Any]:
     """Returns each generator's share, and the shares of the data's groups among its samples.
 
     Returns:
@@ -43,7 +43,7 @@ def mixture_result(run: Run) -> dict[str, Any]:
     return result
 
 
-def add_mixture_section(report: Report, run: Run) -> None:
+def add_mixture_section(report: Report, run: LiveRun) -> None:
     """Adds a table of the generators' shares, and samples of each."""
     generator = _mixture(run)
     shares, dataset = _shares(run, generator).tolist(), run.dataset
@@ -82,13 +82,13 @@ def add_mixture_section(report: Report, run: Run) -> None:
     )
 
 
-def _mixture(run: Run) -> MixtureGenerator:
+def _mixture(run: LiveRun) -> MixtureGenerator:
     generator = run.sampling_generator
     assert isinstance(generator, MixtureGenerator)
     return generator
 
 
-def _shares(run: Run, generator: MixtureGenerator) -> Tensor:
+def _shares(run: LiveRun, generator: MixtureGenerator) -> Tensor:
     """Returns each generator's share of all samples, float64 [n_G] on the CPU."""
     if generator.owners is None:
         return generator.shares.detach().double().cpu()
@@ -101,7 +101,7 @@ def _shares(run: Run, generator: MixtureGenerator) -> Tensor:
 
 
 @torch.no_grad()
-def _samples_of(run: Run, generator: MixtureGenerator, number: int) -> Tensor:
+def _samples_of(run: LiveRun, generator: MixtureGenerator, number: int) -> Tensor:
     """Returns samples that one generator made, [n, ...] on the CPU."""
     z = run.latents(_SAMPLES, "mixture report", number)
     y = run.labels(_SAMPLES, "mixture report", number)
@@ -111,14 +111,14 @@ def _samples_of(run: Run, generator: MixtureGenerator, number: int) -> Tensor:
     return generate_batches(generator.components[number], z, y).cpu()
 
 
-def _group_shares(run: Run, x: Tensor) -> dict[str, float]:
+def _group_shares(run: LiveRun, x: Tensor) -> dict[str, float]:
     names = run.dataset.group_names
     groups = run.dataset.classify(x)
     counts = np.bincount(groups[groups >= 0], minlength=len(names))
     return {name: float(n / len(x)) for name, n in zip(names, counts, strict=True) if n}
 
 
-def _figure(run: Run, x: Tensor, number: int) -> Figure | None:
+def _figure(run: LiveRun, x: Tensor, number: int) -> Figure | None:
     dataset, caption = run.dataset, f"Samples of generator {number + 1}."
     if dataset.kind == "image":
         image = grid_png(x[:_SHOWN], value_range=dataset.value_range)

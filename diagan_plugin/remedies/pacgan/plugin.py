@@ -23,13 +23,13 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import Fake, Real
-    from gan_registry.training.run import Run
 
 NAME = "pacgan"
 
 
-def is_active(run: Run) -> bool:
+def is_active(run: LiveRun) -> bool:
     """Whether a run packs samples."""
     return bool(run.options.get(NAME, {}).get("size", 1) > 1)
 
@@ -51,7 +51,7 @@ class PacGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what needs one answer for each sample."""
         options = run.options[NAME]
         if not is_active(run):
@@ -75,7 +75,7 @@ class PacGanPlugin:
             _check_dia(run)
 
     @hookimpl
-    def gan_models_ready(self, run: Run) -> None:
+    def gan_models_ready(self, run: LiveRun) -> None:
         """Puts the packing discriminator in the place of D."""
         if not is_active(run):
             return
@@ -104,7 +104,7 @@ class PacGanPlugin:
         run.discriminator = PackedDiscriminator(packed, options["size"], unpacked)
 
     @hookimpl
-    def gan_train_start(self, run: Run) -> None:
+    def gan_train_start(self, run: LiveRun) -> None:
         """Lets D judge packs while the networks are updated, and single samples elsewhere."""
         if is_active(run):
             from diagan_plugin.remedies.pacgan.networks import PackingObjective, packed_of
@@ -112,7 +112,7 @@ class PacGanPlugin:
             run.objective = PackingObjective(run.objective, packed_of(run.discriminator))
 
     @hookimpl
-    def gan_discriminator_penalty(self, run: Run, real: Real, fake: Fake) -> Tensor | None:
+    def gan_discriminator_penalty(self, run: LiveRun, real: Real, fake: Fake) -> Tensor | None:
         """Trains the discriminator of single samples on the same batch, by the same loss."""
         if not is_active(run) or not run.options[NAME]["unpacked"]:
             return None
@@ -126,7 +126,7 @@ class PacGanPlugin:
         return loss
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says how many samples D judges at a time."""
         if not is_active(run):
             return None
@@ -138,7 +138,7 @@ class PacGanPlugin:
         return rows
 
 
-def _check_samples(run: Run) -> None:
+def _check_samples(run: LiveRun) -> None:
     """Refuses, before the training, to correct samples afterwards by a discriminator of packs.
 
     Raises:
@@ -154,7 +154,7 @@ def _check_samples(run: Run) -> None:
         )
 
 
-def _check_dia(run: Run) -> None:
+def _check_dia(run: LiveRun) -> None:
     """Refuses a diagnosis of packs.
 
     Raises:

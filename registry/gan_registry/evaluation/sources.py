@@ -13,7 +13,7 @@ from gan_registry.seeding import generator_for
 from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class SampleSource(Protocol):
@@ -36,7 +36,7 @@ class Proposals:
         seed: Distinguishes several draws from one run.
     """
 
-    def __init__(self, run: Run, seed: int = 0) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0) -> None:
         self._run = run
         self._seed = seed
         self._calls = 0
@@ -59,7 +59,7 @@ class PlainSource:
         seed: Distinguishes several draws from one run.
     """
 
-    def __init__(self, run: Run, seed: int = 0) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0) -> None:
         self._proposals = Proposals(run, seed)
 
     def batches(self, n: int) -> Iterator[Tensor]:
