@@ -43,14 +43,14 @@ class RunningMoments:
         mean.add_(delta, alpha=1.0 / (earlier + 1))
         self._m2[part].addcmul_(delta, delta, value=earlier / (earlier + 1))
 
-    def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:
-        """Adds the finite ones of the values [n] of a range; `earlier` records [n] there are."""
-        mean, m2 = self._mean[part], self._m2[part]
+    def add_range(self, part: slice, value: Tensor, finite: Tensor, total: Tensor) -> None:
+        """Adds the finite ones of the values [n] of a range; `total` records [n] there are then."""
+        mean = self._mean[part]
         # A value left out equals the mean: then both updates below add an exact zero.
         delta = torch.where(finite, value.to(torch.float64), mean).sub_(mean)
-        total = (earlier + finite).to(torch.float64)
-        m2.addcmul_(delta.square(), ((total - 1) / total.clamp(min=1)).clamp(min=0))
-        mean.addcdiv_(delta, total.clamp_(min=1))
+        step = delta / total.clamp(min=1)
+        mean.add_(step)
+        self._m2[part].addcmul_(delta, delta - step)
 
     def add_batch(
         self,

@@ -43,10 +43,10 @@ class RecordWindow:
         """
         self._ring[earlier % self._window, part].copy_(value)
 
-    def add_range(self, part: slice, value: Tensor, finite: Tensor, earlier: Tensor) -> None:
-        """Adds the finite ones of the values [n] of a range; `earlier` records [n] there are."""
+    def add_range(self, part: slice, value: Tensor, finite: Tensor, total: Tensor) -> None:
+        """Adds the finite ones of the values [n] of a range; `total` records [n] there are then."""
         index = torch.arange(part.start, part.stop, device=self._slots.device)
-        self._store(index, value, finite, earlier)
+        self._store(index, value, finite, total - 1)
 
     def add_batch(
         self,

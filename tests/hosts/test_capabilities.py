@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities, asked_plugins
+from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities
 from diagan_plugin.hosts.studiogan.refusals import CAPABILITIES
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.plugins import PluginManager
+from gan_registry.plugins import PluginManager, asked_plugins
 
 
 class Penalising:
@@ -38,12 +38,14 @@ def plugins() -> PluginManager:
 
 def test_a_plugin_is_asked_for_by_a_name_or_by_an_option(plugins: PluginManager) -> None:
     idle = plugins.options.resolve({})
-    assert asked_plugins(plugins, idle, {"samplers": "uniform"}) == {"gan_registry"}
-    assert "strict" in asked_plugins(plugins, idle, {"samplers": "strict"})
-    assert "strict" in asked_plugins(plugins, plugins.options.resolve({}, {"strict.strength": 1.0}))
-    assert asked_plugins(plugins, idle, {"samplers": "the host's own"}) == set()
+    assert asked_plugins(plugins, idle, [("samplers", "uniform")]) == {"gan_registry"}
+    assert "strict" in asked_plugins(plugins, idle, [("samplers", "strict")])
+    assert "strict" in asked_plugins(
+        plugins, plugins.options.resolve({}, {"strict.strength": 1.0}), []
+    )
+    assert asked_plugins(plugins, idle, [("samplers", "the host's own")]) == set()
     plugins.register(Penalising.__base__(), "given")
-    assert asked_plugins(plugins, idle) == {"given"}
+    assert asked_plugins(plugins, idle, []) == {"given"}
 
 
 def test_only_those_asked_for_are_refused(plugins: PluginManager) -> None:

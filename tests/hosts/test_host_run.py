@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities
-from diagan_plugin.hosts.kit.config import merged_config
+from diagan_plugin.hosts.kit.config import host_config
 from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, gaussian
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.kit.session import Session
@@ -107,14 +107,14 @@ def test_a_plugin_finds_every_key_of_the_host_s_own_run(make: Callable[[], HostR
 
 
 def test_what_a_host_says_comes_before_the_defaults() -> None:
-    given = SimpleNamespace(MODEL=SimpleNamespace(z_dim=7, own=1), RUN=SimpleNamespace(seed=3))
-    config = merged_config(given, sampler="dia")
+    given = {"MODEL": {"z_dim": 7, "own": 1}, "RUN": {"seed": 3, "sampler": "dia"}}
+    config = host_config(given)
     assert (config.MODEL.z_dim, config.MODEL.own, config.MODEL.g_conv_dim) == (7, 1, 64)
     assert (config.RUN.seed, config.RUN.sampler, config.RUN.samples) == (3, "dia", "plain")
     # Neither the host's settings nor the defaults are written to.
     config.DATA.options["rate"] = config.MODEL.z_dim = 1
-    assert given.MODEL.z_dim == 7
-    assert merged_config(given).DATA.options == {}
+    assert given["MODEL"]["z_dim"] == 7
+    assert host_config(given).DATA.options == {}
 
 
 def test_a_session_tells_what_it_knows_of_the_data() -> None:
@@ -183,5 +183,7 @@ def test_state_must_be_plain() -> None:
 
 
 def test_two_plugins_cannot_report_the_same(tmp_path) -> None:
-    with pytest.raises(PluginError, match="'spread' a second time"):
+    with pytest.raises(
+        PluginError, match="'spread', which the result holds already from the plugin 'plugin0'"
+    ):
         session(Reporting(), Reporting(), folder=tmp_path).end()

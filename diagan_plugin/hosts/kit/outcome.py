@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diagan_plugin.hosts.kit.run import HostRun
-from gan_registry.errors import PluginError
+from gan_registry.evaluation.contributions import merge_contributions
 from gan_registry.evaluation.results import write_result
 from gan_registry.report.document import Report
 
 REPORT_FILE = "report.html"
 
+Contributions = Sequence[tuple[str, Mapping[str, Any]]]
+"""Plugin and what it contributes."""
 
-def plugins_result(run: HostRun) -> dict[str, Any]:
-    """Returns the entries that plugins give to the result.
+
+def write_plugins_result(run: HostRun, folder: Path, found: Contributions) -> None:
+    """Writes `result.json`: a description of the run, and what plugins have found out.
+
+    Args:
+        run: The run.
+        folder: Where to.
+        found: What `gan_result` returned, by plugin.
 
     Raises:
-        PluginError: Two plugins report the same entry.
+        PluginError: Two plugins report the same entry, or one that describes the run.
     """
-    result: dict[str, Any] = {}
-    for plugin, entries in run.hooks.result(run):
-        taken = sorted(set(result) & set(entries))
-        if taken:
-            raise PluginError(f"Plugin {plugin!r}: gan_result reports {taken[0]!r} a second time.")
-        result.update(entries)
-    return result
-
-
-def write_plugins_result(run: HostRun, folder: Path, result: Mapping[str, Any]) -> None:
-    """Writes `result.json`: the entries of plugins after a description of the run."""
     described = {
         "config": run.config_name, "sampler": run.config.RUN.sampler, "seed": run.seed,
         "steps": run.step,
     }  # fmt: skip
-    write_result(folder, {**described, **result})
+    write_result(folder, merge_contributions(found, described))
 
 
 def write_report(run: HostRun, folder: Path, about: str = "") -> Path:

@@ -14,7 +14,7 @@ from diagan_plugin.hosts.kit.config import host_config
 from diagan_plugin.hosts.kit.dataset import HostDataset
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.networks import HostNetworks
-from diagan_plugin.hosts.kit.outcome import plugins_result, write_plugins_result, write_report
+from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.kit.settings import PLAIN, Settings
 from diagan_plugin.hosts.kit.state import FORMAT, collect_state, restore_parts
@@ -154,7 +154,7 @@ class Session:
             run.folder.mkdir(parents=True, exist_ok=True)
         run.hooks.train_end(run)
         if run.folder is not None and run.rank == 0:
-            write_plugins_result(run, run.folder, plugins_result(run))
+            write_plugins_result(run, run.folder, run.hooks.result(run))
             write_report(run, run.folder)
 
     def sample(self, n: int, samples: str = PLAIN, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diagan_plugin.hosts.kit.outcome import plugins_result, write_plugins_result, write_report
+from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
 
@@ -34,10 +34,10 @@ def write_outcome(run: StudioRun) -> Path | None:
     Raises:
         PluginError: Two plugins report the same entry.
     """
-    result = plugins_result(run)
-    if not result and not any(run.folder.glob("diagnosis*")):
+    found = run.hooks.result(run)
+    if not found and not any(run.folder.glob("diagnosis*")):
         return None
-    write_plugins_result(run, run.folder, result)
+    write_plugins_result(run, run.folder, found)
     try:
         path = write_report(run, run.folder, "StudioGAN, ")
     except UserError as error:

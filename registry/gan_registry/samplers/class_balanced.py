@@ -13,7 +13,7 @@ from gan_registry.errors import UserError
 from gan_registry.samplers.base import epoch_permutation
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 _WITHIN = 1  # apart from the order of an epoch, whose seeds have two words
 
@@ -94,7 +94,7 @@ class ClassBalancedSampler:
         return np.concatenate(pieces)
 
 
-def build_class_balanced(run: Run) -> ClassBalancedSampler:
+def build_class_balanced(run: LiveRun) -> ClassBalancedSampler:
     """Builds the sampler `class_balanced` of a run.
 
     Raises:

@@ -16,7 +16,7 @@ from gan_registry.errors import UserError
 from gan_registry.samplers.base import epoch_permutation
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 
 class UniformSampler:
@@ -66,6 +66,6 @@ class UniformSampler:
         """Does nothing, as there is no state."""
 
 
-def build_uniform(run: Run) -> UniformSampler:
+def build_uniform(run: LiveRun) -> UniformSampler:
     """Builds the sampler `uniform` of a run."""
     return UniformSampler(len(run.dataset), run.seed)

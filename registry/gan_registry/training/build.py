@@ -114,7 +114,7 @@ def build_networks(run: Run) -> None:
     run.hooks.models_ready(run)
     place(run.generator, run.device)  # again, as a plugin may have replaced it
     place(run.discriminator, run.device)
-    run.regularization = Regularization(run)
+    run.regularization = Regularization(run, run.backbone)
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
         run.average = moving_average(run)
@@ -169,7 +169,7 @@ def place(network: nn.Module, device: torch.device) -> None:
 
 def build_optimizers(run: Run) -> None:
     """Builds the optimisers of G and D."""
-    settings, intervals = run.config.OPTIMIZATION, lazy_intervals(run)
+    settings, intervals = run.config.OPTIMIZATION, lazy_intervals(run.backbone, run.config)
     rates = {
         "generator": (settings.g_lr, settings.g_weight_decay),
         "discriminator": (settings.d_lr, settings.d_weight_decay),

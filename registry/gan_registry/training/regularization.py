@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan_registry.backbones.base import Backbone
+from gan_registry.config.schema import Config
+from gan_registry.live_run import LiveRun
 from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.regularizers.consistency import (
     consistency,
@@ -32,28 +35,24 @@ from gan_registry.regularizers.lecam import LogitAverages
 from gan_registry.regularizers.weight_clipping import clip_weights
 from gan_registry.seeding import generator_for
 
-if TYPE_CHECKING:
-    from gan_registry.training.run import Run
-
 _AVERAGES = "host.lecam"
 
 
-def lazy_intervals(run: Run) -> dict[str, int]:
+def lazy_intervals(backbone: Backbone, config: Config) -> dict[str, int]:
     """Returns the networks that are regularised in steps of their own, and how many apart.
 
     Their Adam takes the settings of :func:`gan_registry.regularizers.lazy.lazy_adam`.
     """
-    intervals = dict(run.backbone.lazy_intervals())
-    loss = run.config.LOSS
-    if loss.apply_r1_reg and loss.r1_place == "outside_loop":
-        intervals["discriminator"] = r1_interval(run)
+    intervals = dict(backbone.lazy_intervals())
+    if config.LOSS.apply_r1_reg and config.LOSS.r1_place == "outside_loop":
+        intervals["discriminator"] = r1_interval(config)
     return intervals
 
 
-def r1_interval(run: Run) -> int:
+def r1_interval(config: Config) -> int:
     """Returns how many of D's updates lie between two R1 penalties."""
     usual = {"inside_loop": 1, "outside_loop": 16}  # the latter as in StyleGAN2
-    return run.config.STYLEGAN.d_reg_interval or usual[run.config.LOSS.r1_place]
+    return config.STYLEGAN.d_reg_interval or usual[config.LOSS.r1_place]
 
 
 class Regularization:
@@ -61,10 +60,12 @@ class Regularization:
 
     Args:
         run: The run, with its networks.
+        backbone: Its backbone, which may have lazy terms of its own.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: LiveRun, backbone: Backbone) -> None:
         self._run = run
+        self._backbone = backbone
         self._settings = run.config.LOSS
         # Most runs ask for none of them, and then a step should not pay for any.
         self._of_discriminator = any(
@@ -109,7 +110,7 @@ class Regularization:
             penalty = max_gradient_penalty(run.discriminator, real.x, fake.x, real.y, **draws)
             terms.append(loss.maxgp_lambda * penalty)
         if loss.apply_r1_reg and loss.r1_place == "inside_loop":
-            interval = r1_interval(run)
+            interval = r1_interval(run.config)
             if is_regularised(self._count("d", number), interval):
                 penalty = r1_penalty(run.discriminator, real.x, real.y, **keys)
                 terms.append(interval * loss.r1_lambda * penalty)
@@ -135,7 +136,7 @@ class Regularization:
         """
         run, loss = self._run, self._settings
         if loss.apply_r1_reg and loss.r1_place == "outside_loop":
-            interval = r1_interval(run)
+            interval = r1_interval(run.config)
             weight = loss.r1_lambda * interval
 
             def penalty(batch: MicroBatch) -> Tensor:
@@ -171,10 +172,10 @@ class Regularization:
             inputs: Latents and labels of the update's micro-batches.
             number: The update's number within the step.
         """
-        interval = self._run.backbone.lazy_intervals().get("generator")
+        interval = self._backbone.lazy_intervals().get("generator")
         if interval is None or not is_regularised(self._count("g", number), interval):
             return
-        terms = self._run.backbone.lazy_generator_terms
+        terms = self._backbone.lazy_generator_terms
         self._own_step("generator", [partial(terms, z, y) for z, y in inputs])
 
     def _own_step(self, network: str, penalties: Sequence[Callable[[], Tensor | None]]) -> None:
