@@ -161,8 +161,8 @@ class LiveRun(ABC):
 
     def __getattr__(self, name: str) -> Any:
         # Only reached where there is no such attribute, or a property could not be computed.
-        if name in type(self).lacks:
-            raise CapabilityError(f"{self.host} has no run.{name}: {type(self).lacks[name]}.")
+        if name in self.lacks:
+            raise CapabilityError(f"run.{name} is not offered by {self.host}: {self.lacks[name]}.")
         raise AttributeError(f"This run has no attribute {name!r}, or does not have it yet.")
 
     # ------------------------------------------------------------------ where it stands

@@ -62,7 +62,7 @@ class LoopRun(LiveRun):
         group: Rank and world size.
     """
 
-    host = "A training loop of your own"
+    host = "a training loop of your own"
     lacks: ClassVar[Mapping[str, str]] = {
         "discriminator": "it has not been shown yet, by Dia.sweep, Dia.show or Dia.update",
         "objective": "it updates its networks itself",
