@@ -324,8 +324,7 @@ def test_networks_are_replaced_or_the_host_is_named(kind: str) -> None:
         assert case.run.discriminator is case.run.backbone.discriminator is layer
     else:
         with pytest.raises(
-            CapabilityError,
-            match=f"Plugin 'caller': gan_step_end replaces the discriminator, which {case.run.host}",
+            CapabilityError, match=f"gan_step_end replaces the discriminator, which {case.run.host}"
         ):
             case.inside(replace)
 

@@ -200,11 +200,14 @@ def _loop(run: Run, outputs: Outputs) -> None:
         elif first_step:
             outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
         while run.step < run.total_steps and run.stopped is None:
+            # What modules draw themselves follows from the step; so do the learning rates.
             seed_modules(run.seed, run.rank, run.step, run.device)
             run.new_step()
             set_learning_rates(run)
             run.generator.train()
             run.discriminator.train()
+
+            # D and G in turn.
             rounds = [
                 (run.objective.update_discriminator, timing.d_updates_per_step),
                 (run.objective.update_generator, timing.g_updates_per_step),
@@ -212,6 +215,8 @@ def _loop(run: Run, outputs: Outputs) -> None:
             for update, times in rounds if timing.d_first else reversed(rounds):
                 for number in range(times):
                     update(number)
+
+            # The step is done: what follows it, in networks and in plugins.
             run.step += 1
             run.share_buffers()
             if run.average is not None:
@@ -220,6 +225,7 @@ def _loop(run: Run, outputs: Outputs) -> None:
 
             outputs.terminal.advance(run.step)
             last = run.step == run.total_steps or run.stopped is not None
+            # A line in the log.
             if run.step % settings.print_freq == 0 or last:
                 elapsed = time.monotonic() - started
                 run.seconds = seconds_before + elapsed
@@ -232,8 +238,10 @@ def _loop(run: Run, outputs: Outputs) -> None:
                 }
                 finite_or_fail(values, run.step)
                 outputs.write(run, values, pace * (run.total_steps - run.step))
+            # A picture of the same latents.
             if outputs.grids is not None and outputs.grids.due(run.step, last):
                 outputs.grids.draw(run)
+            # A checkpoint to continue from.
             if last or (settings.save_freq and run.step % settings.save_freq == 0):
                 finite_or_fail(run.noted(), run.step)  # never kept to continue from
                 run.seconds = seconds_before + time.monotonic() - started

@@ -52,12 +52,15 @@ def update_discriminator(run: Run, number: int) -> None:
     batches = []
     total: Tensor | float = 0.0
     for piece, (z, y) in enumerate(_inputs(run, "discriminator", number)):
+        # Real and generated samples through D.
         real = run.stream.next()
         with run.precision.autocast():
             with torch.no_grad():
                 fake = Fake(run.generator(z, y).float(), z, y)
             real_out = run.discriminator(real.x, real.y)
             fake_out = run.discriminator(fake.x, fake.y)
+
+        # Its loss in terms of each sample, which plugins see and weight.
         real_terms = run.loss.real_terms(real_out, real.y)
         fake_terms = run.loss.fake_terms(fake_out, fake.y)
         _check_terms(run, real_terms, fake_terms, size=len(real.x))
@@ -74,6 +77,8 @@ def update_discriminator(run: Run, number: int) -> None:
             real_terms = _weighted(real_terms, of_real)
             fake_terms = _weighted(fake_terms, of_fake)
         loss = real_terms.mean() + fake_terms.mean()
+
+        # What is added: the backbone's own terms, regularisers, plugins' penalties.
         own = run.backbone.discriminator_terms(real, fake, real_out, fake_out)
         if own is not None:
             loss = loss + own
@@ -86,10 +91,14 @@ def update_discriminator(run: Run, number: int) -> None:
             penalty = hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
             if penalty is not None:
                 loss = loss + penalty
+
+        # Gradients, added up over the micro-batches.
         loss = loss / settings.acml_steps
         run.precision.backward(loss, "discriminator")
         total = total + loss.detach()
         batches.append(MicroBatch(real, fake, detached(real_out), detached(fake_out)))
+
+    # One step of all ranks, and what follows it.
     run.average_gradients(run.discriminator)
     run.precision.step(optimizer, "discriminator")
     run.regularization.discriminator_stepped(batches, number)
@@ -119,9 +128,12 @@ def update_generator(run: Run, number: int) -> None:
     try:
         inputs = _inputs(run, "generator", number)
         for piece, (z, y) in enumerate(inputs):
+            # Generated samples through D.
             with run.precision.autocast():
                 fake = Fake(run.generator(z, y).float(), z, y)
                 fake_out = run.discriminator(fake.x, fake.y)
+
+            # Its loss in terms of each sample, which plugins weight.
             terms = run.loss.generator_terms(fake_out, fake.y)
             _check_terms(run, terms, size=len(fake.x))
             if takes_weights:
@@ -129,6 +141,8 @@ def update_generator(run: Run, number: int) -> None:
                     logits = run.loss.log_density_ratio(fake_out, fake.y).float().detach()
                 terms = _weighted(terms, hooks.generator_weights(run, fake, logits, fake_out))
             loss = terms.mean()
+
+            # What is added: the backbone's own terms, regularisers, plugins' penalties.
             own = run.backbone.generator_terms(fake, fake_out)
             if own is not None:
                 loss = loss + own
@@ -139,12 +153,16 @@ def update_generator(run: Run, number: int) -> None:
                 penalty = hooks.generator_penalty(run, fake, fake_out)
                 if penalty is not None:
                     loss = loss + penalty
+
+            # Gradients, added up over the micro-batches.
             loss = loss / settings.acml_steps
             run.precision.backward(loss, "generator")
             total = total + loss.detach()
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+    # One step of all ranks, and what follows it.
     run.average_gradients(run.generator)
     run.precision.step(optimizer, "generator")
     run.regularization.generator_stepped(inputs, number)
