@@ -231,6 +231,16 @@ def test_hook_is_documented_with_its_exact_signature(name: str) -> None:
     assert documented == [(p.name, written(p.annotation)) for p in signature.parameters.values()]
 
 
+def test_hooks_page_tells_all_that_a_run_is_asked_for() -> None:
+    from gan_registry.live_run import LiveRun
+
+    text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    table = text[text.index("**The run.**") : text.index("## Start-up")]
+    told = set(re.findall(r"`(\w+)[`(]", table))
+    public = {name for name in (*vars(LiveRun), *LiveRun.__annotations__) if name[0] != "_"}
+    assert public - {"lacks", "take_log", "new_step"} <= told  # those are for whoever trains
+
+
 def test_hooks_page_names_no_hook_that_does_not_exist() -> None:
     text = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     known = set(hooks())
