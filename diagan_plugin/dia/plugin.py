@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME, DiaOptions, add_options
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
@@ -18,12 +18,8 @@ from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from diagan_plugin.dia.driver import DiaDriver
     from diagan_plugin.sampling.sampler import DiaSampler
     from gan_registry.catalogs import Catalogs
-    from gan_registry.records import MicroBatch, Real
     from gan_registry.report.document import Report
     from gan_registry.training.run import Run
 
@@ -32,15 +28,8 @@ DIAGNOSIS_FILE = "diagnosis.safetensors"
 _LOG = logging.getLogger(__name__)
 
 
-class DiaPlugin:
+class DiaPlugin(DrivingPlugin):
     """Diagnosis and score-weighted sampling as hooks."""
-
-    def __init__(self) -> None:
-        self._drivers: weakref.WeakKeyDictionary[Run, DiaDriver] = weakref.WeakKeyDictionary()
-
-    def driver(self, run: Run) -> DiaDriver | None:
-        """Returns what acts in a run, or None where nothing was asked for."""
-        return self._drivers.get(run)
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -104,30 +93,6 @@ class DiaPlugin:
         self._drivers[run] = DiaDriver(run, options, is_weighted(run))
 
     @hookimpl
-    def gan_train_start(self, run: Run) -> None:
-        """Records the state before the first step."""
-        if driver := self.driver(run):
-            driver.start(run)
-
-    @hookimpl
-    def gan_real_logits(self, run: Run, real: Real, logits: Tensor) -> None:
-        """Records training batches, when streaming."""
-        if driver := self.driver(run):
-            driver.observe(run, real, logits)
-
-    @hookimpl
-    def gan_discriminator_updated(self, run: Run, batches: Sequence[MicroBatch]) -> None:
-        """Trains the auxiliary discriminator in phase 2."""
-        if driver := self.driver(run):
-            driver.discriminator_updated(run, batches)
-
-    @hookimpl
-    def gan_step_end(self, run: Run) -> None:
-        """Sweeps, scores and sets weights when it is time."""
-        if driver := self.driver(run):
-            driver.step_end(run)
-
-    @hookimpl
     def gan_train_end(self, run: Run) -> None:
         """Writes `diagnosis.safetensors`."""
         driver = self.driver(run)
@@ -136,24 +101,6 @@ class DiaPlugin:
         diagnosis = driver.diagnosis(run)
         if diagnosis is not None:
             diagnosis.save(run.folder / DIAGNOSIS_FILE)
-
-    @hookimpl
-    def gan_state(self, run: Run) -> Mapping[str, Any] | None:
-        """Returns the statistics, the weights and the phase."""
-        driver = self.driver(run)
-        return None if driver is None else driver.state()
-
-    @hookimpl
-    def gan_load_state(self, run: Run, state: Mapping[str, Any]) -> None:
-        """Restores them."""
-        if driver := self.driver(run):
-            driver.load_state(run, state)
-
-    @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
-        """Adds each group's statistics and the summary of the weights to the result."""
-        driver = self.driver(run)
-        return None if driver is None else driver.result(run)
 
     @hookimpl
     def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
