@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 AUTO = "auto"
@@ -21,18 +22,24 @@ def at_least(kind: Any, bound: float) -> Any:
     return convert
 
 
-def or_auto(convert: Any) -> Any:
-    """Returns a type of flag: what another takes, or "auto"."""
+def or_word(convert: Any, meanings: Mapping[str, Any]) -> Any:
+    """Returns a type of flag: what another takes, or words that stand for values."""
 
     def converted(text: str) -> Any:
-        if text == AUTO:
-            return AUTO
+        if text in meanings:
+            return meanings[text]
         try:
             return convert(text)
         except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
+            named = " or ".join(map(repr, meanings))
+            raise argparse.ArgumentTypeError(f"{error}, or {named}") from None
 
     return converted
+
+
+def or_auto(convert: Any) -> Any:
+    """Returns a type of flag: what another takes, or "auto"."""
+    return or_word(convert, {AUTO: AUTO})
 
 
 def positive(text: str) -> float:

@@ -49,7 +49,7 @@ class DiaPlugin(DrivingPlugin):
         """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
         if not is_active(run):
             return
-        options = DiaOptions.from_mapping(run.options[NAME])
+        options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
         if is_weighted(run) and options.aux != "none":
             run.postprocessors.append("drs")
@@ -143,7 +143,7 @@ def is_active(run: Run) -> bool:
 def options_of(run: Run) -> DiaOptions:
     """Returns the options of a run that has its data, with epochs in steps."""
     epoch = -(-len(run.dataset) // run.samples_per_step)
-    return DiaOptions.from_mapping(run.options[NAME]).with_epochs(epoch)
+    return DiaOptions(**run.options[NAME]).with_epochs(epoch)
 
 
 def build_sampler(run: Run) -> DiaSampler:

@@ -27,8 +27,7 @@ def phase1_end(run: Run, start: str | float = AUTO) -> int:
     """
     if start != AUTO:
         return round(float(start) * run.total_steps)
-    dia = run.options.get(DIA)
-    options = DiaOptions() if dia is None else DiaOptions.from_mapping(dia)
+    options = DiaOptions(**run.options.get(DIA, {}))
     # A share gives the same end anywhere; an automatic one is asked of what has found it.
     found = weighting_schedule(run) if options.phase1 == AUTO else None
     return (found or Schedule(options, run.total_steps, weighted=True)).phase1_end

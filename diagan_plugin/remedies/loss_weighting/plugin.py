@@ -56,7 +56,7 @@ class LossWeightingPlugin(DrivingPlugin):
             )
         from diagan_plugin.dia.refusals import check_options
 
-        options = DiaOptions.from_mapping(run.options[DIA])
+        options = DiaOptions(**run.options[DIA])
         if options.aux == "importance":
             raise UserError(
                 "--dia-aux importance undoes weighted draws, and --loss-weighting draws uniformly: "
