@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import AUTO, start
 from diagan_plugin.remedies.timing import phase1_end
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ class GoldPlugin:
             "--gold-start", dest=f"{NAME}.start", type=start, default=AUTO, metavar="auto|SHARE",
             help="share of the steps before phase 2; auto: as --dia-phase1",
         )  # fmt: skip
+
+    @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Warns of options that do nothing."""
+        if not run.options[NAME]["enabled"]:
+            warn_of_unused(run, NAME, "--gold")
 
     @hookimpl
     def gan_discriminator_weights(

@@ -209,7 +209,6 @@ def test_regularisers_half_precision_and_other_losses() -> None:
         ({"LOSS__apply_wc": True}, {}, "use LOSS.apply_gp"),
         ({"RUN__sampler": "dia"}, {"dia": {**DIA, "aux_ratio": True}}, "--dia-aux-ratio takes"),
         ({"OPTIMIZATION__batch_size": 15}, {}, "must be a multiple of 2"),
-        ({"LOSS__objective": "adversarial"}, {}, "--mix-plus-generators belongs to"),
     ],
 )
 def test_what_cannot_work_is_refused(
