@@ -51,12 +51,11 @@ class DiaPlugin(DrivingPlugin):
             return
         options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
-        if is_weighted(run) and options.aux != "none":
+        if not is_weighted(run):
+            return
+        if options.aux != "none":
             run.postprocessors.append("drs")
-        if (
-            is_weighted(run)
-            and Schedule(options, run.total_steps, True).phase1_end == run.total_steps
-        ):
+        if Schedule(options, run.total_steps, True).phase1_end == run.total_steps:
             _LOG.warning(
                 "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
                 run.total_steps,
@@ -70,15 +69,13 @@ class DiaPlugin(DrivingPlugin):
         from diagan_plugin.dia.driver import DiaDriver
         from diagan_plugin.recording.logit_modes import has_batch_norm
 
-        options = options_of(run)
-        if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
+        options, weighted = options_of(run), is_weighted(run)
+        if weighted and options.aux == "importance" and has_batch_norm(run.discriminator):
             raise UserError(
                 "--dia-aux importance needs a discriminator without batch norm: weights on the "
                 "loss cannot undo the statistics of a weighted batch. Use --dia-aux uniform."
             )
-        check_visits(
-            options, run.samples_per_step, len(run.dataset), run.total_steps, is_weighted(run)
-        )
+        check_visits(options, run.samples_per_step, len(run.dataset), run.total_steps, weighted)
         if options.within_class and run.dataset.num_classes < 2:
             raise UserError(
                 f"--dia-within-class needs classes, but the dataset {run.config.DATA.name!r} has "
@@ -90,7 +87,7 @@ class DiaPlugin(DrivingPlugin):
                 "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
                 run.config.LOSS.adv_loss,
             )
-        self._drivers[run] = DiaDriver(run, options, is_weighted(run))
+        self._drivers[run] = DiaDriver(run, options, weighted)
 
     @hookimpl
     def gan_train_end(self, run: Run) -> None:
@@ -107,10 +104,10 @@ class DiaPlugin(DrivingPlugin):
         """Says when it will record and weight."""
         if not is_active(run):
             return None
-        options = options_of(run)
         return plan(
-            options, run.total_steps, is_weighted(run), len(run.dataset), run.samples_per_step
-        )
+            options_of(run), run.total_steps, is_weighted(run), len(run.dataset),
+            run.samples_per_step,
+        )  # fmt: skip
 
     @hookimpl
     def gan_report(self, run: Run, report: Report) -> None:
