@@ -58,16 +58,11 @@ def share(text: str) -> float:
     return value
 
 
-def start(text: str) -> str | float:
-    """Reads where phase 2 begins: "auto", or a share of the steps in [0, 1]."""
-    if text == AUTO:
-        return AUTO
-    try:
-        value: float = number(float, text)
-    except argparse.ArgumentTypeError:
-        value = -1.0
+def share_of_steps(text: str) -> float:
+    """Reads a share of the steps, from 0 to 1."""
+    value: float = number(float, text)
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError("'auto' or a share of the steps between 0 and 1")
+        raise argparse.ArgumentTypeError("a share of the steps between 0 and 1")
     return value
 
 

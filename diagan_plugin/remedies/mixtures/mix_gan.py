@@ -74,11 +74,8 @@ class MixGanPlugin:
         """Puts mixtures in the place of G and D."""
         if not is_active(run):
             return
-        from diagan_plugin.remedies.mixtures.networks import (
-            MixtureGenerator,
-            RoutedDiscriminator,
-            class_owners,
-        )
+        from diagan_plugin.remedies.mixtures.dealing import class_owners
+        from diagan_plugin.remedies.mixtures.networks import MixtureGenerator, RoutedDiscriminator
 
         options = run.options[NAME]
         generators, owners = options["generators"], None

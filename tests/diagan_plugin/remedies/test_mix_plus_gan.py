@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.mixtures.dealing import row_weights
 from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
 from diagan_plugin.remedies.mixtures.mix_plus_gan import MixPlusGanPlugin, mixture_entropy_term
-from diagan_plugin.remedies.mixtures.networks import (
-    MixtureGenerator,
-    WeightedDiscriminator,
-    row_weights,
-)
+from diagan_plugin.remedies.mixtures.networks import MixtureGenerator, WeightedDiscriminator
 from diagan_plugin.remedies.mixtures.objective import MixtureLoss
 from diagan_plugin.remedies.pacgan.plugin import PacGanPlugin
 from gan_registry.backbones.base import realness
