@@ -69,8 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "Post-processing", "correct what a trained generator makes (--samples NAME)"
     )
     defaults = PostOptions()
-
-    whole = at_least(int, 1)
+    whole, gamma = at_least(int, 1), or_word(_percentile_of_f0, {EXACT: EXACT})
 
     def add(flag: str, name: str, **settings: Any) -> None:
         group.add_argument(flag, dest=f"{NAME}.{name}", default=getattr(defaults, name), **settings)
@@ -84,8 +83,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="acceptance rate under which sampling stops; 0 never")  # fmt: skip
     add("--post-burn-in", "burn_in", type=whole, metavar="N",
         help="proposals from which thresholds are found")  # fmt: skip
-    add("--drs-gamma", "drs_gamma", type=or_word(_gamma, {EXACT: EXACT}),
-        metavar="exact|PERCENTILE", help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
+    add("--drs-gamma", "drs_gamma", type=gamma, metavar="exact|PERCENTILE",
+        help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
     add("--mh-steps", "mh_steps", type=whole, metavar="K", help="length of a chain")
     add("--mh-calibration", "mh_calibration", choices=CALIBRATIONS,
         help="how logits are calibrated for the chains")  # fmt: skip
@@ -128,7 +127,7 @@ def _percentile(text: str) -> float:
     return _within(text, 0, 100, "a percentage of at least 0 and below 100", closed=False)
 
 
-def _gamma(text: str) -> float:
+def _percentile_of_f0(text: str) -> float:
     return _within(text, 0, 100, "a percentile from 0 to 100")
 
 

@@ -125,14 +125,13 @@ def test_what_only_diagnoses_has_no_schedule_of_weights():
     class Driver:
         schedule = SimpleNamespace(weighted=False)
 
-    plugins, run = managers(), PluginManager(load_entry_points=False)
-    plugin = DiaPlugin()
-    run.register(plugin, NAME)
-    run.plugins = run  # a run holds its plugins
+    class Run:
+        plugins = managers()
+
+    run, (plugin,) = Run(), Run.plugins.hooks.get_plugins()
     assert weighting_schedule(run) is None
     plugin._drivers[run] = Driver()
     assert weighting_schedule(run) is None
     Driver.schedule = SimpleNamespace(weighted=True)
     assert weighting_schedule(run) is Driver.schedule
-    run.plugins = plugins
-    assert weighting_schedule(run) is None
+    assert weighting_schedule(Run()) is None, "another run of the same plugins"
