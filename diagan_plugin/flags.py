@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 AUTO = "auto"
@@ -21,18 +22,24 @@ def at_least(kind: Any, bound: float) -> Any:
     return convert
 
 
-def or_auto(convert: Any) -> Any:
-    """Returns a type of flag: what another takes, or "auto"."""
+def or_word(convert: Any, meanings: Mapping[str, Any]) -> Any:
+    """Returns a type of flag: what another takes, or words that stand for values."""
 
     def converted(text: str) -> Any:
-        if text == AUTO:
-            return AUTO
+        if text in meanings:
+            return meanings[text]
         try:
             return convert(text)
         except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{error}, or 'auto'") from None
+            named = " or ".join(map(repr, meanings))
+            raise argparse.ArgumentTypeError(f"{error}, or {named}") from None
 
     return converted
+
+
+def or_auto(convert: Any) -> Any:
+    """Returns a type of flag: what another takes, or "auto"."""
+    return or_word(convert, {AUTO: AUTO})
 
 
 def positive(text: str) -> float:
@@ -51,16 +58,11 @@ def share(text: str) -> float:
     return value
 
 
-def start(text: str) -> str | float:
-    """Reads where phase 2 begins: "auto", or a share of the steps in [0, 1]."""
-    if text == AUTO:
-        return AUTO
-    try:
-        value: float = number(float, text)
-    except argparse.ArgumentTypeError:
-        value = -1.0
+def share_of_steps(text: str) -> float:
+    """Reads a share of the steps, from 0 to 1."""
+    value: float = number(float, text)
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError("'auto' or a share of the steps between 0 and 1")
+        raise argparse.ArgumentTypeError("a share of the steps between 0 and 1")
     return value
 
 

@@ -69,7 +69,7 @@ class Shadows:
     @hookimpl
     def gan_step_end(self, run: Run) -> None:
         """Makes the copies at the end of phase 1; `dia`, whose name sorts first, was called."""
-        schedule = Schedule(DiaOptions.from_mapping(run.options["dia"]), run.total_steps, True)
+        schedule = Schedule(DiaOptions(**run.options["dia"]), run.total_steps, True)
         if run.step == schedule.phase1_end:
             self.auxiliaries = {n: _copy(run, variant) for n, variant in self.variants.items()}
             self._started = time.process_time()

@@ -8,9 +8,9 @@ data and the same fakes (Self-Diagnosing GAN, section 4.3): its logit estimates 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from diagan_plugin.auxiliary.batches import Batch, Parts, Provider, as_sequence, parts_of
 from diagan_plugin.auxiliary.copy import copy_with_optimizer
+from diagan_plugin.auxiliary.importance import importance_weights
+from diagan_plugin.auxiliary.terms import PerSampleTerms, accumulate_gradient
 from diagan_plugin.recording.logit_modes import has_batch_norm
-from gan_registry.datasets.fetching import to_device
 from gan_registry.samplers.uniform import UniformSampler
 from gan_registry.seeding import derive_seed, seeded_rng
 
@@ -28,50 +29,11 @@ AUXILIARY_MODES = ("uniform", "importance")
 _STATE_VERSION = 1
 
 
-class PerSampleTerms(Protocol):
-    """The part of a loss that is needed here: terms [B] from D's raw output and the labels."""
-
-    def real_terms(self, out: Any, y: Tensor | None, /) -> Tensor:
-        """Returns the terms of real samples, [B]."""
-        ...
-
-    def fake_terms(self, out: Any, y: Tensor | None, /) -> Tensor:
-        """Returns the terms of generated samples, [B]."""
-        ...
-
-
 class AuxiliaryLosses(NamedTuple):
     """Mean loss terms of one update over the effective batch: detached scalars on the device."""
 
     real: Tensor
     fake: Tensor
-
-
-def importance_weights(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Returns the weights 1/(N·P_s(i)) that undo score-weighted sampling.
-
-    The mean over draws of P_s is 1, and the expectation of a weighted mean is exactly the uniform
-    mean over the data. They are not normalised within a batch, as that would bias it.
-
-    Args:
-        probabilities: Sampling probabilities P_s, [N]; positive, with sum 1.
-
-    Returns:
-        Weights, float64 [N].
-
-    Raises:
-        ValueError: The probabilities are not positive, finite and of sum 1. A sample that is never
-            drawn can't be made up for by any weight.
-    """
-    p = np.asarray(probabilities, np.float64)
-    if p.ndim != 1 or not p.size or not np.all(np.isfinite(p)) or not np.all(p > 0):
-        raise ValueError(
-            "Argument `probabilities` must be one-dimensional, positive and finite "
-            "(a sample that is never drawn cannot be weighted back)."
-        )
-    if abs(p.sum() - 1) > 1e-6:
-        raise ValueError(f"Argument `probabilities` must sum to 1, but got {p.sum():.8g}.")
-    return 1 / (p.size * p)
 
 
 class AuxiliaryDiscriminator:
@@ -108,6 +70,7 @@ class AuxiliaryDiscriminator:
     Attributes:
         discriminator: The auxiliary network, in training mode after each step.
         optimizer: Its optimiser.
+        forward: Calls it: `(network, x, y) -> raw output`.
         calls: How often :meth:`step` was called.
 
     Raises:
@@ -160,7 +123,7 @@ class AuxiliaryDiscriminator:
         self.rank = rank
         self.world_size = world_size
         self.calls = 0
-        self._forward = forward or _default_forward
+        self.forward = forward or _default_forward
         self._average_gradients = average_gradients
         self._stream = UniformSampler(num_samples, derive_seed(seed, "auxiliary data"))
         self._weights: Tensor | None = None
@@ -281,20 +244,20 @@ class AuxiliaryDiscriminator:
                     "but got a function."
                 )
             num_reals = num_fakes
-            parts = self._provided(reals, [len(part.x) for part in fakes])
+            parts: Iterable[Parts] = self._provided(reals, [len(part.x) for part in fakes])
         else:
-            given = [self._weighted(batch) for batch in as_sequence(reals)]
+            parts = given = [self._weighted(batch) for batch in as_sequence(reals)]
             num_reals = sum(len(part.x) for part in given)
-            parts = iter(given)
         if not num_fakes or not num_reals:
             raise ValueError("Arguments `reals` and `fakes` must hold at least one sample each.")
         device = next(self.discriminator.parameters()).device
         self.discriminator.train()
         self.optimizer.zero_grad(set_to_none=True)
         with seeded_rng(device, self.seed, "auxiliary modules", self.rank, self.calls):
+            call, loss = partial(self.forward, self.discriminator), self.loss
             losses = AuxiliaryLosses(
-                real=self._accumulate(parts, num_reals, self.loss.real_terms, device),
-                fake=self._accumulate(iter(fakes), num_fakes, self.loss.fake_terms, device),
+                real=accumulate_gradient(call, parts, num_reals, loss.real_terms, device),
+                fake=accumulate_gradient(call, fakes, num_fakes, loss.fake_terms, device),
             )
         if self._average_gradients is not None:
             self._average_gradients(list(self.discriminator.parameters()))
@@ -303,8 +266,8 @@ class AuxiliaryDiscriminator:
 
     def _provided(self, provider: Provider, sizes: list[int]) -> Iterator[Parts]:
         indices = self.indices(sum(sizes))
-        for end, size in zip(accumulate(sizes), sizes, strict=True):
-            yield Parts(*provider(indices[end - size : end]))
+        for part in np.split(indices, np.cumsum(sizes)[:-1]):
+            yield Parts(*provider(part))
 
     def _weighted(self, batch: Batch) -> Parts:
         parts = parts_of(batch)
@@ -317,31 +280,6 @@ class AuxiliaryDiscriminator:
                 f"but got {'no probabilities' if self._weights is None else 'no indices'}."
             )
         return parts._replace(weights=self._weights[indices.cpu()])
-
-    def _accumulate(
-        self,
-        batches: Iterator[Parts],
-        total: int,
-        terms_of: Callable[[Any, Tensor | None], Tensor],
-        device: torch.device,
-    ) -> Tensor:
-        """Adds the gradient of the (weighted) mean term over `total` samples; returns the mean."""
-        mean = torch.zeros((), device=device)
-        for batch in batches:
-            x = to_device(batch.x.detach(), device)
-            y = None if batch.y is None else to_device(batch.y, device)
-            terms = terms_of(self._forward(self.discriminator, x, y), y).float()
-            if terms.shape != (len(x),):
-                raise ValueError(
-                    f"Argument `loss` must give one term for each of {len(x)} samples, "
-                    f"but got the shape {tuple(terms.shape)}."
-                )
-            if batch.weights is not None:
-                terms = terms * to_device(batch.weights, device)
-            partial = terms.sum() / total
-            torch.autograd.backward(partial)
-            mean += partial.detach()
-        return mean
 
 
 def _default_forward(network: nn.Module, x: Tensor, y: Tensor | None) -> Any:

@@ -1,7 +1,7 @@
 """Carries out Dia-GAN in one run: records, scores, sets weights, trains the auxiliary D.
 
-The hook class in :mod:`diagan_plugin.dia.plugin` only says when; the statistics, the sampler and
-the auxiliary discriminator are modules of their own. This one connects them.
+The hook class in :mod:`diagan_plugin.dia.plugin` only says when; the statistics, the choices, the
+sampler and the auxiliary discriminator are modules of their own. This one connects them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
+from diagan_plugin.dia.auxiliary import add_auxiliary, train_auxiliary
 from diagan_plugin.dia.decisions import Choices
-from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
+from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis, group_table
@@ -30,9 +31,7 @@ from diagan_plugin.scoring.weights import (
     weight_warnings,
 )
 from diagan_plugin.scoring.within_class import within_classes
-from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.datasets.labels import labels_of
-from gan_registry.losses.logistic import Logistic
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 MAX_LOGGED_GROUPS = 40
 """With more groups than this, their shares of the weights are not logged one by one."""
 
-_AUXILIARY_OPTIMIZER = f"{NAME}.auxiliary_optimizer"
 _STATE_VERSION = 1
 _LOG = logging.getLogger(__name__)
 
@@ -78,50 +76,41 @@ class DiaDriver:
 
     def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
-        if self.phase != 2:
+        if self.phase == 1:
             self.recorder.train_ratio_head(run, batches)
             return
-        np.add.at(self.draws, run.drawn(batches), 1)
-        if self.auxiliary is None:
-            return
-        fakes = [(batch.fake.x, batch.fake.y) for batch in batches]
-        if self.auxiliary.mode == "importance":
-            losses = self.auxiliary.step([batch.real for batch in batches], fakes)
-        else:
-
-            def provide(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-                x, y = fetch(run.dataset, indices)
-                return to_device(x, run.device), None if y is None else to_device(y, run.device)
-
-            losses = self.auxiliary.step(provide, fakes)
-        if losses is not None:
-            run.log({"loss/auxiliary discriminator": losses.real + losses.fake})
+        # Count the draws: the sampler's, as the batches hold this rank's share only.
+        drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
+        np.add.at(self.draws, drawn, 1)
+        # The auxiliary discriminator goes on learning the data as they are.
+        if self.auxiliary is not None:
+            train_auxiliary(self.auxiliary, run, batches)
 
     def step_end(self, run: LiveRun) -> None:
         """Does what the schedule asks for after this step."""
-        step = run.step
+        # Record D's log-density ratios.
         self.recorder.step_end(run, self.schedule)
-        if self.choices.ends_phase1(step, self.recorder, self.schedule):
-            self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=step)
-        schedule = self.schedule
-        if schedule.scores_at(step):
+        # See whether phase 1 may end, where that is left to the run.
+        if self.choices.ends_phase1(run.step, self.recorder, self.schedule):
+            self._fix_phase1_end(run.step)
+        # Score the samples, and draw by the scores from here on.
+        if self.schedule.scores_at(run.step):
             self._score(run)
             if self.phase == 1:
                 self._start_phase2(run)
             self._set_weights(run)
-        elif schedule.ramps_at(step):
+        # Draw by them more strongly, while the weights are ramped in.
+        elif self.schedule.ramps_at(run.step):
             self._set_weights(run)
 
-    def _score(self, run: LiveRun) -> None:
-        options = self.options
-        mean, variance = self.recorder.moments()
-        # Chosen once: when scored again, it is the data that should have changed, not the score.
+    def _score(self, run: Run) -> None:
+        # Score the records. k is chosen once: when scored again, it is the data that should have
+        # changed, not the score.
         k = self.choices.k(self.recorder, final=True)
-        self.score = discrepancy_score(mean, variance, k)
+        self.score = discrepancy_score(*self.recorder.moments(), k)
         self.probabilities = self._probabilities(run, self.score)
-        self.weight_summary = summarize_weights(
-            self.probabilities, self.score, options.min_clip, options.max_ratio
-        )
+        # Say what is odd about the weights, and log how they spread.
+        self.weight_summary = self._summary(self.probabilities, self.score)
         self.warnings = weight_warnings(self.weight_summary)
         tracker = self.recorder.tracker
         if tracker.non_finite_count:
@@ -140,6 +129,7 @@ class DiaDriver:
                 "weights/max_over_mean": self.weight_summary.max_over_mean,
             }
         )
+        # Log each group's share, where groups are known.
         groups, names = run.dataset.groups, run.dataset.group_names
         if groups is not None and len(names) <= MAX_LOGGED_GROUPS:
             shares = group_shares(self.probabilities, groups, len(names))
@@ -147,38 +137,26 @@ class DiaDriver:
 
     def _probabilities(self, run: LiveRun, score: NDArray[np.float64]) -> NDArray[np.float64]:
         options = self.options
-        p = sampling_probabilities(score, options.min_clip, options.max_ratio, options.clip)
+        p = sampling_probabilities(score, options.min_clip, options.max_ratio)
         return within_classes(p, labels_of(run.dataset)) if options.within_class else p
 
-    def _start_phase2(self, run: LiveRun) -> None:
+    def _summary(
+        self, probabilities: NDArray[np.float64], score: NDArray[np.float64]
+    ) -> WeightSummary:
+        options = self.options
+        return summarize_weights(probabilities, score, options.min_clip, options.max_ratio)
+
+    def _fix_phase1_end(self, step: int) -> None:
+        self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=step)
+
+    def _start_phase2(self, run: Run) -> None:
         self.phase = 2
         # The beginning of phase 2 stays where it is, also when the run is continued for longer.
-        self.schedule = dataclasses.replace(
-            self.schedule, fixed_phase1_end=self.schedule.phase1_end
-        )
+        self._fix_phase1_end(self.schedule.phase1_end)
         self.choices.note_phase1_end(run.step)
         run.log(self.choices.logged())
-        self._add_auxiliary(run)
-
-    def _add_auxiliary(self, run: LiveRun) -> None:
-        if self.options.aux == "none":
-            return
-        self.auxiliary = AuxiliaryDiscriminator(
-            run.discriminator,
-            run.optimizers["discriminator"],
-            # A ratio is what DRS needs; D's own loss may not give one.
-            Logistic(run.backbone.realness) if self.options.aux_ratio else run.loss,
-            len(run.dataset),
-            seed=run.seed,
-            every=self.options.aux_every,
-            mode=self.options.aux,
-            rank=run.rank,
-            world_size=run.world_size,
-            forward=lambda network, x, y: network(x, y),
-            average_gradients=run.group.average_gradients,
-        )
-        run.add(AUXILIARY, self.auxiliary.discriminator)
-        run.add(_AUXILIARY_OPTIMIZER, self.auxiliary.optimizer)
+        if self.options.aux != "none":
+            self.auxiliary = add_auxiliary(run, self.options)
 
     def _weights(self, step: int) -> NDArray[np.float64]:
         """Returns the weights [N] after a step: full strength, or part of the way from uniform."""
@@ -283,24 +261,19 @@ class DiaDriver:
 
     def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
-        options = self.options
         self.phase = state["phase"]
         if self.phase == 2:
-            self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=state["phase1_end"])
+            self._fix_phase1_end(state["phase1_end"])
         self.recorder.load_state(run, state, self.schedule)
-        if "choices" in state:  # none in a checkpoint of an earlier version
-            self.choices.load_state(state["choices"])
+        self.choices.load_state(state["choices"])
         self.score = None if state["score"] is None else state["score"].numpy()
         if state["probabilities"] is not None and self.score is not None:
             self.probabilities = state["probabilities"].numpy()
-            self.weight_summary = summarize_weights(
-                self.probabilities, self.score, options.min_clip, options.max_ratio
-            )
+            self.weight_summary = self._summary(self.probabilities, self.score)
         self.draws = state["draws"].numpy().copy()
         self.warnings = list(state["warnings"])
         if state["auxiliary_calls"] is not None:
-            self._add_auxiliary(run)
-            assert self.auxiliary is not None
+            self.auxiliary = add_auxiliary(run, self.options)
             self.auxiliary.calls = state["auxiliary_calls"]
             if self.auxiliary.mode == "importance":
                 self.auxiliary.set_probabilities(self._weights(run.step))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from diagan_plugin.flags import at_least, or_auto, positive, share
+from diagan_plugin.flags import at_least, or_auto, or_word, positive, share
+from gan_registry.options import PresetAction
 
 NAME = "dia"
 """The plugin's name: its section under `PLUGINS`, and the sampler it brings."""
@@ -15,8 +16,8 @@ NAME = "dia"
 AUXILIARY = f"{NAME}.auxiliary"
 """The name under which the run keeps the auxiliary discriminator."""
 
-EPOCH = -1
-"""As a number of steps: those of an epoch, which only a run with its data knows."""
+EPOCH = "epoch"
+"""In the place of a number of steps: those of an epoch, which only a run with its data knows."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
@@ -24,7 +25,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # computed again after each epoch. The length of the ramp is ours.
     "replication": {"phase1": 0.9, "refresh": EPOCH, "ramp": EPOCH},
 }
-"""What a preset puts in the place of a default."""
+"""What a preset puts in the place of defaults; what is given explicitly wins over it."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,13 @@ class DiaOptions:
         refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps, or each
             epoch with :data:`EPOCH`.
         ramp: Steps over which the weights go from uniform to their full strength, or :data:`EPOCH`.
-        clip: The rule that turns scores into weights; a key of
-            :data:`diagan_plugin.scoring.score.CLIP_RULES`.
         aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
             the paper, §4.3) or "importance" (the weighted batches, reweighted); "none": none.
         aux_every: D updates between two of the auxiliary discriminator.
         aux_ratio: Measure the density ratio by a logistic layer on D's features, and train the
             auxiliary discriminator with the logistic loss (paper, §5.2): for losses without one.
         within_class: Keep each class's share of the draws and weight inside the classes.
-        preset: "paper", or "replication" for the schedule of the replication on small data.
+        preset: A key of :data:`PRESETS`; what it stands for is in the other options already.
         diagnose: Record with any sampler, never altering training.
     """
 
@@ -67,27 +66,14 @@ class DiaOptions:
     record: str = "sweep"
     record_fraction: float = 1.0
     logits: str = "auto"
-    refresh: int = 0
-    ramp: int = 0
-    clip: str = "paper"
+    refresh: int | str = 0
+    ramp: int | str = 0
     aux: str = "uniform"
     aux_every: int = 1
     aux_ratio: bool = False
     within_class: bool = False
     preset: str = "paper"
     diagnose: bool = False
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> DiaOptions:
-        """Takes the host's resolved options of this plugin.
-
-        A preset stands in for those that are at their defaults.
-        """
-        chosen = {field.name: values[field.name] for field in fields(cls)}
-        for name, value in PRESETS[chosen["preset"]].items():
-            if chosen[name] == getattr(cls, name):
-                chosen[name] = value
-        return cls(**chosen)
 
     def with_epochs(self, steps: int) -> DiaOptions:
         """Returns the options with all epochs in steps, given the steps of an epoch."""
@@ -128,9 +114,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
     add("record_fraction", share, metavar="SHARE", help="share of the samples of a sweep")
     add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
-    add("refresh", _refresh, metavar="once|epoch|STEPS", help="score once, or again so often")
-    add("ramp", _ramp, metavar="epoch|STEPS", help="steps to the weights' full strength")
-    add("clip", choices=("paper", "robust"), help="rule that turns scores into weights")
+    steps = at_least(int, 0)
+    add(
+        "refresh", or_word(steps, {"once": 0, EPOCH: EPOCH}), metavar="once|epoch|STEPS",
+        help="score once, or again so often",
+    )  # fmt: skip
+    add(
+        "ramp", or_word(steps, {EPOCH: EPOCH}), metavar="epoch|STEPS",
+        help="steps to the weights' full strength",
+    )  # fmt: skip
     add("aux", choices=("uniform", "importance", "none"), help="auxiliary discriminator for DRS")
     add("aux_every", at_least(int, 1), metavar="M", help="D updates between two of its own")
     add(
@@ -138,28 +130,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="measure the density ratio by a logistic layer, for losses that give none",
     )  # fmt: skip
     add("within_class", action="store_true", help="weight inside the classes only")
-    add("preset", choices=tuple(PRESETS), help="defaults of the paper or of its replication")
+    add(
+        "preset", action=PresetAction, presets=PRESETS,
+        help="defaults of the paper or of its replication",
+    )  # fmt: skip
     add(
         "diagnose", flag="--diagnose", action="store_true",
         help="record and report with any sampler, without altering the training",
     )  # fmt: skip
-
-
-def _refresh(text: str) -> int:
-    if text in ("once", "0"):
-        return 0
-    if text == "epoch":
-        return EPOCH
-    try:
-        return int(at_least(int, 1)(text))
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError("'once', 'epoch' or a whole number of steps") from None
-
-
-def _ramp(text: str) -> int:
-    if text == "epoch":
-        return EPOCH
-    try:
-        return int(at_least(int, 0)(text))
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError("'epoch' or a whole number of steps") from None

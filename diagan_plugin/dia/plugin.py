@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME, DiaOptions, add_options
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
@@ -18,13 +18,8 @@ from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from diagan_plugin.dia.driver import DiaDriver
     from diagan_plugin.sampling.sampler import DiaSampler
     from gan_registry.catalogs import Catalogs
-    from gan_registry.live_run import LiveRun
-    from gan_registry.records import MicroBatch, Real
     from gan_registry.report.document import Report
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
@@ -32,15 +27,8 @@ DIAGNOSIS_FILE = "diagnosis.safetensors"
 _LOG = logging.getLogger(__name__)
 
 
-class DiaPlugin:
+class DiaPlugin(DrivingPlugin):
     """Diagnosis and score-weighted sampling as hooks."""
-
-    def __init__(self) -> None:
-        self._drivers: weakref.WeakKeyDictionary[LiveRun, DiaDriver] = weakref.WeakKeyDictionary()
-
-    def driver(self, run: LiveRun) -> DiaDriver | None:
-        """Returns what acts in a run, or None where nothing was asked for."""
-        return self._drivers.get(run)
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -60,14 +48,13 @@ class DiaPlugin:
         """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
         if not is_active(run):
             return
-        options = DiaOptions.from_mapping(run.options[NAME])
+        options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
-        if is_weighted(run) and options.aux != "none":
+        if not is_weighted(run):
+            return
+        if options.aux != "none":
             run.postprocessors.append("drs")
-        if (
-            is_weighted(run)
-            and Schedule(options, run.total_steps, True).phase1_end == run.total_steps
-        ):
+        if Schedule(options, run.total_steps, True).phase1_end == run.total_steps:
             _LOG.warning(
                 "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
                 run.total_steps,
@@ -81,15 +68,13 @@ class DiaPlugin:
         from diagan_plugin.dia.driver import DiaDriver
         from diagan_plugin.recording.logit_modes import has_batch_norm
 
-        options = options_of(run)
-        if is_weighted(run) and options.aux == "importance" and has_batch_norm(run.discriminator):
+        options, weighted = options_of(run), is_weighted(run)
+        if weighted and options.aux == "importance" and has_batch_norm(run.discriminator):
             raise UserError(
                 "--dia-aux importance needs a discriminator without batch norm: weights on the "
                 "loss cannot undo the statistics of a weighted batch. Use --dia-aux uniform."
             )
-        check_visits(
-            options, run.samples_per_step, len(run.dataset), run.total_steps, is_weighted(run)
-        )
+        check_visits(options, run.samples_per_step, len(run.dataset), run.total_steps, weighted)
         if options.within_class and run.dataset.num_classes < 2:
             raise UserError(
                 f"--dia-within-class needs classes, but the dataset {run.config.DATA.name!r} has "
@@ -101,31 +86,7 @@ class DiaPlugin:
                 "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
                 run.config.LOSS.adv_loss,
             )
-        self._drivers[run] = DiaDriver(run, options, is_weighted(run))
-
-    @hookimpl
-    def gan_train_start(self, run: LiveRun) -> None:
-        """Records the state before the first step."""
-        if driver := self.driver(run):
-            driver.start(run)
-
-    @hookimpl
-    def gan_real_logits(self, run: LiveRun, real: Real, logits: Tensor) -> None:
-        """Records training batches, when streaming."""
-        if driver := self.driver(run):
-            driver.observe(run, real, logits)
-
-    @hookimpl
-    def gan_discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
-        """Trains the auxiliary discriminator in phase 2."""
-        if driver := self.driver(run):
-            driver.discriminator_updated(run, batches)
-
-    @hookimpl
-    def gan_step_end(self, run: LiveRun) -> None:
-        """Sweeps, scores and sets weights when it is time."""
-        if driver := self.driver(run):
-            driver.step_end(run)
+        self._drivers[run] = DiaDriver(run, options, weighted)
 
     @hookimpl
     def gan_train_end(self, run: LiveRun) -> None:
@@ -138,32 +99,14 @@ class DiaPlugin:
             diagnosis.save(run.folder / DIAGNOSIS_FILE)
 
     @hookimpl
-    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Returns the statistics, the weights and the phase."""
-        driver = self.driver(run)
-        return None if driver is None else driver.state()
-
-    @hookimpl
-    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
-        """Restores them."""
-        if driver := self.driver(run):
-            driver.load_state(run, state)
-
-    @hookimpl
-    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Adds each group's statistics and the summary of the weights to the result."""
-        driver = self.driver(run)
-        return None if driver is None else driver.result(run)
-
-    @hookimpl
-    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
         """Says when it will record and weight."""
         if not is_active(run):
             return None
-        options = options_of(run)
         return plan(
-            options, run.total_steps, is_weighted(run), len(run.dataset), run.samples_per_step
-        )
+            options_of(run), run.total_steps, is_weighted(run), len(run.dataset),
+            run.samples_per_step,
+        )  # fmt: skip
 
     @hookimpl
     def gan_report(self, run: LiveRun, report: Report) -> None:
@@ -196,7 +139,7 @@ def is_active(run: LiveRun) -> bool:
 def options_of(run: LiveRun) -> DiaOptions:
     """Returns the options of a run that has its data, with epochs in steps."""
     epoch = -(-len(run.dataset) // run.samples_per_step)
-    return DiaOptions.from_mapping(run.options[NAME]).with_epochs(epoch)
+    return DiaOptions(**run.options[NAME]).with_epochs(epoch)
 
 
 def build_sampler(run: LiveRun) -> DiaSampler:

@@ -11,12 +11,9 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
     """Refuses options that cannot work in a run of that length.
 
     Raises:
-        UserError: Too few records for a variance, or a rule that does not exist yet.
+        UserError: Too few records for a variance or for a comparison, or a way of recording
+            that another option does without.
     """
-    if options.clip == "robust":
-        raise UserError(
-            "--dia-clip robust: no rule of that name is available yet; use --dia-clip paper."
-        )
     if options.aux_ratio and options.record == "stream":
         raise UserError("--dia-aux-ratio records sweeps of its own; use --dia-record sweep.")
     schedule = Schedule(options, total_steps, weighted)

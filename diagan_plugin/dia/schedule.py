@@ -145,28 +145,32 @@ class Schedule:
         if not self.weighted or step < self.phase1_end or step >= self.total_steps:
             return False
         since = step - self.phase1_end
-        return since == 0 or (self.refreshes and since % self.options.refresh == 0)
+        return since == 0 or (self.refreshes and since % int(self.options.refresh) == 0)
 
     def strength(self, step: int) -> float:
         """How far the weights have gone from uniform (0) to their full strength (1)."""
-        if self.options.ramp == 0:
+        if not self._ramp:
             return 1.0
         stage = (step - self.phase1_end) // self._ramp_stage + 1
-        return min(stage * self._ramp_stage / self.options.ramp, 1.0)
+        return min(stage * self._ramp_stage / self._ramp, 1.0)
 
     def ramps_at(self, step: int) -> bool:
         """Whether the strength changes after this step."""
         since = step - self.phase1_end
         return (
             self.weighted
-            and 0 < since < self.options.ramp
+            and 0 < since < self._ramp
             and since % self._ramp_stage == 0
             and step < self.total_steps
         )
 
     @property
+    def _ramp(self) -> int:
+        return int(self.options.ramp)
+
+    @property
     def _ramp_stage(self) -> int:
-        return -(-self.options.ramp // RAMP_STAGES)
+        return -(-self._ramp // RAMP_STAGES)
 
 
 def thin_history(steps: list[int], every: int) -> list[int]:

@@ -86,7 +86,6 @@ def train_after_the_fact(
         forward=forward,
     )
     network = auxiliary.discriminator
-    call = forward or (lambda net, x, y: net(x) if y is None else net(x, y))
     best, least = None, torch.inf
     every = max(steps // _CHECKS, 1)
     for step in range(1, steps + 1):
@@ -94,7 +93,7 @@ def train_after_the_fact(
             fakes = generate(batch_size)
         auxiliary.step(reals, fakes)
         if held_out is not None and (step % every == 0 or step == steps):
-            reached = _held_out_loss(network, call, loss, *map(parts_of, held_out))
+            reached = _held_out_loss(network, auxiliary.forward, loss, *map(parts_of, held_out))
             if reached < least:
                 best, least = copy.deepcopy(network.state_dict()), reached
     if best is not None:

@@ -18,7 +18,7 @@ from diagan_plugin.postprocessing.calibration import (
     fit_calibration,
     z_statistic,
 )
-from diagan_plugin.postprocessing.judges import Judge, generated_by
+from diagan_plugin.postprocessing.judges import HELD_OUT, Judge, generated_by
 from diagan_plugin.postprocessing.options import PostOptions, parse_settings
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import UserError
@@ -76,8 +76,9 @@ def calibrate(run: LiveRun, judge: Judge, options: PostOptions, name: str) -> Ca
     if not reals.unseen and options.mh_calibration != "none":
         _LOG.warning(
             "%s calibrates D on training samples, which it rates higher than new ones. Give others "
-            "with --post-holdout, or use mh_fresh, which keeps a tenth of the data apart.",
+            "with --post-holdout, or use mh_fresh, which keeps %.0f %% of the data apart.",
             name,
+            100 * HELD_OUT,
         )
     real = judge.logits_of(reals.dataset, reals.indices)
     made = generated_by(run, "calibration")(len(real))

@@ -29,7 +29,13 @@ from gan_registry.training.samples import BATCH, generate_batches
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
 
+HELD_OUT = 0.1
+"""Share of the training data that a fresh discriminator does not see (as in Turner et al. 2019)."""
 
+_CHECKED = 1000
+"""Of these, how many decide which of its states is kept, at most."""
+
+_TRAINED: weakref.WeakKeyDictionary[Run, dict[tuple[int, int], Judge]] = weakref.WeakKeyDictionary()
 _LOG = logging.getLogger(__name__)
 
 
@@ -149,25 +155,12 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
     return judge
 
 
-HELD_OUT = 0.1
-"""Share of the training data that it does not see (as in Turner et al. 2019)."""
-
-
-_CHECKED = 1000
-"""Of these, how many decide which of its states is kept, at most."""
-
-
-_TRAINED: weakref.WeakKeyDictionary[LiveRun, dict[tuple[int, int], Judge]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def fresh_judge(run: LiveRun, steps: int) -> Judge:
+def fresh_judge(run: Run, steps: int) -> Judge:
     """Trains a discriminator for a run's generator as it is, once for as long as the run is open.
 
     It has the form of the run's own with new weights. It is trained by the logistic loss, with the
-    run's batch size and D's learning rate, on nine tenths of the data. It follows from (the run's
-    seed, its state, `steps`) alone, so that several draws share it.
+    run's batch size and D's learning rate, on all but the share :data:`HELD_OUT` of the data. It
+    follows from (the run's seed, its state, `steps`) alone, so that several draws share it.
 
     Args:
         run: The run, trained.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from diagan_plugin.flags import at_least, or_word
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -59,9 +60,7 @@ class PostOptions:
     @classmethod
     def of(cls, run: LiveRun) -> PostOptions:
         """Returns the options of a run; the defaults where the plugin is not loaded."""
-        values: Mapping[str, Any] = run.options.get(NAME, {})
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        return cls(**run.options.get(NAME, {}))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,25 +69,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "Post-processing", "correct what a trained generator makes (--samples NAME)"
     )
     defaults = PostOptions()
+    whole, gamma = at_least(int, 1), or_word(_percentile_of_f0, {EXACT: EXACT})
 
     def add(flag: str, name: str, **settings: Any) -> None:
         group.add_argument(flag, dest=f"{NAME}.{name}", default=getattr(defaults, name), **settings)
 
     add("--post-judge", "judge", choices=JUDGES, help="which discriminator rates samples")
-    add("--post-fresh-steps", "fresh_steps", type=_whole, metavar="STEPS",
+    add("--post-fresh-steps", "fresh_steps", type=whole, metavar="STEPS",
         help="for which a fresh discriminator trains")  # fmt: skip
     add("--post-holdout", "holdout", type=_settings, metavar="KEY=VALUE[,…]",
         help="options of the dataset that give real samples unseen in training")  # fmt: skip
     add("--post-floor", "floor", type=_floor, metavar="RATE",
         help="acceptance rate under which sampling stops; 0 never")  # fmt: skip
-    add("--post-burn-in", "burn_in", type=_whole, metavar="N",
+    add("--post-burn-in", "burn_in", type=whole, metavar="N",
         help="proposals from which thresholds are found")  # fmt: skip
-    add("--drs-gamma", "drs_gamma", type=_gamma, metavar="exact|PERCENTILE",
+    add("--drs-gamma", "drs_gamma", type=gamma, metavar="exact|PERCENTILE",
         help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
-    add("--mh-steps", "mh_steps", type=_whole, metavar="K", help="length of a chain")
+    add("--mh-steps", "mh_steps", type=whole, metavar="K", help="length of a chain")
     add("--mh-calibration", "mh_calibration", choices=CALIBRATIONS,
         help="how logits are calibrated for the chains")  # fmt: skip
-    add("--calibration-samples", "calibration_samples", type=_whole, metavar="N",
+    add("--calibration-samples", "calibration_samples", type=whole, metavar="N",
         help="real, and generated, samples to calibrate with, at most")  # fmt: skip
     add("--threshold-percentile", "threshold_percentile", type=_percentile, metavar="P",
         help="share of the proposals in %% that is thrown away")  # fmt: skip
@@ -119,10 +119,6 @@ def _settings(text: str) -> str:
     return text
 
 
-def _whole(text: str) -> int:
-    return int(_within(text, 1, float("inf"), "a whole number of at least 1", whole=True))
-
-
 def _floor(text: str) -> float:
     return _within(text, 0, 1, "a rate of at least 0 and below 1", closed=False)
 
@@ -131,20 +127,17 @@ def _percentile(text: str) -> float:
     return _within(text, 0, 100, "a percentage of at least 0 and below 100", closed=False)
 
 
-def _gamma(text: str) -> str | float:
-    words = "'exact' or a percentile from 0 to 100"
-    return EXACT if text == EXACT else _within(text, 0, 100, words)
+def _percentile_of_f0(text: str) -> float:
+    return _within(text, 0, 100, "a percentile from 0 to 100")
 
 
 def _score(text: str) -> float:
     return _within(text, 5e-324, 1, "a number above 0 and below 1", closed=False)
 
 
-def _within(
-    text: str, low: float, high: float, words: str, *, closed: bool = True, whole: bool = False
-) -> float:
+def _within(text: str, low: float, high: float, words: str, *, closed: bool = True) -> float:
     try:
-        value: float = int(text) if whole else float(text)
+        value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(words) from None
     if not (low <= value <= high and (closed or value < high)):

@@ -189,9 +189,7 @@ class RejectionSampler(SampleStream):
                 return rows(batch, kept)
 
     def _run_burn_in(self) -> None:
-        logits = torch.cat(
-            [self._draw().logits for _ in range(math.ceil(self.burn_in / self.batch_size))]
-        )
+        logits = self._burn_in(self.burn_in)
         maximum = _largest(logits)
         if maximum == -math.inf:
             raise no_finite_logit(_METHOD, len(logits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -66,12 +66,12 @@ class RejectionSource(StreamSource):
     def __init__(self, run: LiveRun, seed: int = 0, options: PostOptions | None = None) -> None:
         options = options or PostOptions.of(run)
         gamma = options.drs_gamma
+        how: Any = {"gamma": 0.0} if gamma == EXACT else {"percentile": float(gamma)}
         super().__init__(
             RejectionSampler(
                 choose_judge(run, options).proposer(seed),
                 rng=generator_for(run.seed, "rejection", seed),
-                gamma=0.0 if gamma == EXACT else None,
-                percentile=80.0 if gamma == EXACT else float(gamma),
+                **how,
                 burn_in=options.burn_in,
                 floor=options.floor,
             )

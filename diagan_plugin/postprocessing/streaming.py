@@ -147,12 +147,16 @@ class SampleStream(ABC):
         self.invalid += int(logits.isnan().sum())
         return batch._replace(logits=logits)
 
+    def _burn_in(self, count: int) -> Tensor:
+        """Returns the logits of `count` proposals, in whole batches, that are not kept."""
+        return torch.cat([self._draw().logits for _ in range(math.ceil(count / self.batch_size))])
+
     def _check_floor(self, method: str, advice: str, fact: str = "") -> None:
         """Stops where the acceptance rate is too low.
 
         Args:
             method: What samples, to begin the message with.
-            advice: What can be done.
+            advice: What can be done, a sentence.
             fact: What helps to judge it, in brackets.
         """
         if self.proposed * self.floor < _MIN_ACCEPTED or self.acceptance_rate >= self.floor:
@@ -160,7 +164,7 @@ class SampleStream(ABC):
         unusable = f" {self.invalid:,} logits were NaN or infinite." if self.invalid else ""
         raise AcceptanceRateError(
             f"{method} accepted {self.accepted:,} of {self.proposed:,} proposals, under "
-            f"the floor of {self.floor:g}{fact and f' ({fact})'}.{unusable} {advice}."
+            f"the floor of {self.floor:g}{fact and f' ({fact})'}.{unusable} {advice}"
         )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from diagan_plugin.postprocessing.streaming import (
     Proposal,
@@ -99,8 +98,7 @@ class ThresholdSampler(SampleStream):
                 raise no_finite_logit(_METHOD, self.proposed)
 
     def _run_burn_in(self) -> float:
-        batches = math.ceil(self.burn_in / self.batch_size)
-        logits = torch.cat([self._draw().logits for _ in range(batches)])
+        logits = self._burn_in(self.burn_in)
         usable = logits[~logits.isnan()].numpy()
         if not np.isfinite(usable).any():
             raise no_finite_logit(_METHOD, len(logits))

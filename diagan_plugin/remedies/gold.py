@@ -19,8 +19,9 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.flags import AUTO, start
+from diagan_plugin.flags import AUTO, or_auto, share_of_steps
 from diagan_plugin.remedies.timing import phase1_end
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -107,9 +108,16 @@ class GoldPlugin:
             help="raise negative weights to zero, or leave them as published",
         )  # fmt: skip
         group.add_argument(
-            "--gold-start", dest=f"{NAME}.start", type=start, default=AUTO, metavar="auto|SHARE",
+            "--gold-start", dest=f"{NAME}.start", type=or_auto(share_of_steps), default=AUTO,
+            metavar="auto|SHARE",
             help="share of the steps before phase 2; auto: as --dia-phase1",
         )  # fmt: skip
+
+    @hookimpl
+    def gan_build(self, run: Run) -> None:
+        """Warns of options that do nothing."""
+        if not run.options[NAME]["enabled"]:
+            warn_of_unused(run, NAME, "--gold")
 
     @hookimpl
     def gan_discriminator_weights(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.timing import epoch_of
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -100,9 +101,11 @@ class ModeSeekingPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses batches without a pair."""
-        if self._is_active(run) and run.batch_size < 2 * run.world_size:
+    def gan_build(self, run: Run) -> None:
+        """Refuses batches without a pair, and warns of options that do nothing."""
+        if not self._is_active(run):
+            warn_of_unused(run, NAME, "--mode-seeking")
+        elif run.batch_size < 2 * run.world_size:
             raise UserError(
                 "--mode-seeking compares two samples of a batch: OPTIMIZATION.batch_size must be "
                 f"at least {2 * run.world_size}, but is {run.batch_size}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diagan_plugin.dia.drivers import weighting_schedule
 from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.schedule import Schedule
@@ -26,31 +27,10 @@ def phase1_end(run: LiveRun, start: str | float = AUTO) -> int:
     """
     if start != AUTO:
         return round(float(start) * run.total_steps)
-    found = _schedule_in_force(run)
-    if found is not None:
-        return found.phase1_end
-    dia = run.options.get(DIA)
-    options = DiaOptions() if dia is None else DiaOptions.from_mapping(dia)
-    return Schedule(options, run.total_steps, weighted=True).phase1_end
-
-
-def _schedule_in_force(run: LiveRun) -> Schedule | None:
-    """Returns the schedule of what weights by score in a run; None without, or before it is set up.
-
-    Only an automatic end is asked for: a share gives the same end anywhere.
-    """
-    dia = run.options.get(DIA)
-    if dia is None or dia["phase1"] != AUTO:
-        return None
-    from diagan_plugin.dia.plugin import DiaPlugin
-    from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
-
-    for plugin in run.plugins.hooks.get_plugins():
-        if isinstance(plugin, (DiaPlugin, LossWeightingPlugin)):
-            driver = plugin.driver(run)
-            if driver is not None and driver.schedule.weighted:
-                return driver.schedule
-    return None
+    options = DiaOptions(**run.options.get(DIA, {}))
+    # A share gives the same end anywhere; an automatic one is asked of what has found it.
+    found = weighting_schedule(run) if options.phase1 == AUTO else None
+    return (found or Schedule(options, run.total_steps, weighted=True)).phase1_end
 
 
 def epoch_of(run: LiveRun) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import share
 from diagan_plugin.remedies.timing import epoch_of
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -99,7 +100,13 @@ class TopKPlugin:
         catalogs.claim("LOSS.topk_nu", f"{NAME}.nu")
 
     @hookimpl
-    def gan_generator_weights(self, run: LiveRun, logits: Tensor) -> Tensor | None:
+    def gan_build(self, run: Run) -> None:
+        """Warns of options that do nothing."""
+        if not run.options[NAME]["enabled"]:
+            warn_of_unused(run, NAME, "--top-k")
+
+    @hookimpl
+    def gan_generator_weights(self, run: Run, logits: Tensor) -> Tensor | None:
         """Weights the k most realistic samples with B/k."""
         options = run.options[NAME]
         if not options["enabled"]:

@@ -18,6 +18,26 @@ HOST_FLAGS = frozenset(
 )  # fmt: skip
 """Flags of `gan-registry train` itself, which no plugin may take."""
 
+
+class PresetAction(argparse.Action):
+    """A flag that chooses among presets: what each puts in the place of its plugin's defaults.
+
+    What a user has said of an option, in a file or by a flag, wins over a preset.
+
+    Args:
+        presets: Preset → option of the same plugin → value, as the option's flag would return it.
+        **settings: The arguments of any flag, except `choices`.
+    """
+
+    def __init__(self, *, presets: Mapping[str, Mapping[str, Any]], **settings: Any) -> None:
+        super().__init__(choices=tuple(presets), **settings)
+        self.presets = presets
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Notes the preset."""
+        setattr(namespace, self.dest, values)
+
+
 _YES, _NO = ("on", "yes", "true"), ("off", "no", "false")
 
 
@@ -44,6 +64,10 @@ class PluginOption:
     def key(self) -> str:
         """Where it stands in a config file."""
         return f"PLUGINS.{self.plugin}.{self.name}"
+
+    def stand_ins(self, value: Any) -> Mapping[str, Any]:
+        """Returns the defaults that a value of this option replaces: option → value."""
+        return self.action.presets[value] if isinstance(self.action, PresetAction) else {}
 
     def check(self, value: Any, where: str) -> Any:
         """Converts and checks a value by the rules of the flag.
@@ -120,8 +144,10 @@ def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
     With the defaults kept apart, the namespace that argparse returns holds just the flags given.
 
     Raises:
-        PluginError: A flag is the host's own, or its `dest` is not of the form `plugin.option`.
+        PluginError: A flag is the host's own, its `dest` is not of the form `plugin.option`, or a
+            preset sets an option that the plugin does not have.
     """
+    actions = list(actions)
     for action in actions:
         flags = "/".join(action.option_strings)
         if not flags:
@@ -148,6 +174,13 @@ def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
             action.help = action.help.replace("%(default)s", shown)
         elif action.help and default not in (None, False):
             action.help += f" (default: {shown})"
+        known = {other.dest for other in actions}
+        for preset, values in getattr(action, "presets", {}).items():
+            if unknown := sorted({f"{plugin}.{name}" for name in values} - known):
+                raise PluginError(
+                    f"Plugin {plugin!r}: the preset {preset!r} of {flags} sets {unknown[0]!r}, "
+                    "which is no option."
+                )
 
 
 class OptionTable:
@@ -190,7 +223,9 @@ class OptionTable:
         where: str = "the config",
         origins: Mapping[str, str] | None = None,
     ) -> dict[str, dict[str, Any]]:
-        """Merges defaults, the config's section `PLUGINS` and flags, in rising priority.
+        """Merges defaults, presets, the config's section `PLUGINS` and flags, in rising priority.
+
+        What comes out can be given again as a section, and means the same.
 
         Args:
             section: Plugin → option → value, from the config.
@@ -205,29 +240,39 @@ class OptionTable:
         Raises:
             UserError: An unknown plugin or option, or a value that is not allowed.
         """
-        resolved: dict[str, dict[str, Any]] = {}
-        for option in self._options.values():
-            resolved.setdefault(option.plugin, {})[option.name] = option.default
+        known: dict[str, list[str]] = {}
+        for plugin, name in self._options:
+            known.setdefault(plugin, []).append(name)
+        given: dict[tuple[str, str], Any] = {}
         for plugin, values in section.items():
             if plugin in self._absent:
                 continue
             for name, value in values.items():
                 origin = (origins or {}).get(f"PLUGINS.{plugin}.{name}", where)
-                if plugin not in resolved:
-                    raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {origin}")
+                if plugin not in known:
+                    raise unknown_name("plugin", plugin, known, f"PLUGINS of {origin}")
                 if (plugin, name) not in self._options:
                     raise unknown_name(
-                        "option", name, resolved[plugin], f"PLUGINS.{plugin} of {origin}"
+                        "option", name, known[plugin], f"PLUGINS.{plugin} of {origin}"
                     )
                 option = self._options[plugin, name]
-                resolved[plugin][name] = option.check(value, f"{option.key} in {origin}")
-            if plugin not in resolved:
-                raise unknown_name("plugin", plugin, resolved, f"PLUGINS of {where}")
+                given[plugin, name] = option.check(value, f"{option.key} in {origin}")
+            if plugin not in known:
+                raise unknown_name("plugin", plugin, known, f"PLUGINS of {where}")
         for dest, value in (flags or {}).items():
             plugin, _, name = dest.partition(".")
             if (plugin, name) in self._options:
-                resolved[plugin][name] = value
-        return resolved
+                given[plugin, name] = value
+        preset = {
+            (option.plugin, name): value
+            for key, option in self._options.items()
+            for name, value in option.stand_ins(given.get(key, option.default)).items()
+        }
+        default = {key: option.default for key, option in self._options.items()}
+        final = {**default, **preset, **given}
+        return {
+            plugin: {name: final[plugin, name] for name in names} for plugin, names in known.items()
+        }
 
     def changed(self, options: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """Returns the plugins of which an option has another value than its default."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gan_registry.errors import UserError
+from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.options import HOST_FLAGS
+from gan_registry.options import HOST_FLAGS, PresetAction
 from gan_registry.plugins import PluginManager
 
 
@@ -74,6 +74,44 @@ def test_a_bad_value_names_key_file_and_remedy(manager, name, value, says):
 @pytest.mark.parametrize(("value", "word"), [(True, "on"), (False, "off")])
 def test_what_yaml_reads_as_a_truth_value_can_be_a_choice(manager, value, word):
     assert manager.options.resolve({"m": {"mode": value}})["m"]["mode"] == word
+
+
+class Staged:
+    def __init__(self, fast: dict[str, object]) -> None:
+        self.presets = {"plain": {}, "fast": fast}
+
+    @hookimpl
+    def gan_add_options(self, parser):
+        add = parser.add_argument
+        add("--s-preset", dest="s.preset", action=PresetAction, presets=self.presets,
+            default="plain", help="what to start from")  # fmt: skip
+        add("--s-size", dest="s.size", type=int, default=3)
+        add("--s-rate", dest="s.rate", type=float, default=0.5)
+
+
+def test_defaults_then_presets_then_config_then_flags():
+    made = PluginManager(load_entry_points=False)
+    made.register(Staged({"size": 9, "rate": 2.0}), "s")
+    assert "what to start from (default: plain)" in " ".join(made.parser.format_help().split())
+    table, chosen = made.options, {"s.preset": "fast"}
+    for section, flags, size, rate in (
+        ({}, {}, 3, 0.5),
+        ({}, chosen, 9, 2.0),
+        ({"s": {"preset": "fast"}}, {}, 9, 2.0),
+        ({"s": {"size": 3}}, chosen, 3, 2.0),
+        ({"s": {"size": 3, "preset": "fast"}}, {"s.size": 4}, 4, 2.0),
+        ({"s": {"preset": "fast"}}, {"s.preset": "plain"}, 3, 0.5),
+    ):
+        resolved = table.resolve(section, flags)
+        assert (resolved["s"]["size"], resolved["s"]["rate"]) == (size, rate)
+        assert table.resolve(resolved) == resolved, "what is resolved must stay as it is"
+    with pytest.raises(UserError, match="Did you mean 'fast'"):
+        table.resolve({"s": {"preset": "fats"}})
+
+
+def test_a_preset_of_an_unknown_option_is_the_plugin_s_mistake():
+    with pytest.raises(PluginError, match=r"preset 'fast' of --s-preset sets 's\.sise'"):
+        PluginManager(load_entry_points=False).register(Staged({"sise": 9}), "s")
 
 
 def test_text_stays_text(manager):

@@ -203,4 +203,5 @@ def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOption
         if option.name in values
     }
     # Off unless asked for, as the loop has to show D's updates for it.
-    return DiaOptions(**{"aux": "none", **checked})
+    given = {NAME: {"aux": "none", **checked}}
+    return DiaOptions(**plugins.options.resolve(given)[NAME])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.mixtures import mix_gan, mix_plus_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -77,9 +78,10 @@ class InclusivePlugin:
             help="how neighbours are found; auto: faiss if it is installed")  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses what makes no use of a latent for each sample."""
+    def gan_build(self, run: Run) -> None:
+        """Refuses what makes no use of a latent for each sample; warns of what does nothing."""
         if not is_active(run):
+            warn_of_unused(run, NAME, "--inclusive-weight")
             return
         options = run.options[NAME]
         if options["noise"] > 1:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.remedies.instance_selection.options import NAME, add_options
-from gan_registry.errors import UserError
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -37,17 +37,10 @@ class InstanceSelectionPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses options that would do nothing."""
-        sampler = run.config.RUN.sampler
-        if sampler == NAME:
-            return
-        for option in run.plugins.options:
-            if option.plugin == NAME and run.options[NAME][option.name] != option.default:
-                raise UserError(
-                    f"{option.flag} belongs to --sampler {NAME}, and the run draws by --sampler "
-                    f"{sampler}: choose one of the two."
-                )
+    def gan_build(self, run: Run) -> None:
+        """Warns of options that do nothing."""
+        if run.config.RUN.sampler != NAME:
+            warn_of_unused(run, NAME, f"--sampler {NAME}")
 
     @hookimpl
     def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:

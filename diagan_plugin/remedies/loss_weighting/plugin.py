@@ -9,10 +9,10 @@ large gradient, where sampling shows it often with a small one.
 from __future__ import annotations
 
 import argparse
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.remedies.timing import phase1_end
@@ -22,24 +22,14 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
-    from gan_registry.live_run import LiveRun
-    from gan_registry.records import MicroBatch, Real
+    from gan_registry.records import Real
+    from gan_registry.training.run import Run
 
 NAME = "loss_weighting"
 
 
-class LossWeightingPlugin:
+class LossWeightingPlugin(DrivingPlugin):
     """Loss weighting as hooks; Dia's options say how the samples are scored."""
-
-    def __init__(self) -> None:
-        self._drivers: weakref.WeakKeyDictionary[LiveRun, WeightingDriver] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def driver(self, run: LiveRun) -> WeightingDriver | None:
-        """Returns what acts in a run, or None where nothing was asked for."""
-        return self._drivers.get(run)
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -66,7 +56,7 @@ class LossWeightingPlugin:
             )
         from diagan_plugin.dia.refusals import check_options
 
-        options = DiaOptions.from_mapping(run.options[DIA])
+        options = DiaOptions(**run.options[DIA])
         if options.aux == "importance":
             raise UserError(
                 "--dia-aux importance undoes weighted draws, and --loss-weighting draws uniformly: "
@@ -90,61 +80,26 @@ class LossWeightingPlugin:
         self._drivers[run] = WeightingDriver(run, options)
 
     @hookimpl
-    def gan_train_start(self, run: LiveRun) -> None:
-        """Records the state before the first step."""
-        if driver := self.driver(run):
-            driver.start(run)
-
-    @hookimpl
-    def gan_real_logits(self, run: LiveRun, real: Real, logits: Tensor) -> None:
-        """Records training batches, when streaming."""
-        if driver := self.driver(run):
-            driver.observe(run, real, logits)
-
-    @hookimpl
-    def gan_discriminator_weights(self, run: LiveRun, real: Real) -> tuple[Tensor, None] | None:
+    def gan_discriminator_weights(self, run: Run, real: Real) -> tuple[Tensor, None] | None:
         """Weights the real terms of D's loss in phase 2."""
-        driver = self.driver(run)
-        if driver is None or driver.active_probabilities is None:
-            return None
-        from diagan_plugin.remedies.loss_weighting.weights import loss_weights
-
-        return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
-
-    @hookimpl
-    def gan_discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
-        """Trains the auxiliary discriminator in phase 2."""
-        if driver := self.driver(run):
-            driver.discriminator_updated(run, batches)
-
-    @hookimpl
-    def gan_step_end(self, run: LiveRun) -> None:
-        """Sweeps and scores when it is time."""
-        if driver := self.driver(run):
-            driver.step_end(run)
-
-    @hookimpl
-    def gan_state(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Returns the statistics, the weights and the phase."""
-        driver = self.driver(run)
-        return None if driver is None else driver.state()
-
-    @hookimpl
-    def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
-        """Restores them."""
-        if driver := self.driver(run):
-            driver.load_state(run, state)
-
-    @hookimpl
-    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
         driver = self.driver(run)
         if driver is None:
             return None
-        result = driver.result(run)
-        if run.options[DIA]["diagnose"]:
-            result.pop("groups", None)
-        return result
+        from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
+        from diagan_plugin.remedies.loss_weighting.weights import loss_weights
+
+        assert isinstance(driver, WeightingDriver)
+        if driver.active_probabilities is None:  # phase 1
+            return None
+        return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
+
+    @hookimpl
+    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+        """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
+        result = super().gan_result(run)
+        if result is None or not run.options[DIA]["diagnose"]:
+            return result
+        return {name: entry for name, entry in result.items() if name != "groups"}
 
     @hookimpl
     def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:

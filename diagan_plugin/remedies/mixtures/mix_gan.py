@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.pacgan import plugin as pacgan
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -55,12 +56,11 @@ class MixGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses batches that cannot be split, and what replaces networks too."""
+    def gan_build(self, run: Run) -> None:
+        """Refuses what replaces networks too, and uneven parts; warns of what does nothing."""
         options = run.options[NAME]
         if not is_active(run):
-            if options["classes"] == "subset":
-                raise UserError("--mix-classes subset needs --mix-generators of at least 2.")
+            warn_of_unused(run, NAME, "--mix-generators N with N of at least 2")
             return
         if pacgan.is_active(run):
             raise UserError(
@@ -74,11 +74,8 @@ class MixGanPlugin:
         """Puts mixtures in the place of G and D."""
         if not is_active(run):
             return
-        from diagan_plugin.remedies.mixtures.networks import (
-            MixtureGenerator,
-            RoutedDiscriminator,
-            class_owners,
-        )
+        from diagan_plugin.remedies.mixtures.dealing import class_owners
+        from diagan_plugin.remedies.mixtures.networks import MixtureGenerator, RoutedDiscriminator
 
         options = run.options[NAME]
         generators, owners = options["generators"], None

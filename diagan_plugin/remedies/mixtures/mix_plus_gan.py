@@ -22,6 +22,7 @@ from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.mixtures import mix_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -85,16 +86,10 @@ class MixPlusGanPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses options that would do nothing, and what does not fit the game."""
-        options = run.options[NAME]
+    def gan_build(self, run: Run) -> None:
+        """Refuses what does not fit the game, and warns of options that do nothing."""
         if not is_active(run):
-            for option in run.plugins.options:
-                if option.plugin == NAME and options[option.name] != option.default:
-                    raise UserError(
-                        f"{option.flag} belongs to the objective {OBJECTIVE}: set "
-                        f"LOSS.objective={OBJECTIVE}, or leave it out."
-                    )
+            warn_of_unused(run, NAME, f"--set LOSS.objective={OBJECTIVE}")
             return
         for other, flag in ((pacgan, "--pacgan"), (mix_gan, "MIX-GAN's --mix-generators")):
             if other.is_active(run):
@@ -112,7 +107,7 @@ class MixPlusGanPlugin:
                 f"LOSS.objective={OBJECTIVE} have weights: leave it out."
             )
         mix_gan.check_batch(
-            run, options["generators"], 1, f"LOSS.objective={OBJECTIVE}"
+            run, run.options[NAME]["generators"], 1, f"LOSS.objective={OBJECTIVE}"
         )  # each discriminator sees all of a batch
 
     @hookimpl

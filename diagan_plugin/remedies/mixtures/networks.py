@@ -1,39 +1,26 @@
 """Several generators as one generator, several discriminators as one discriminator.
 
 Each is a module like any other, so that a host trains, averages and saves it as its own G or D.
-Which network takes a sample:
-
-* In training, the place of the sample in the batch: sample r goes to generator r mod n_G, and D's
-  share of each generator is the same for all discriminators. No size depends on what is in a batch.
-* In evaluation, a generator follows from the latent alone, so that G(z) is a function of z
-  whatever else is in the batch, and samples are drawn from the mixture independently.
+Which network takes a sample is in :mod:`diagan_plugin.remedies.mixtures.dealing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "MixtureGenerator",
-    "RoutedDiscriminator",
-    "WeightedDiscriminator",
-    "class_owners",
-    "deal_latents",
-    "row_weights",
-]
+from diagan_plugin.remedies.mixtures.dealing import deal_latents, deal_rows
+
+__all__ = ["MixtureGenerator", "RoutedDiscriminator", "WeightedDiscriminator"]
 
 COMPONENTS = "components"
 """Key of the discriminators' own outputs in that of a :class:`WeightedDiscriminator`."""
 
 SHARES = "shares"
 """Key of their weights."""
-
-_EDGE = 2.0**-24  # keeps uniform numbers inside (0, 1), where normal quantiles are finite
 
 
 class MixtureGenerator(nn.Module):
@@ -43,8 +30,8 @@ class MixtureGenerator(nn.Module):
         components: The generators, `(z, y) -> x`.
         prior: "gaussian" or "uniform", that of the latents.
         learned: Whether the shares are softmax(logits) of a parameter; otherwise they are equal.
-        owners: For each class the generators that make it, from :func:`class_owners`; None lets all
-            make everything.
+        owners: For each class the generators that make it, from `class_owners`; None lets all make
+            everything.
     """
 
     _of_class: Tensor
@@ -81,7 +68,7 @@ class MixtureGenerator(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Returns samples [B, ...] of latents z [B, z_dim] and labels y [B] or None."""
         if self.training and self.owners is None:
-            rows, back = _turns(len(z), 1, len(self.components), z.device)
+            rows, back = deal_rows(len(z), 1, len(self.components), z.device)
             return torch.cat([self._made(i, z, y, part) for i, part in rows])[back]
         component, z = self.route(z, y)
         order = component.argsort(stable=True)
@@ -129,7 +116,7 @@ class RoutedDiscriminator(nn.Module):
         """Returns what one discriminator returns for x [B, ...] and y [B] or None."""
         if not self.training:
             return _merge([network(x, y) for network in self.components], _mean)
-        rows, back = _turns(len(x), self._num_generators, len(self.components), x.device)
+        rows, back = deal_rows(len(x), self._num_generators, len(self.components), x.device)
         outputs = [self.components[j](x[part], None if y is None else y[part]) for j, part in rows]
         return _merge(outputs, lambda parts: torch.cat(list(parts))[back])
 
@@ -172,93 +159,6 @@ class WeightedDiscriminator(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Returns the penultimate activations of all side by side, [B, n_D · F]."""
         return _all_features(self.components, x)
-
-
-def deal_latents(z: Tensor, shares: Tensor, prior: str = "gaussian") -> tuple[Tensor, Tensor]:
-    """Reads from each latent which generator takes it, and leaves a latent of the same prior.
-
-    The first coordinate becomes a uniform number by its distribution function. The interval it
-    falls in, of lengths `shares`, names the generator; where in the interval it lies is again
-    uniform, and becomes the first coordinate of what the generator gets. So generators are drawn by
-    their shares, independently of their latents, and no further randomness is needed.
-
-    Args:
-        z: Latents [B, z_dim].
-        shares: Probabilities [1, n] or, different for each sample, [B, n], of sum 1.
-        prior: "gaussian", N(0, 1), or "uniform", U(-1, 1).
-
-    Returns:
-        The generators, int64 [B], and their latents, [B, z_dim]. With one generator, z itself.
-    """
-    count = shares.shape[1]
-    if count == 1:
-        return torch.zeros(len(z), dtype=torch.int64, device=z.device), z
-    first = z[:, 0].float()
-    u = torch.special.ndtr(first) if prior == "gaussian" else (first + 1) / 2
-    u = u.clamp(0.0, 1.0 - _EDGE)[:, None]
-    upper = shares.float().cumsum(1)
-    upper = torch.where(upper > 1.0 - 1e-6, 1.0, upper)  # rounding must not favour a share of 0
-    component = (u >= upper[:, :-1]).sum(1)
-    upper, shares = upper.expand(len(z), -1), shares.float().expand(len(z), -1)
-    share = shares.gather(1, component[:, None])
-    low = upper.gather(1, component[:, None]) - share
-    inner = ((u - low) / share).clamp(_EDGE, 1.0 - _EDGE)
-    renewed = torch.special.ndtri(inner) if prior == "gaussian" else inner * 2 - 1
-    return component, torch.cat([renewed.to(z.dtype), z[:, 1:]], 1)
-
-
-def class_owners(num_classes: int, count: int) -> list[tuple[int, ...]]:
-    """Divides classes among generators, max(num_classes/count, 1) for each (Tang, 2020, §V).
-
-    Args:
-        num_classes: At least 1.
-        count: Generators, at least 1.
-
-    Returns:
-        For each class the generators that make it: one, or several if there are more of them.
-    """
-    if count <= num_classes:
-        return [(label * count // num_classes,) for label in range(num_classes)]
-    return [tuple(range(label, count, num_classes)) for label in range(num_classes)]
-
-
-def row_weights(shares: Tensor, size: int) -> Tensor:
-    """Returns weights by which the mean over a training batch is the mixture's expectation.
-
-    Args:
-        shares: Shares w of the generators, [n]; row r of the batch is of generator r mod n.
-        size: Rows B, at least n.
-
-    Returns:
-        w_i · B / (rows of generator i) for each row, [B]; of mean 1.
-
-    Raises:
-        ValueError: A generator has no row.
-    """
-    count = len(shares)
-    if size < count:
-        raise ValueError(f"Argument `size` must be at least {count}, but got {size}.")
-    row = torch.arange(size, device=shares.device)
-    of = row % count
-    rows = (size - of + count - 1) // count
-    return shares[of] * size / rows
-
-
-@lru_cache(maxsize=64)
-def _turns(
-    size: int, period: int, count: int, device: torch.device
-) -> tuple[tuple[tuple[int, Tensor], ...], Tensor]:
-    """Deals rows out, `period` at a time in turn: row r goes to (r // period) mod count.
-
-    Returns:
-        Each one's number and rows, left out where there are none; and where the rows are when
-        those parts are joined.
-    """
-    with torch.inference_mode(False):  # such tensors could not be used in training later
-        taker = torch.arange(size) // period % count
-        rows = tuple((i, (taker == i).nonzero()[:, 0]) for i in range(count))
-        rows = tuple((i, part.to(device)) for i, part in rows if len(part))
-        return rows, taker.argsort(stable=True).argsort().to(device)
 
 
 def _merge(outputs: Sequence[Any], merge: Callable[[Sequence[Tensor]], Tensor]) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from diagan_plugin.remedies.mixtures.dealing import row_weights
 from diagan_plugin.remedies.mixtures.networks import (
     COMPONENTS,
     SHARES,
     MixtureGenerator,
     WeightedDiscriminator,
-    row_weights,
 )
 from gan_registry.errors import PluginError
 from gan_registry.losses.base import Loss

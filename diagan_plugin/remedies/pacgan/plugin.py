@@ -17,6 +17,7 @@ from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.flags import at_least
 from diagan_plugin.postprocessing.options import JUDGED_BY_RUN
 from diagan_plugin.postprocessing.options import NAME as POSTPROCESSING
+from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -51,14 +52,12 @@ class PacGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: LiveRun) -> None:
-        """Refuses what needs one answer for each sample."""
-        options = run.options[NAME]
+    def gan_build(self, run: Run) -> None:
+        """Refuses what needs one answer for each sample, and warns of options that do nothing."""
         if not is_active(run):
-            if options["unpacked"]:
-                raise UserError("--pacgan-unpacked belongs to --pacgan M with M of at least 2.")
+            warn_of_unused(run, NAME, "--pacgan M with M of at least 2")
             return
-        size, share = options["size"], run.batch_size // run.world_size
+        size, share = run.options[NAME]["size"], run.batch_size // run.world_size
         if share % size:
             raise UserError(
                 f"--pacgan {size} cuts batches into packs of {size}: OPTIMIZATION.batch_size "

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from torch.nn.utils import spectral_norm as legacy_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
-from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator, importance_weights
+from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
+from diagan_plugin.auxiliary.importance import importance_weights
 from diagan_plugin.dia.plugin import DiaPlugin
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.records import Fake, Real

@@ -179,8 +179,8 @@ def test_options_reach_the_samplers():
 @pytest.mark.parametrize(
     ("post", "words"),
     [
-        ({"drs_gamma": "most"}, "'exact' or a percentile from 0 to 100"),
-        ({"drs_gamma": 101}, "'exact' or a percentile"),
+        ({"drs_gamma": "most"}, "a percentile from 0 to 100, or 'exact'"),
+        ({"drs_gamma": 101}, "a percentile from 0 to 100, or 'exact'"),
         ({"mh_steps": 0}, "a whole number of at least 1"),
         ({"mh_steps": 2.5}, "a whole number"),
         ({"mh_calibration": "beta"}, "isotonic, none, platt"),

@@ -21,7 +21,8 @@ class Setting:
         options: What turns it on; every other option is at its default.
         config: What else the run needs, `SECTION__key` → value.
         needs_dia: Whether the plugin `dia` must be loaded beside it.
-        with_dia: Words of the refusal together with `--sampler dia`, or COMBINES.
+        with_dia: Words of the refusal, or the warning, with `--sampler dia`; or COMBINES.
+        idle: Options that do nothing by themselves, each with its flag.
     """
 
     plugin: str
@@ -29,6 +30,7 @@ class Setting:
     config: dict[str, Any] = field(default_factory=dict)
     needs_dia: bool = False
     with_dia: str = COMBINES
+    idle: dict[str, tuple[Any, str]] = field(default_factory=dict)
 
     def make(self) -> Any:
         """Returns a new plugin object."""
@@ -40,15 +42,18 @@ SETTINGS: dict[str, Setting] = {
     "gold": Setting(
         "diagan_plugin.remedies.gold:GoldPlugin",
         {"enabled": True, "clamp": "none", "start": 0.5},
+        idle={"clamp": ("none", "--gold-clamp"), "start": (0.5, "--gold-start")},
     ),
     "top_k": Setting(
         "diagan_plugin.remedies.top_k:TopKPlugin",
         {"enabled": True, "gamma": 0.5},
         {"DATA__options": {"num_samples": 32}},  # several epochs
+        idle={"gamma": (0.5, "--top-k-gamma")},
     ),
     "mode_seeking": Setting(
         "diagan_plugin.remedies.mode_seeking:ModeSeekingPlugin",
         {"weight": 0.05, "increase": 0.01, "every": 1},
+        idle={"every": (1, "--mode-seeking-every")},
     ),
     "loss_weighting": Setting(
         "diagan_plugin.remedies.loss_weighting.plugin:LossWeightingPlugin",
@@ -60,25 +65,30 @@ SETTINGS: dict[str, Setting] = {
         "diagan_plugin.remedies.instance_selection.plugin:InstanceSelectionPlugin",
         {"share": 0.4, "features": "raw"},
         {"RUN__sampler": "instance_selection"},
-        with_dia="--sampler instance_selection, and the run draws by --sampler dia",
+        with_dia="no effect without --sampler instance_selection",
+        idle={"share": (0.4, "--instance-selection-share")},
     ),
     "pacgan": Setting(
         "diagan_plugin.remedies.pacgan.plugin:PacGanPlugin",
         {"size": 2},
         with_dia="add --pacgan-unpacked",
+        idle={"unpacked": (True, "--pacgan-unpacked")},
     ),
     "inclusive": Setting(
         "diagan_plugin.remedies.inclusive.plugin:InclusivePlugin",
         {"weight": 0.1, "refresh": 1, "candidates": 2},
         {"DATA__options": {"num_samples": 32}},  # several epochs
+        idle={"refresh": (1, "--inclusive-refresh")},
     ),
     "mix_gan": Setting(
         "diagan_plugin.remedies.mixtures.mix_gan:MixGanPlugin",
         {"generators": 2, "discriminators": 2},
+        idle={"classes": ("subset", "--mix-classes")},
     ),
     "mix_plus_gan": Setting(
         "diagan_plugin.remedies.mixtures.mix_plus_gan:MixPlusGanPlugin",
         {"generators": 2, "discriminators": 2},
         {"LOSS__objective": "mix_plus"},
+        idle={"generators": (2, "--mix-plus-generators")},
     ),
 }

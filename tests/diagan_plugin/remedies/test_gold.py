@@ -173,5 +173,5 @@ def test_class_logits_make_the_form_conditional() -> None:
 
 @pytest.mark.parametrize("value", ["soon", "1.5", "-0.1", "nan"])
 def test_a_start_that_is_none_is_refused(value: str) -> None:
-    with pytest.raises(UserError, match="'auto' or a share"):
+    with pytest.raises(UserError, match="or 'auto'"):
         fit(config(start=value), plugins=manager(gold=GoldPlugin()))

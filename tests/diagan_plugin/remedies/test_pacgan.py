@@ -175,7 +175,6 @@ def test_single_samples_are_learned_by_the_same_loss() -> None:
     ("options", "changes", "beside", "message"),
     [
         ({"size": 3}, {}, {}, "must be a multiple of 3"),
-        ({"size": 1, "unpacked": True}, {}, {}, "belongs to --pacgan"),
         ({}, {}, {"dia": {**DIA, "diagnose": True}}, "--diagnose reads.*add --pacgan-unpacked"),
         ({}, {"RUN__sampler": "dia"}, {"dia": DIA}, "--sampler dia reads.*--pacgan-unpacked"),
         ({"unpacked": True}, {"RUN__sampler": "dia"}, {"dia": {**DIA, "record": "stream"}},

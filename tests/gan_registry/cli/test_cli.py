@@ -204,7 +204,7 @@ def test_bad_input_is_one_line_that_names_the_thing_and_the_remedy(
         ("- 1", "must hold sections"),
         ("RUN: 5", "RUN is 5 in the config, which takes no keys"),
         ("MODEL: {z_dim: 0, what: 1}\nX: {}", "has 3 mistakes"),
-        ("PLUGINS: {dia: {clip: robst}}", "Did you mean"),
+        ("PLUGINS: {dia: {record: swep}}", "Did you mean"),
     ],
 )
 def test_a_bad_config_file_is_named(refused, tmp_path: Path, text: str, says: str):

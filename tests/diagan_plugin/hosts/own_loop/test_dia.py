@@ -160,7 +160,6 @@ def test_mistakes_are_named(points):
         ({"phase1": 1.5}, "at most 1"),
         ({"record_every": 0}, "at least 1"),
         ({"max_ratio": 0.5}, "at least 1"),
-        ({"clip": "robust"}, "not available|no rule"),
         ({"aux": "sometimes"}, "uniform"),
     ],
 )
