@@ -15,11 +15,11 @@ from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.losses.logistic import Logistic
 
 if TYPE_CHECKING:
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch
-    from gan_registry.training.run import Run
 
 
-def add_auxiliary(run: Run, options: DiaOptions) -> AuxiliaryDiscriminator:
+def add_auxiliary(run: LiveRun, options: DiaOptions) -> AuxiliaryDiscriminator:
     """Copies D with its optimiser; the run keeps the copies, and saves and restores them."""
     auxiliary = AuxiliaryDiscriminator(
         run.discriminator,
@@ -41,7 +41,7 @@ def add_auxiliary(run: Run, options: DiaOptions) -> AuxiliaryDiscriminator:
 
 
 def train_auxiliary(
-    auxiliary: AuxiliaryDiscriminator, run: Run, batches: Sequence[MicroBatch]
+    auxiliary: AuxiliaryDiscriminator, run: LiveRun, batches: Sequence[MicroBatch]
 ) -> None:
     """Trains it after an update of D, on the same fakes.
 

@@ -79,9 +79,8 @@ class DiaDriver:
         if self.phase == 1:
             self.recorder.train_ratio_head(run, batches)
             return
-        # Count the draws: the sampler's, as the batches hold this rank's share only.
-        drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
-        np.add.at(self.draws, drawn, 1)
+        # Count the draws, those of all ranks.
+        np.add.at(self.draws, run.drawn(batches), 1)
         # The auxiliary discriminator goes on learning the data as they are.
         if self.auxiliary is not None:
             train_auxiliary(self.auxiliary, run, batches)
@@ -103,7 +102,7 @@ class DiaDriver:
         elif self.schedule.ramps_at(run.step):
             self._set_weights(run)
 
-    def _score(self, run: Run) -> None:
+    def _score(self, run: LiveRun) -> None:
         # Score the records. k is chosen once: when scored again, it is the data that should have
         # changed, not the score.
         k = self.choices.k(self.recorder, final=True)
@@ -149,7 +148,7 @@ class DiaDriver:
     def _fix_phase1_end(self, step: int) -> None:
         self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=step)
 
-    def _start_phase2(self, run: Run) -> None:
+    def _start_phase2(self, run: LiveRun) -> None:
         self.phase = 2
         # The beginning of phase 2 stays where it is, also when the run is continued for longer.
         self._fix_phase1_end(self.schedule.phase1_end)

@@ -20,6 +20,7 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from diagan_plugin.sampling.sampler import DiaSampler
     from gan_registry.catalogs import Catalogs
+    from gan_registry.live_run import LiveRun
     from gan_registry.report.document import Report
 
 DIAGNOSIS_FILE = "diagnosis.safetensors"
@@ -86,7 +87,7 @@ class DiaPlugin(DrivingPlugin):
                 "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
                 run.config.LOSS.adv_loss,
             )
-        self._drivers[run] = DiaDriver(run, options, weighted)
+        self.drive(run, DiaDriver(run, options, weighted))
 
     @hookimpl
     def gan_train_end(self, run: LiveRun) -> None:
@@ -99,7 +100,7 @@ class DiaPlugin(DrivingPlugin):
             diagnosis.save(run.folder / DIAGNOSIS_FILE)
 
     @hookimpl
-    def gan_plan(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Says when it will record and weight."""
         if not is_active(run):
             return None

@@ -35,7 +35,9 @@ HELD_OUT = 0.1
 _CHECKED = 1000
 """Of these, how many decide which of its states is kept, at most."""
 
-_TRAINED: weakref.WeakKeyDictionary[Run, dict[tuple[int, int], Judge]] = weakref.WeakKeyDictionary()
+_TRAINED: weakref.WeakKeyDictionary[LiveRun, dict[tuple[int, int], Judge]] = (
+    weakref.WeakKeyDictionary()
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -155,7 +157,7 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
     return judge
 
 
-def fresh_judge(run: Run, steps: int) -> Judge:
+def fresh_judge(run: LiveRun, steps: int) -> Judge:
     """Trains a discriminator for a run's generator as it is, once for as long as the run is open.
 
     It has the form of the run's own with new weights. It is trained by the logistic loss, with the

@@ -114,7 +114,7 @@ class GoldPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Warns of options that do nothing."""
         if not run.options[NAME]["enabled"]:
             warn_of_unused(run, NAME, "--gold")

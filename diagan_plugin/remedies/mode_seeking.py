@@ -101,7 +101,7 @@ class ModeSeekingPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses batches without a pair, and warns of options that do nothing."""
         if not self._is_active(run):
             warn_of_unused(run, NAME, "--mode-seeking")

@@ -100,13 +100,13 @@ class TopKPlugin:
         catalogs.claim("LOSS.topk_nu", f"{NAME}.nu")
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Warns of options that do nothing."""
         if not run.options[NAME]["enabled"]:
             warn_of_unused(run, NAME, "--top-k")
 
     @hookimpl
-    def gan_generator_weights(self, run: Run, logits: Tensor) -> Tensor | None:
+    def gan_generator_weights(self, run: LiveRun, logits: Tensor) -> Tensor | None:
         """Weights the k most realistic samples with B/k."""
         options = run.options[NAME]
         if not options["enabled"]:

@@ -6,12 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gan_registry.training.run import Run
+    from gan_registry.live_run import LiveRun
 
 _LOG = logging.getLogger(__name__)
 
 
-def warn_of_unused(run: Run, plugin: str, switch: str) -> None:
+def warn_of_unused(run: LiveRun, plugin: str, switch: str) -> None:
     """Warns of each option of a plugin that is not at its default.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from diagan_plugin.dia.options import AUXILIARY, DiaOptions
+from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
 from diagan_plugin.hosts.kit.networks import LogitView
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.recording.logit_modes import logit_mode

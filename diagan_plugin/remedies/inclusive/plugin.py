@@ -78,7 +78,7 @@ class InclusivePlugin:
             help="how neighbours are found; auto: faiss if it is installed")  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what makes no use of a latent for each sample; warns of what does nothing."""
         if not is_active(run):
             warn_of_unused(run, NAME, "--inclusive-weight")

@@ -37,7 +37,7 @@ class InstanceSelectionPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Warns of options that do nothing."""
         if run.config.RUN.sampler != NAME:
             warn_of_unused(run, NAME, f"--sampler {NAME}")

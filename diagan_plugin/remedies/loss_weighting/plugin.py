@@ -22,8 +22,8 @@ from gan_registry.hookspecs import hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_registry.live_run import LiveRun
     from gan_registry.records import Real
-    from gan_registry.training.run import Run
 
 NAME = "loss_weighting"
 
@@ -77,10 +77,10 @@ class LossWeightingPlugin(DrivingPlugin):
 
         options = options_of(run)
         check_visits(options, run.samples_per_step, len(run.dataset), run.total_steps, True)
-        self._drivers[run] = WeightingDriver(run, options)
+        self.drive(run, WeightingDriver(run, options))
 
     @hookimpl
-    def gan_discriminator_weights(self, run: Run, real: Real) -> tuple[Tensor, None] | None:
+    def gan_discriminator_weights(self, run: LiveRun, real: Real) -> tuple[Tensor, None] | None:
         """Weights the real terms of D's loss in phase 2."""
         driver = self.driver(run)
         if driver is None:
@@ -94,7 +94,7 @@ class LossWeightingPlugin(DrivingPlugin):
         return loss_weights(driver.active_probabilities, real.indices).to(run.device), None
 
     @hookimpl
-    def gan_result(self, run: Run) -> Mapping[str, Any] | None:
+    def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
         result = super().gan_result(run)
         if result is None or not run.options[DIA]["diagnose"]:

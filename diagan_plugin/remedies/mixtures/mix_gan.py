@@ -56,7 +56,7 @@ class MixGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what replaces networks too, and uneven parts; warns of what does nothing."""
         options = run.options[NAME]
         if not is_active(run):

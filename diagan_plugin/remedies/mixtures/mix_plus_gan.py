@@ -86,7 +86,7 @@ class MixPlusGanPlugin:
         )
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what does not fit the game, and warns of options that do nothing."""
         if not is_active(run):
             warn_of_unused(run, NAME, f"--set LOSS.objective={OBJECTIVE}")

@@ -52,7 +52,7 @@ class PacGanPlugin:
         )  # fmt: skip
 
     @hookimpl
-    def gan_build(self, run: Run) -> None:
+    def gan_build(self, run: LiveRun) -> None:
         """Refuses what needs one answer for each sample, and warns of options that do nothing."""
         if not is_active(run):
             warn_of_unused(run, NAME, "--pacgan M with M of at least 2")

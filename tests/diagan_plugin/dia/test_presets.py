@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
-from diagan_plugin.dia.drivers import weighting_schedule
+from diagan_plugin.dia.drivers import DrivingPlugin, weighting_schedule
 from diagan_plugin.dia.options import EPOCH, NAME, DiaOptions
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities
@@ -122,16 +122,16 @@ def test_an_epoch_is_a_run_s_own_number_of_steps():
 
 
 def test_what_only_diagnoses_has_no_schedule_of_weights():
-    class Driver:
-        schedule = SimpleNamespace(weighted=False)
+    def driving(weighted: bool):
+        return SimpleNamespace(schedule=SimpleNamespace(weighted=weighted))
 
     class Run:
-        plugins = managers()
+        pass
 
-    run, (plugin,) = Run(), Run.plugins.hooks.get_plugins()
+    plugin, run, other = DrivingPlugin(), Run(), Run()
+    plugin.drive(run, driving(False))
     assert weighting_schedule(run) is None
-    plugin._drivers[run] = Driver()
-    assert weighting_schedule(run) is None
-    Driver.schedule = SimpleNamespace(weighted=True)
-    assert weighting_schedule(run) is Driver.schedule
-    assert weighting_schedule(Run()) is None, "another run of the same plugins"
+    weighting = driving(True)
+    DrivingPlugin().drive(run, weighting)
+    assert weighting_schedule(run) is weighting.schedule
+    assert weighting_schedule(other) is None, "another run"
