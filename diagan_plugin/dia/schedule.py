@@ -148,7 +148,7 @@ class Schedule:
         return since == 0 or (self.refreshes and since % int(self.options.refresh) == 0)
 
     def strength(self, step: int) -> float:
-        """How far the weights have gone from uniform (0) to their full strength (1)."""
+        """Returns how far the weights have gone from uniform (0) to full strength (1)."""
         if not self._ramp:
             return 1.0
         stage = (step - self.phase1_end) // self._ramp_stage + 1

@@ -194,7 +194,7 @@ class LatentMatching:
 
     @contextmanager
     def _quietly(self, run: LiveRun, *purpose: int) -> Iterator[None]:
-        """D in evaluation mode, no gradients, and no trace in any network or random state."""
+        """Puts D in evaluation mode inside; no gradients, no trace in a network or random state."""
         with (
             torch.no_grad(),
             logit_mode(run.discriminator, "eval"),
