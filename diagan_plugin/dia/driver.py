@@ -149,7 +149,7 @@ class DiaDriver:
 
     def _probabilities(self, run: Run, score: NDArray[np.float64]) -> NDArray[np.float64]:
         options = self.options
-        p = sampling_probabilities(score, options.min_clip, options.max_ratio, options.clip)
+        p = sampling_probabilities(score, options.min_clip, options.max_ratio)
         return within_classes(p, labels_of(run.dataset)) if options.within_class else p
 
     def _start_phase2(self, run: Run) -> None:
