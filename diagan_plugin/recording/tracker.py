@@ -8,8 +8,7 @@ Two ways of keeping them:
 
 * `window=W` keeps the last W records of every sample in a float32 ring
   (:mod:`diagan_plugin.recording.window`), and computes the statistics from it in float64 when
-  asked. Nothing is summed over time, so nothing drifts. Memory: 4·W + 8 bytes a sample, and 16
-  more once the statistics were read.
+  asked. Nothing is summed over time, so nothing drifts. Memory: 4·W + 8 bytes a sample.
 * `window=None` keeps running moments by Welford's update in float64
   (:mod:`diagan_plugin.recording.moments`), which is exact to rounding and takes 24 bytes a sample.
   It counts every record since the start (or the last `reset`).
@@ -93,7 +92,6 @@ class LDRTracker:
             else RecordWindow(self.num_samples, self.window, self.device)
         )
         self._non_finite = NonFiniteLog(self.device)
-        self._cached: tuple[Tensor, Tensor] | None = None
 
     # ------------------------------------------------------------------ recording
 
@@ -117,7 +115,6 @@ class LDRTracker:
         value = self._as_values(values, index.shape[0])
         if index.shape[0] == 0:
             return
-        self._cached = None
         finite = torch.isfinite(value.to(torch.float32))
         self._non_finite.add(index, finite)
         # Equal indices become neighbours, still in the order in which they came.
@@ -141,7 +138,6 @@ class LDRTracker:
             ValueError: If the shape is wrong.
         """
         value = self._as_values(values, self.num_samples)
-        self._cached = None
         # In chunks, so that the temporaries stay small beside the statistics.
         for start in range(0, self.num_samples, _CHUNK):
             part = slice(start, min(start + _CHUNK, self.num_samples))
@@ -175,16 +171,8 @@ class LDRTracker:
         return self.statistics()[1]
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Returns mean and variance, both [N] float64.
-
-        Of a window they are computed once for all reads between two records.
-        """
-        if self.window is None:
-            return self._records.statistics(self._total)
-        if self._cached is None:
-            self._cached = self._records.statistics(self._total)
-        mean, variance = self._cached
-        return mean.clone(), variance.clone()
+        """Returns mean and variance, both [N] float64."""
+        return self._records.statistics(self._total)
 
     @property
     def non_finite_count(self) -> int:
@@ -201,9 +189,8 @@ class LDRTracker:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now by the records and statistics."""
-        cached = sum(tensor.nbytes for tensor in self._cached or ())
-        return self._total.nbytes + self._records.nbytes + cached
+        """Bytes held by the records and their numbers."""
+        return self._total.nbytes + self._records.nbytes
 
     # ------------------------------------------------------------------ merging and saving
 
@@ -223,7 +210,6 @@ class LDRTracker:
                 f"Argument `other` must be a tracker of {self.num_samples} samples with window "
                 f"{self.window}, but got {other.num_samples} samples with window {other.window}."
             )
-        self._cached = None
         added = other._total.to(self.device)
         theirs: Any = other._records  # of the same kind, since the windows are equal
         self._records.merge(theirs, self._total, added)

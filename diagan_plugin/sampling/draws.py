@@ -33,12 +33,12 @@ _TOLERANCE = 1e-10
 _MIN_TOTAL = 1e-280
 
 
-def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
+def normalized_weights(weights: npt.ArrayLike, num_samples: int) -> FloatArray:
     """Checks sampling weights and scales a copy of them to sum 1.
 
     Args:
         weights: [N] real numbers, not negative, not all zero.
-        num_samples: N, if the length is to be checked.
+        num_samples: N.
 
     Returns:
         [N] float64 with sum 1; zero exactly where `weights` is zero.
@@ -52,7 +52,7 @@ def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -
         raise TypeError(f"Argument `weights` must be real numbers, but got dtype {given.dtype}.")
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"Argument `weights` must be [N], but got shape {list(given.shape)}.")
-    if num_samples is not None and given.size != num_samples:
+    if given.size != num_samples:
         raise ValueError(
             f"Argument `weights` must have one number for each of the {num_samples} samples, "
             f"but got {given.size}."
