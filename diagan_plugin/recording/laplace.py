@@ -160,7 +160,7 @@ class LaplaceLDRV:
 
     @torch.no_grad()
     def variance(self, features: ArrayT) -> ArrayT:
-        """The estimate φᵀ S_n φ of samples (eq. 5).
+        """Returns the estimate φᵀ S_n φ of samples (eq. 5).
 
         Args:
             features: φ, [B, F], as for `update`; of the same samples or of others.

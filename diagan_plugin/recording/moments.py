@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from diagan_plugin.recording.counts import RecordCounts
 
 __all__ = ["RunningMoments"]
 
@@ -25,23 +22,13 @@ class RunningMoments:
     """
 
     def __init__(self, num_samples: int, device: torch.device) -> None:
-        self._mean = _zeros(num_samples, device)
-        self._m2 = _zeros(num_samples, device)  # sum of squared deviations from the mean
+        self._mean = torch.zeros(num_samples, dtype=torch.float64, device=device)
+        self._m2 = torch.zeros_like(self._mean)  # sum of squared deviations from the mean
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return self._mean.nbytes + self._m2.nbytes
-
-    def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
-        """Adds a finite value [n] for each sample of a range; all have `earlier` records.
-
-        Only on the CPU. `scratch` is float64 of at least n elements, to be written over.
-        """
-        mean = self._mean[part]
-        delta = scratch[: len(value)].copy_(value).sub_(mean)
-        mean.add_(delta, alpha=1.0 / (earlier + 1))
-        self._m2[part].addcmul_(delta, delta, value=earlier / (earlier + 1))
 
     def add_range(self, part: slice, value: Tensor, finite: Tensor, total: Tensor) -> None:
         """Adds the finite ones of the values [n] of a range; `total` records [n] there are then."""
@@ -95,32 +82,25 @@ class RunningMoments:
         self._m2 += other._m2.to(n.device) + delta.square() * n * share
         self._mean += delta * share
 
-    def statistics(self, counts: RecordCounts) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased variance, both [N] float64; NaN where there are too few records."""
-        mean = self._mean.clone()
-        if counts.even and counts.shared >= 2:
-            return mean, self._m2 / (counts.shared - 1)
-        variance = self._m2.clone()
+    def statistics(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and unbiased variance, [N] float64, of `total` records [N] of each sample.
+
+        NaN where there are too few.
+        """
+        mean, variance = self._mean.clone(), self._m2.clone()
         # In chunks, so that the temporaries stay small beside the statistics.
         for start in range(0, len(mean), _CHUNK):
             part = slice(start, start + _CHUNK)
-            count = counts.of(part)
-            mean[part].masked_fill_(count < 1, torch.nan)
-            variance[part].div_((count - 1).clamp(min=1)).masked_fill_(count < 2, torch.nan)
+            mean[part].masked_fill_(total[part] < 1, torch.nan)
+            variance[part].div_((total[part] - 1).clamp_(min=1))
+            variance[part].masked_fill_(total[part] < 2, torch.nan)
         return mean, variance
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of the moments."""
+        """Returns copies of the moments."""
         return {"mean": self._mean.clone(), "m2": self._m2.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores them."""
         self._mean.copy_(state["mean"])
         self._m2.copy_(state["m2"])
-
-
-def _zeros(num_samples: int, device: torch.device) -> Tensor:
-    if device.type == "cpu":
-        # numpy asks for huge pages: a sweep over millions of samples then starts much sooner.
-        return torch.from_numpy(np.zeros(num_samples))
-    return torch.zeros(num_samples, dtype=torch.float64, device=device)

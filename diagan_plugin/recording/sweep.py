@@ -19,10 +19,7 @@ from torch import Tensor, nn
 
 from diagan_plugin.recording.logit_modes import depends_on_batch, logit_mode
 from gan_registry.datasets.fetching import fetch, to_device
-from gan_registry.seeding import (
-    derive_seed,
-    seeded_rng,
-)
+from gan_registry.seeding import derive_seed, seeded_rng
 
 #: `(x [B, ...], y [B] or None) -> log-density ratios [B]`
 LogitsFunction = Callable[[Tensor, "Tensor | None"], Tensor]

@@ -8,8 +8,7 @@ Two ways of keeping them:
 
 * `window=W` keeps the last W records of every sample in a float32 ring
   (:mod:`diagan_plugin.recording.window`), and computes the statistics from it in float64 when
-  asked. Nothing is summed over time, so nothing drifts. Memory: 4·W + 8 bytes a sample, and 16
-  more once the statistics were read.
+  asked. Nothing is summed over time, so nothing drifts. Memory: 4·W + 8 bytes a sample.
 * `window=None` keeps running moments by Welford's update in float64
   (:mod:`diagan_plugin.recording.moments`), which is exact to rounding and takes 24 bytes a sample.
   It counts every record since the start (or the last `reset`).
@@ -29,8 +28,8 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.arguments import as_whole
-from diagan_plugin.recording.counts import NonFiniteLog, RecordCounts
 from diagan_plugin.recording.moments import RunningMoments
+from diagan_plugin.recording.non_finite import NonFiniteLog
 from diagan_plugin.recording.window import RecordWindow
 
 __all__ = ["LDRTracker"]
@@ -40,7 +39,7 @@ Values = Tensor | npt.NDArray[np.floating[Any]] | Sequence[float]
 
 _STATE_VERSION = 1
 # Large enough that calling torch costs little beside the work, small enough for a CPU's caches.
-_CHUNK = 1 << 16
+_CHUNK = 1 << 15
 
 
 class LDRTracker:
@@ -86,14 +85,13 @@ class LDRTracker:
 
     def reset(self) -> None:
         """Forgets every record, also the non-finite ones."""
-        self._counts = RecordCounts(self.num_samples, self.device)
+        self._total = torch.zeros(self.num_samples, dtype=torch.int64, device=self.device)
         self._records: RunningMoments | RecordWindow = (
             RunningMoments(self.num_samples, self.device)
             if self.window is None
             else RecordWindow(self.num_samples, self.window, self.device)
         )
         self._non_finite = NonFiniteLog(self.device)
-        self._cached: tuple[Tensor, Tensor] | None = None
 
     # ------------------------------------------------------------------ recording
 
@@ -117,7 +115,6 @@ class LDRTracker:
         value = self._as_values(values, index.shape[0])
         if index.shape[0] == 0:
             return
-        self._cached = None
         finite = torch.isfinite(value.to(torch.float32))
         self._non_finite.add(index, finite)
         # Equal indices become neighbours, still in the order in which they came.
@@ -125,7 +122,9 @@ class LDRTracker:
         value, finite = value.index_select(0, order), finite.index_select(0, order)
         first = torch.ones_like(finite)
         torch.ne(index[1:], index[:-1], out=first[1:])
-        before, after = self._counts.add_batch(index, finite.to(torch.int64))
+        before = self._total.index_select(0, index)
+        self._total.index_add_(0, index, finite.to(torch.int64))
+        after = self._total.index_select(0, index)
         self._records.add_batch(index, value, finite, first, before, after)
 
     def record_all(self, values: Values) -> None:
@@ -139,30 +138,15 @@ class LDRTracker:
             ValueError: If the shape is wrong.
         """
         value = self._as_values(values, self.num_samples)
-        self._cached = None
-        counts = self._counts
-        # In chunks, so that the temporaries stay small beside the statistics, and one of them for
-        # all chunks, as the CPU's caches hold it then.
-        scratch = torch.empty(min(_CHUNK, self.num_samples), dtype=torch.float64)
+        # In chunks, so that the temporaries stay small beside the statistics.
         for start in range(0, self.num_samples, _CHUNK):
             part = slice(start, min(start + _CHUNK, self.num_samples))
             piece = value[part]
-            if counts.even and self._known_finite(piece):
-                self._records.add_even(part, piece, counts.shared, scratch)
-                continue
-            if counts.even:
-                counts.end_even(start)
-            self._record_range(part, piece)
-        if counts.even:
-            counts.shared += 1
-
-    def _record_range(self, part: slice, value: Tensor) -> None:
-        """Records one value for each sample of a range; there are no duplicates to sort out."""
-        finite = torch.isfinite(value.to(torch.float32))
-        index = torch.arange(part.start, part.stop, device=self.device)
-        self._non_finite.add(index, finite)
-        self._records.add_range(part, value, finite, self._counts.of(part))
-        self._counts.own[part] += finite
+            finite = torch.isfinite(piece.to(torch.float32))
+            index = torch.arange(part.start, part.stop, device=self.device)
+            self._non_finite.add(index, finite)
+            self._total[part] += finite
+            self._records.add_range(part, piece, finite, self._total[part])
 
     # ------------------------------------------------------------------ reading
 
@@ -174,7 +158,7 @@ class LDRTracker:
     @property
     def total(self) -> Tensor:
         """[N] int64: the number of finite records ever made, also those the window has left."""
-        return self._counts.total
+        return self._total.clone()
 
     @property
     def mean(self) -> Tensor:
@@ -187,16 +171,8 @@ class LDRTracker:
         return self.statistics()[1]
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, both [N] float64.
-
-        Of a window they are computed once for all reads between two records.
-        """
-        if self.window is None:
-            return self._records.statistics(self._counts)
-        if self._cached is None:
-            self._cached = self._records.statistics(self._counts)
-        mean, variance = self._cached
-        return mean.clone(), variance.clone()
+        """Returns mean and variance, both [N] float64."""
+        return self._records.statistics(self._total)
 
     @property
     def non_finite_count(self) -> int:
@@ -205,14 +181,16 @@ class LDRTracker:
 
     @property
     def non_finite_indices(self) -> list[int]:
-        """The indices of the first non-finite values (at most 10), in the order they came."""
+        """The indices of the first non-finite values, in the order they came.
+
+        At most :data:`~diagan_plugin.recording.non_finite.KEPT`.
+        """
         return self._non_finite.indices
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now by the records and statistics."""
-        cached = sum(tensor.nbytes for tensor in self._cached or ())
-        return self._counts.own.nbytes + self._records.nbytes + cached
+        """Bytes held by the records and their numbers."""
+        return self._total.nbytes + self._records.nbytes
 
     # ------------------------------------------------------------------ merging and saving
 
@@ -232,15 +210,14 @@ class LDRTracker:
                 f"Argument `other` must be a tracker of {self.num_samples} samples with window "
                 f"{self.window}, but got {other.num_samples} samples with window {other.window}."
             )
-        self._cached = None
-        mine, added = self.total, other.total.to(self.device)
+        added = other._total.to(self.device)
         theirs: Any = other._records  # of the same kind, since the windows are equal
-        self._records.merge(theirs, mine, added)
-        self._counts.add(other._counts)
+        self._records.merge(theirs, self._total, added)
+        self._total += added
         self._non_finite.append(other._non_finite)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: copies of tensors and plain values, with a version."""
+        """Returns what is needed to go on: copies of tensors and plain values, with a version."""
         return {
             "version": _STATE_VERSION,
             "num_samples": self.num_samples,
@@ -267,7 +244,7 @@ class LDRTracker:
                     f"The tracker's state has {key} {state.get(key)!r}, but this one has {mine!r}."
                 )
         self.reset()
-        self._counts.load(state["total"])
+        self._total.copy_(state["total"])
         self._records.load_state_dict(state)
         self._non_finite.load(int(state["non_finite_count"]), state["non_finite_indices"])
 
@@ -303,10 +280,3 @@ class LDRTracker:
         if not value.is_floating_point():
             value = value.to(torch.float64)
         return value.reshape(-1).to(self.device, non_blocking=True)
-
-    def _known_finite(self, value: Tensor) -> bool:
-        """Whether all values are finite in float32, asked only where asking is free (the CPU)."""
-        if self.device.type != "cpu":
-            return False
-        # A sum is finite only if all terms are. One that overflows says too little, not too much.
-        return bool(np.isfinite(value.to(torch.float32).sum().numpy()))

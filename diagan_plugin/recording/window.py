@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagan_plugin.recording.counts import RecordCounts
-
 __all__ = ["RecordWindow"]
 
 # Columns handled at once: a block of a 50-record window in float64 then fits a CPU's L2 cache.
@@ -35,13 +33,6 @@ class RecordWindow:
     def nbytes(self) -> int:
         """Bytes held."""
         return self._slots.nbytes
-
-    def add_even(self, part: slice, value: Tensor, earlier: int, scratch: Tensor) -> None:
-        """Adds a finite value [n] for each sample of a range; all have `earlier` records.
-
-        Has no use for `scratch`.
-        """
-        self._ring[earlier % self._window, part].copy_(value)
 
     def add_range(self, part: slice, value: Tensor, finite: Tensor, total: Tensor) -> None:
         """Adds the finite ones of the values [n] of a range; `total` records [n] there are then."""
@@ -92,31 +83,31 @@ class RecordWindow:
             source = torch.remainder(number, window).mul_(num_samples).add_(columns)
             self._store(columns, theirs.index_select(0, source), age < held, number + mine)
 
-    def statistics(self, counts: RecordCounts) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased variance, both [N] float64; NaN where there are too few records."""
+    def statistics(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and unbiased variance, [N] float64, of `total` records [N] of each sample.
+
+        NaN where there are too few.
+        """
         window, (_, num_samples) = self._window, self._ring.shape
         device = self._slots.device
         mean = torch.empty(num_samples, dtype=torch.float64, device=device)
         variance = torch.empty_like(mean)
         row = torch.arange(window, device=device).unsqueeze(1)
-        full = counts.even and counts.shared >= window
+        # In chunks: a float64 copy of the whole ring would take twice its memory.
         for start in range(0, num_samples, _CHUNK):
             part = slice(start, start + _CHUNK)
-            held = counts.of(part).clamp_(max=window)
+            held = total[part].clamp(max=window)
             block = self._ring[:, part].to(torch.float64)
             # Rows not yet written hold zeros: nothing in a sum, but deviations to mask.
             mean[part] = block.sum(0) / held.clamp(min=1)
-            block.sub_(mean[part])
-            if not full:
-                block.mul_(row < held)
-            variance[part] = block.square_().sum(0) / (held - 1).clamp(min=1)
-            if not full or window < 2:
-                mean[part].masked_fill_(held < 1, torch.nan)
-                variance[part].masked_fill_(held < 2, torch.nan)
+            block.sub_(mean[part]).mul_(row < held)
+            variance[part] = block.square_().sum(0) / (held - 1).clamp_(min=1)
+            mean[part].masked_fill_(held < 1, torch.nan)
+            variance[part].masked_fill_(held < 2, torch.nan)
         return mean, variance
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A copy of the ring."""
+        """Returns a copy of the ring."""
         return {"ring": self._ring.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -33,12 +33,12 @@ _TOLERANCE = 1e-10
 _MIN_TOTAL = 1e-280
 
 
-def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -> FloatArray:
-    """Checks sampling weights and scale a copy of them to sum 1.
+def normalized_weights(weights: npt.ArrayLike, num_samples: int) -> FloatArray:
+    """Checks sampling weights and scales a copy of them to sum 1.
 
     Args:
         weights: [N] real numbers, not negative, not all zero.
-        num_samples: N, if the length is to be checked.
+        num_samples: N.
 
     Returns:
         [N] float64 with sum 1; zero exactly where `weights` is zero.
@@ -52,7 +52,7 @@ def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -
         raise TypeError(f"Argument `weights` must be real numbers, but got dtype {given.dtype}.")
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"Argument `weights` must be [N], but got shape {list(given.shape)}.")
-    if num_samples is not None and given.size != num_samples:
+    if given.size != num_samples:
         raise ValueError(
             f"Argument `weights` must have one number for each of the {num_samples} samples, "
             f"but got {given.size}."
@@ -76,7 +76,7 @@ def normalized_weights(weights: npt.ArrayLike, num_samples: int | None = None) -
 def systematic_counts(
     probabilities: FloatArray, size: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """How often each sample occurs in a systematic draw.
+    """Returns how often each sample occurs in a systematic draw.
 
     Sample i is expected e_i = size·p_i/Σp times and occurs ⌊e_i⌋ or ⌈e_i⌉ times, with mean e_i: the
     remainders e_i − ⌊e_i⌋ lie end to end on a line, which is cut at u, u+1, u+2, … for one uniform
@@ -116,7 +116,7 @@ def systematic_counts(
 
 
 def systematic_draw(probabilities: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
-    """A systematic draw in random order: see :func:`systematic_counts`.
+    """Returns a systematic draw in random order; see :func:`systematic_counts`.
 
     Args:
         probabilities: [N] weights, not negative, not all zero.
@@ -136,7 +136,7 @@ def systematic_draw(probabilities: FloatArray, size: int, rng: np.random.Generat
 
 
 def iid_draw(probabilities: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
-    """Independent draws with replacement.
+    """Returns independent draws with replacement.
 
     Args:
         probabilities: [N] weights, not negative, not all zero.
@@ -169,7 +169,7 @@ DRAW_METHODS: dict[str, DrawMethod] = {"systematic": systematic_draw, "iid": iid
 
 
 def _scale(probabilities: FloatArray, size: int) -> float:
-    """Expected number of draws for one unit of weight; checks what can be checked in one pass."""
+    """Returns how many draws to expect for one unit of weight; checks what one pass can check."""
     if size < 0:
         raise ValueError(f"Argument `size` must be at least 0, but got {size}.")
     if probabilities.ndim != 1 or probabilities.size == 0:
@@ -193,7 +193,7 @@ def _settle(
     scale: float,
     rng: np.random.Generator,
 ) -> None:
-    """Adds or take the draw that rounding of the remainders' sum lost or made (about 1 in 10^9).
+    """Adds or takes the draw that rounding of the remainders' sum lost or made (about 1 in 10^9).
 
     Only a sample rounded down is raised, and only one rounded up is lowered, so that every count
     stays within 1 of its expectation.
@@ -212,7 +212,7 @@ def _index_dtype(num_samples: int) -> type[np.signedinteger[Any]]:
 
 
 def _shuffled(indices: IntArray, num_samples: int, rng: np.random.Generator) -> IntArray:
-    """A random order, by sorting random numbers that carry the indices in their low bits.
+    """Returns a random order, by sorting random numbers that carry the indices in their low bits.
 
     Sorting runs through memory in order, which at 16 million indices is 3.5 times as fast as
     exchanging them one by one. Two indices whose random bits agree stay in ascending order; with

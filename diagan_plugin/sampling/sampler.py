@@ -14,7 +14,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -35,29 +34,18 @@ _BLOCK = 8192
 
 
 @dataclass
-class _Block:
-    """This rank's indices at stream positions [start, stop), being handed out by `iterator`."""
+class _Pass:
+    """An iteration over an epoch, or the rest of one, up to stream position `stop`."""
 
-    start: int
+    own: int  # position of this rank's next index
+    lead: int  # by how much it lies ahead of the position that all ranks have reached
     stop: int
-    first: int  # position of this rank's first index
-    stride: int
-    indices: list[int]
-    iterator: Iterator[int]
+    reweighted: bool = False  # new weights were set since this rank's indices were last drawn
 
+    @property
     def position(self) -> int:
         """The stream position all ranks have reached when each has taken as many as this one."""
-        left = operator.length_hint(self.iterator)
-        if left == 0:
-            return self.stop
-        return min(self.start + (len(self.indices) - left) * self.stride, self.stop)
-
-    def cut(self, position: int) -> None:
-        """Ends the block at a position not yet handed out."""
-        if position < self.stop:
-            kept = -(-(position - self.first) // self.stride)
-            del self.indices[max(kept, 0) :]  # the list's iterator notices and ends there
-            self.stop = position
+        return self.own - self.lead if self.own < self.stop else self.stop
 
 
 class DiaSampler(Sampler[int]):
@@ -83,8 +71,8 @@ class DiaSampler(Sampler[int]):
     the next epoch.
 
     Memory: 8 bytes a sample for the weights of each segment kept (the last two), 4 for a drawn
-    epoch (8 when uniform), of which two are kept up to 2^24 samples and one beyond, and about 20
-    more for a moment while an epoch is drawn.
+    epoch (8 when uniform), of which two are kept unless they are large, and about 20 more for a
+    moment while an epoch is drawn.
 
     Args:
         num_samples: N, the length of the dataset and of an epoch.
@@ -137,9 +125,7 @@ class DiaSampler(Sampler[int]):
         self.shard = shard
         self.fingerprint = fingerprint
         self._stream = WeightedStream(num_samples, seed, method)
-        self._position = 0
-        self._block: _Block | None = None
-        self._iteration = 0
+        self._pass = _Pass(0, 0, 0)
 
     # ------------------------------------------------------------------ the stream
 
@@ -154,7 +140,7 @@ class DiaSampler(Sampler[int]):
         return self._stream.method
 
     def draw(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Dataset indices at stream positions [start, stop), for all ranks, as int64.
+        """Returns the dataset indices at stream positions [start, stop), for all ranks, as int64.
 
         Does not move the position of the iteration.
 
@@ -186,12 +172,11 @@ class DiaSampler(Sampler[int]):
                 f"already handed out, but got {start}. A DataLoader with workers asks ahead."
             )
         # Where the iteration has begun, it says what is still needed; else only draws do.
-        self._stream.set_weights(weights, start, reached if self._position else None)
-        if self._block is not None:
-            self._block.cut(start)
+        self._stream.set_weights(weights, start, reached or None)
+        self._pass.reweighted = True
 
     def probabilities_at(self, position: int) -> npt.NDArray[np.float64] | None:
-        """A copy of the weights [N], with sum 1, active at a stream position; None if uniform."""
+        """Returns a copy of the weights [N], with sum 1, at a stream position; None if uniform."""
         return self._stream.probabilities_at(position)
 
     # ------------------------------------------------------------------ iterating
@@ -199,7 +184,7 @@ class DiaSampler(Sampler[int]):
     @property
     def position(self) -> int:
         """Stream position of the next index to hand out, counted over all ranks."""
-        return self._position if self._block is None else self._block.position()
+        return self._pass.position
 
     @property
     def epoch(self) -> int:
@@ -207,39 +192,32 @@ class DiaSampler(Sampler[int]):
         return self.position // self.num_samples
 
     def __len__(self) -> int:
-        """This rank's number of indices in a whole epoch."""
+        """Returns this rank's number of indices in a whole epoch."""
         if self.shard == "host":
             return self.num_samples
         return len(range(self.rank, self.num_samples, self.world_size))
 
     def __iter__(self) -> Iterator[int]:
-        """One epoch of this rank's indices, or the rest of one after `load_state_dict`."""
-        # The blocks are list iterators, so that no Python code runs for a single index.
-        return chain.from_iterable(self._blocks())
+        """Yields one epoch of this rank's indices, or the rest of one after `load_state_dict`."""
+        now, stride = self._begin()
+        while now.own < now.stop:
+            now.reweighted = False
+            stop = min(now.own + _BLOCK * stride, now.stop)
+            for index in self.draw(now.own, stop)[::stride].tolist():
+                now.own += stride
+                yield index
+                if now.reweighted:
+                    break  # the rest of the block was drawn by the weights before
 
-    def _blocks(self) -> Iterator[Iterator[int]]:
-        self._iteration += 1
-        iteration = self._iteration
-        if self._block is not None:  # an iteration that was abandoned
-            self._position = (self._epoch_start(self._block.start) + 1) * self.num_samples
-        position = self._position
-        epoch_start = self._epoch_start(position) * self.num_samples
-        epoch_stop = epoch_start + self.num_samples
+    def _begin(self) -> tuple[_Pass, int]:
+        """Begins the next iteration; returns it and the distance of this rank's indices."""
         rank, stride = (0, 1) if self.shard == "host" else (self.rank, self.world_size)
-        while position < epoch_stop:
-            stop = min(position + _BLOCK * stride, epoch_stop)
-            first = position + (rank - (position - epoch_start)) % stride
-            indices: list[int] = self.draw(position, stop)[first - position :: stride].tolist()
-            block = _Block(position, stop, first, stride, indices, iter(indices))
-            if iteration == self._iteration:
-                self._block = block
-            yield block.iterator
-            position = block.stop
-        if iteration == self._iteration:
-            self._position, self._block = position, None
-
-    def _epoch_start(self, position: int) -> int:
-        return position // self.num_samples
+        # One that was abandoned is not taken up again, and moves the sampler no longer.
+        start = self._pass.stop
+        offset = start % self.num_samples
+        lead = (rank - offset) % stride
+        self._pass = _Pass(start + lead, lead, start - offset + self.num_samples)
+        return self._pass, stride
 
     def set_epoch(self, epoch: int) -> None:
         """Lets the next iteration be that of an epoch, from its start.
@@ -252,17 +230,17 @@ class DiaSampler(Sampler[int]):
         """
         if epoch < 0:
             raise ValueError(f"Argument `epoch` must be at least 0, but got {epoch}.")
-        if self._block is not None or self._epoch_start(self._position) != epoch:
+        if self.position != self._pass.stop or self.epoch != epoch:
             self._seek(epoch * self.num_samples)
 
     def _seek(self, position: int) -> None:
-        self._position, self._block = position, None
-        self._iteration += 1  # iterators made before no longer count
+        """Lets the next iteration begin at a position, as after one that has ended there."""
+        self._pass = _Pass(position, 0, position)
 
     # ------------------------------------------------------------------ saving
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
-        """What `load_state_dict` needs: tensors and plain values, with a version.
+        """Returns what `load_state_dict` needs: tensors and plain values, with a version.
 
         Args:
             position: Stream position to resume the iteration from; default `self.position`.
@@ -331,14 +309,17 @@ class DiaBatchSampler(Sampler[list[int]]):
         self.drop_last = bool(drop_last)
 
     def __len__(self) -> int:
-        """This rank's number of batches in a whole epoch."""
+        """Returns this rank's number of batches in a whole epoch."""
         whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole + int(rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One epoch of batches, or the rest of one after the sampler's `load_state_dict`."""
-        indices = iter(self.sampler)
-        while batch := list(islice(indices, self.batch_size)):
+        """Yields one epoch of batches, or the rest of one after the sampler's `load_state_dict`."""
+        now, stride = self.sampler._begin()
+        while now.own < now.stop:
+            start = now.own
+            now.own += self.batch_size * stride
+            batch = self.sampler.draw(start, min(now.own, now.stop))[::stride].tolist()
             if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
 

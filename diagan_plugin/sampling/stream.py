@@ -56,7 +56,7 @@ class WeightedStream:
         self._drawn: dict[tuple[int, int], npt.NDArray[np.signedinteger[Any]]] = {}
 
     def draw(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Dataset indices at positions [start, stop), as int64.
+        """Returns the dataset indices at positions [start, stop), as int64.
 
         Raises:
             ValueError: If the range is none, or lies where weights held that are no longer kept.
@@ -116,12 +116,12 @@ class WeightedStream:
         self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] < number}
 
     def probabilities_at(self, position: int) -> npt.NDArray[np.float64] | None:
-        """A copy of the weights [N], with sum 1, active at a position; None if uniform."""
+        """Returns a copy of the weights [N], with sum 1, at a position; None if uniform."""
         segment, _ = self._segment_at(position)
         return None if segment is None else segment.probabilities.copy()
 
     def _segment_at(self, position: int) -> tuple[_Segment | None, int | None]:
-        """The segment active at a position (None: uniform), and where it ends (None: never)."""
+        """Returns the segment at a position (None: uniform), and where it ends (None: never)."""
         if self._first_weighted is None or position < self._first_weighted:
             return None, self._first_weighted
         end = None
@@ -134,7 +134,7 @@ class WeightedStream:
     def _epoch_indices(
         self, segment: _Segment | None, epoch: int
     ) -> npt.NDArray[np.signedinteger[Any]]:
-        """The N indices of an epoch of a segment (segment None: of the uniform part)."""
+        """Returns the N indices of an epoch of a segment (segment None: of the uniform part)."""
         key = (0 if segment is None else segment.number, epoch)
         if key in self._drawn:
             return self._drawn[key]
@@ -153,7 +153,7 @@ class WeightedStream:
         return indices
 
     def state_dict(self) -> dict[str, Any]:
-        """Seed, method and weights: tensors and plain values."""
+        """Returns seed, method and weights: tensors and plain values."""
         return {
             "seed": self.seed,
             "method": self.method,
@@ -182,7 +182,7 @@ class WeightedStream:
 
 
 def _needed(segments: list[_Segment], used: int) -> list[_Segment]:
-    """The last two segments, and those before that end after the last known use."""
+    """Returns the last two segments, and those before that end after the last known use."""
     ended = [after.start <= used for after in segments[1:]]
     kept = [s for s, over in zip(segments[:-2], ended, strict=False) if not over]
     return [*kept, *segments[-2:]]

@@ -117,7 +117,7 @@ def choose_k(mean: ArrayLike, variance: ArrayLike, count: ArrayLike) -> KChoice:
 
 
 def _spread(values: Floats, noise: Floats) -> tuple[float, float]:
-    """Robust standard deviation of values, and which share of its square is not noise."""
+    """Returns a robust standard deviation, and which share of its square is not noise."""
     spread = float(stats.median_abs_deviation(values, scale="normal"))
     if not spread or not math.isfinite(spread):
         return 0.0, 0.0
@@ -149,21 +149,3 @@ def rank_correlation(one: ArrayLike, other: ArrayLike) -> float:
     x, y = x - x.mean(), y - y.mean()
     size = math.sqrt(float(x @ x) * float(y @ y))
     return min(max(float(x @ y) / size, -1.0), 1.0) if size else 0.0
-
-
-def ranking_has_settled(
-    previous: ArrayLike, current: ArrayLike, threshold: float = SETTLED
-) -> bool:
-    """Whether two windows, one after the other, rank the samples alike.
-
-    Args:
-        previous: Scores [N] of the earlier window; NaN where there is none.
-        current: Scores [N] of the later one. The two must share no record.
-        threshold: Smallest rank correlation that counts, in [−1, 1].
-
-    Raises:
-        ValueError: The shapes differ, or the threshold is out of range.
-    """
-    if not -1.0 <= threshold <= 1.0:
-        raise ValueError(f"Argument `threshold` must be in [-1, 1], but got {threshold}.")
-    return rank_correlation(previous, current) >= threshold

@@ -1,16 +1,14 @@
 """From LDR statistics to sampling probabilities: the discrepancy score (paper eq. 7, §4.1).
 
-`score = LDRM + k·sqrt(LDRV)` is clipped below and above by a *clip rule* and normalised to the
-probabilities P_s(i) with which phase 2 draws the training samples.
+`score = LDRM + k·sqrt(LDRV)` is clipped below and above and normalised to the probabilities P_s(i)
+with which phase 2 draws the training samples.
 
 Tensors give float64 tensors on the same device, numpy arrays give float64 arrays.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,28 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = [
-    "CLIP_RULES",
-    "RESERVED_CLIP_RULES",
-    "ClipRule",
-    "clip_rule",
-    "discrepancy_score",
-    "paper_clip",
-    "sampling_probabilities",
-]
+from diagan_plugin.scoring.weights import MAX_RATIO, MIN_CLIP
+
+__all__ = ["discrepancy_score", "paper_clip", "sampling_probabilities"]
 
 ArrayT = TypeVar("ArrayT", Tensor, npt.NDArray[Any])
 
-ClipRule = Callable[[Tensor, float, float], Tensor]
-"""`rule(score, min_clip, max_ratio)`: finite float64 [M] scores -> positive weights [M].
-
-It sees only samples that have a score; the largest weight may be at most `max_ratio` times the
-smallest. Weights need not sum to 1.
-"""
-
 
 def discrepancy_score(mean: ArrayT, variance: ArrayT, k: float) -> ArrayT:
-    """Discrepancy score s = LDRM + k·sqrt(LDRV) of each sample (paper eq. 7).
+    """Returns the discrepancy score s = LDRM + k·sqrt(LDRV) of each sample (paper eq. 7).
 
     Args:
         mean: LDRM, [N].
@@ -67,9 +52,9 @@ def discrepancy_score(mean: ArrayT, variance: ArrayT, k: float) -> ArrayT:
 
 
 def sampling_probabilities(
-    score: ArrayT, min_clip: float = 0.01, max_ratio: float = 50.0, clip: str = "paper"
+    score: ArrayT, min_clip: float = MIN_CLIP, max_ratio: float = MAX_RATIO
 ) -> ArrayT:
-    """Probability P_s(i) of drawing each training sample in phase 2 (paper §4.1).
+    """Returns the probability P_s(i) of drawing each training sample in phase 2 (paper §4.1).
 
     A sample without a score (NaN: not recorded often enough) gets the median of the others'
     clipped scores. Neither alternative is neutral: a fixed score such as 1 may lie anywhere in the
@@ -80,20 +65,17 @@ def sampling_probabilities(
         score: [N], N ≥ 1; NaN where unknown.
         min_clip: Smallest clipped score ε, above 0.
         max_ratio: Largest ratio of two clipped scores, at least 1.
-        clip: Name of the rule, a key of `CLIP_RULES`.
 
     Returns:
         [N] float64, positive, with sum 1.
 
     Raises:
-        ValueError: If an argument is out of range, no sample has a score, a score is infinite, or
-            the rule is unknown or not available yet.
+        ValueError: If an argument is out of range, no sample has a score, or a score is infinite.
     """
     if not (math.isfinite(min_clip) and min_clip > 0):
         raise ValueError(f"Argument `min_clip` must be above 0, but got {min_clip}.")
     if not (math.isfinite(max_ratio) and max_ratio >= 1):
         raise ValueError(f"Argument `max_ratio` must be at least 1, but got {max_ratio}.")
-    rule = clip_rule(clip)
     s = _float64(score, "score")
     known = ~torch.isnan(s)
     scored = s[known]
@@ -104,11 +86,9 @@ def sampling_probabilities(
         )
     if bool(torch.isinf(scored).any()):
         raise ValueError("Argument `score` must be finite or NaN, but got an infinite value.")
-    clipped = rule(scored, float(min_clip), float(max_ratio))
-    weight = torch.full_like(s, torch.nan)
-    weight[known] = clipped
-    if scored.numel() < s.numel():
-        weight[~known] = _median(clipped)
+    clipped = paper_clip(scored, min_clip, max_ratio)
+    weight = torch.empty_like(s)
+    weight[known], weight[~known] = clipped, _median(clipped)
     # Divided by the largest first: scores near the end of float64's range then do not overflow.
     weight /= weight.max()
     return _like(weight / weight.sum(), score)
@@ -117,42 +97,16 @@ def sampling_probabilities(
 def paper_clip(score: Tensor, min_clip: float, max_ratio: float) -> Tensor:
     """Clips at `min_clip` from below, then at `max_ratio` × the clipped minimum (paper §4.1).
 
-    One score at or below `min_clip` puts the cap at `min_clip × max_ratio` (0.5 by default) for
-    all samples; where most scores exceed it, nearly all weights become equal.
-    `diagan_plugin.scoring.weights.weight_warnings` tells when that happened.
+    One score at or below `min_clip` puts the cap at `min_clip × max_ratio` for all samples; where
+    most scores exceed it, nearly all weights become equal.
+    :func:`diagan_plugin.scoring.weights.weight_warnings` tells when that happened.
     """
     floored = score.clamp(min=min_clip)
     return floored.clamp(max=float(floored.min()) * max_ratio)
 
 
-CLIP_RULES: dict[str, ClipRule] = {"paper": paper_clip}
-"""Clip rules by name. A rule added here can be named in `sampling_probabilities(clip=…)`."""
-
-RESERVED_CLIP_RULES: dict[str, str] = {
-    "robust": "a rule that one low score cannot collapse; use 'paper' until it is available",
-}
-"""Names kept for rules that do not exist yet, with what they are for."""
-
-
-def clip_rule(name: str) -> ClipRule:
-    """The clip rule of that name.
-
-    Raises:
-        ValueError: If the name is unknown, or reserved for a rule that is not available yet.
-    """
-    if name in CLIP_RULES:
-        return CLIP_RULES[name]
-    if name in RESERVED_CLIP_RULES:
-        raise ValueError(
-            f"The clip rule {name!r} is not available yet: {RESERVED_CLIP_RULES[name]}."
-        )
-    near = difflib.get_close_matches(name, CLIP_RULES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"Argument `clip` must be one of {tuple(CLIP_RULES)}, but got {name!r}{hint}.")
-
-
 def _median(values: Tensor) -> Tensor:
-    """Median with the mean of the middle two, which `torch.median` does not take."""
+    """Returns the median with the mean of the middle two, which `torch.median` does not take."""
     ordered = values.sort().values
     size = ordered.numel()
     return 0.5 * (ordered[(size - 1) // 2] + ordered[size // 2])
@@ -168,5 +122,5 @@ def _float64(values: Tensor | npt.NDArray[Any], name: str) -> Tensor:
 
 
 def _like(result: Tensor, given: ArrayT) -> ArrayT:
-    """The result as the kind of array that was given."""
+    """Returns the result as the kind of array that was given."""
     return result if isinstance(given, Tensor) else np.asarray(result.cpu())

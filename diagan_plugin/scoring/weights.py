@@ -15,6 +15,11 @@ import numpy.typing as npt
 
 __all__ = ["WeightSummary", "group_shares", "summarize_weights", "weight_warnings"]
 
+MIN_CLIP = 0.01
+"""The smallest clipped score, unless another is given."""
+MAX_RATIO = 50.0
+"""The largest ratio of two clipped scores, unless another is given."""
+
 MAX_CAP_SHARE = 0.5
 """A larger share of weights at the cap is warned of."""
 MIN_ESS_SHARE = 0.15
@@ -49,7 +54,7 @@ class WeightSummary:
 
 
 def summarize_weights(
-    probabilities: Any, score: Any, min_clip: float = 0.01, max_ratio: float = 50.0
+    probabilities: Any, score: Any, min_clip: float = MIN_CLIP, max_ratio: float = MAX_RATIO
 ) -> WeightSummary:
     """Summarises the weights that `sampling_probabilities` made of `score`.
 
@@ -86,7 +91,7 @@ def summarize_weights(
 
 
 def weight_warnings(summary: WeightSummary) -> list[str]:
-    """What a user should know about these weights, one sentence or two each; [] if all is well."""
+    """Returns what a user should know about the weights, one or two sentences each, if anything."""
     warnings = []
     if summary.share_at_cap > MAX_CAP_SHARE:
         warnings.append(
@@ -110,7 +115,7 @@ def weight_warnings(summary: WeightSummary) -> list[str]:
 
 
 def group_shares(probabilities: Any, groups: Any, num_groups: int) -> npt.NDArray[np.float64]:
-    """Each group's expected share of the draws.
+    """Returns each group's expected share of the draws.
 
     Args:
         probabilities: [N] weights; need not sum to 1. Tensor or array.
@@ -143,7 +148,7 @@ def _percent(share: float) -> str:
 
 
 def _array(values: Any, dtype: Any = np.float64) -> npt.NDArray[Any]:
-    """A numpy array of an array, a list or a tensor on any device, without importing torch."""
+    """Returns an array of an array, a list or a tensor on any device, without importing torch."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values if dtype is None else values.double()

@@ -71,11 +71,6 @@ def to_pngs(
     return [_encode(pixels, max_size) for pixels in to_uint8(images, value_range)]
 
 
-def to_png(image: Any, value_range: tuple[float, float] | None = (-1.0, 1.0)) -> bytes:
-    """Encodes one image [C, H, W] as a PNG; see :func:`to_uint8`."""
-    return to_pngs(image[None], value_range)[0]
-
-
 def grid_png(
     images: Any,
     columns: int | None = None,

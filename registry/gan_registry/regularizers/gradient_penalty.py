@@ -1,11 +1,11 @@
 """Penalties on the gradient of D's output with respect to its input.
 
-All of them call D themselves, except `r1_from_output`, and run in float32 whatever the precision of
-the training, with a graph, so that the penalty can be differentiated once more with respect to D's
-parameters. Gradients are taken of the *sum* of D's outputs: that is every sample's own gradient as
-long as D treats samples independently. With batch norm or a minibatch-statistics layer it doesn't,
-and the penalty then means something else; prefer layer norm, or none, in such a D. A call is one
-more forward pass: it updates the running statistics of batch norm and spectral norm's vectors.
+All of them call D themselves and run in float32 whatever the precision of the training, with a
+graph, so that the penalty can be differentiated once more with respect to D's parameters. Gradients
+are taken of the *sum* of D's outputs: that is every sample's own gradient as long as D treats
+samples independently. With batch norm or a minibatch-statistics layer it doesn't, and the penalty
+then means something else; prefer layer norm, or none, in such a D. A call is one more forward pass:
+it updates the running statistics of batch norm and spectral norm's vectors.
 
 Random points come from an explicit `generator`; None falls back to torch's global one.
 """
@@ -151,31 +151,6 @@ def r1_penalty(
     return _mean(0.5 * _gradients(discriminator, real, y, realness).square().sum(1))
 
 
-def r1_from_output(logits: Tensor, real: Tensor) -> Tensor:
-    """Computes R1 from a forward pass that was made anyway.
-
-    This is StudioGAN's `r1_place: inside_loop`. The pass should be made without autocast: its
-    gradients have the precision of its activations.
-
-    Args:
-        logits: D's realness logits of `real`, [B].
-        real: Training samples [B, ...], which required a gradient when D saw them.
-
-    Returns:
-        mean ‖∇D(x)‖₂² / 2, a scalar; 0 for an empty batch.
-
-    Raises:
-        ValueError: `real` requires no gradient.
-    """
-    if not real.requires_grad:
-        raise ValueError(
-            "Argument `real` must require a gradient before the discriminator sees it, but got a "
-            "tensor that does not."
-        )
-    with full_precision(real):
-        return _mean(0.5 * _input_gradients(logits, real).square().sum(1))
-
-
 def _between(real: Tensor, fake: Tensor, generator: torch.Generator | None) -> Tensor:
     if real.shape != fake.shape:
         raise ValueError(
@@ -204,13 +179,10 @@ def _gradients(
         return points.flatten(1)
     points = points.detach().requires_grad_()
     with full_precision(points):
-        return _input_gradients(realness(discriminator(points, y)), points)
-
-
-def _input_gradients(logits: Tensor, points: Tensor) -> Tensor:
-    gradients: Tensor
-    (gradients,) = torch.autograd.grad(at_least_float32(logits).sum(), points, create_graph=True)
-    return at_least_float32(gradients).flatten(1)
+        logits = at_least_float32(realness(discriminator(points, y)))
+        gradients: Tensor
+        (gradients,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
+        return at_least_float32(gradients).flatten(1)
 
 
 def _mean(terms: Tensor) -> Tensor:

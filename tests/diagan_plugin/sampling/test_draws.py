@@ -246,8 +246,8 @@ def test_normalized_weights(dtype):
 
 
 def test_huge_and_tiny_weights_are_normalized():
-    np.testing.assert_allclose(normalized_weights([1.5e308, 1.5e308]), [0.5, 0.5])
-    np.testing.assert_allclose(normalized_weights([1e-310, 3e-310]), [0.25, 0.75])
+    np.testing.assert_allclose(normalized_weights([1.5e308, 1.5e308], 2), [0.5, 0.5])
+    np.testing.assert_allclose(normalized_weights([1e-310, 3e-310], 2), [0.25, 0.75])
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,68 @@ def test_new_weights_act_from_a_named_position_on(world_size, start):
         assert shard == expected
 
 
+@pytest.mark.parametrize("world_size", RANKS)
+@pytest.mark.parametrize("start", [12, 50, 99])
+def test_ranks_in_step_agree_on_the_position_also_beyond_new_weights(world_size, start):
+    samplers = ranks(world_size)
+    iterators = [iter(sampler) for sampler in samplers]
+    for iterator, sampler in zip(iterators, samplers, strict=True):
+        next(iterator)
+        sampler.set_weights(weights(), start=start)
+    for taken in range(2, N // world_size):  # at its last index a rank is at the end
+        for iterator in iterators:
+            next(iterator)
+        assert {sampler.position for sampler in samplers} == {taken * world_size}
+
+
+def test_new_weights_may_be_set_again_and_again():
+    sampler, reference = DiaSampler(N), DiaSampler(N)
+    seen, iterator = [], iter(sampler)
+    for taken in (0, 1, 1, 5, 20, 40):
+        seen += islice(iterator, taken)
+        for seed in (taken, taken + 1):  # of two at one position the later holds
+            sampler.set_weights(weights(seed))
+        reference.set_weights(weights(taken + 1), start=len(seen))
+    assert seen + list(iterator) == reference.draw(0, N).tolist()
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_an_epoch_chosen_during_an_iteration_is_where_new_weights_act(epoch):
+    sampler = DiaSampler(N)
+    old = iter(sampler)
+    next(old)
+    sampler.set_epoch(epoch)
+    assert sampler.position == epoch * N
+    next(old)
+    assert sampler.position == epoch * N  # an iterator made before no longer counts
+    sampler.set_weights(weights())
+    assert list(sampler) == sampler.draw(epoch * N, (epoch + 1) * N).tolist()
+    reference = DiaSampler(N)
+    reference.set_weights(weights(), start=epoch * N)
+    np.testing.assert_array_equal(sampler.draw(0, 3 * N), reference.draw(0, 3 * N))
+
+
+def test_a_host_that_only_draws_lets_old_weights_go_and_an_iterating_one_keeps_what_it_needs():
+    sampler = DiaSampler(N)
+    iterator = iter(sampler)
+    taken = list(islice(iterator, 3))
+    for segment in range(1, 6):  # draws ahead of the iteration
+        sampler.set_weights(weights(segment), start=segment * 10)
+        sampler.draw(segment * 10, segment * 10 + 20)
+    assert taken + list(iterator) == sampler.draw(0, N).tolist()
+
+
+def test_the_stream_is_read_in_blocks_also_after_new_weights(monkeypatch):
+    sampler = DiaSampler(N)
+    reads, draw = [], sampler.draw
+    monkeypatch.setattr(sampler, "draw", lambda *place: reads.append(place) or draw(*place))
+    iterator = iter(sampler)
+    next(iterator)
+    sampler.set_weights(weights())
+    list(iterator)
+    assert reads == [(0, 16), *((start, min(start + 16, N)) for start in range(1, N, 16))]
+
+
 def test_a_position_already_handed_out_is_refused():
     sampler = DiaSampler(N)
     list(islice(sampler, 10))
@@ -425,6 +487,45 @@ def test_batches_in_a_loader_and_resumed():
     assert [*chain(*seen, *restored)] == sampler.draw(0, N).tolist()
     with pytest.raises(ValueError, match="batch_size"):
         DiaBatchSampler(sampler, 0)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("world_size", RANKS)
+def test_batches_move_the_position_as_they_are_handed_out(drop_last, world_size):
+    for sampler in ranks(world_size):
+        batches = DiaBatchSampler(sampler, 7, drop_last)
+        for number, batch in enumerate(batches, start=1):
+            reached = number * 7 * world_size
+            if len(batch) < 7 or number * 7 == len(sampler):
+                reached = N
+            assert sampler.position == reached
+        assert sampler.position == N
+
+
+@pytest.mark.parametrize("world_size", RANKS)
+@pytest.mark.parametrize("start", [None, 30, 60])
+def test_new_weights_act_from_the_next_batch_or_a_named_position_on(world_size, start):
+    samplers = ranks(world_size)
+    shards = []
+    for sampler in samplers:
+        iterator = iter(DiaBatchSampler(sampler, 2))
+        part = next(iterator)
+        sampler.set_weights(weights(), start)
+        shards.append([*part, *chain(*iterator)])
+    reference = DiaSampler(N)
+    reference.set_weights(weights(), start=2 * world_size if start is None else start)
+    assert interleaved(shards) == reference.draw(0, N).tolist()
+
+
+def test_batches_that_were_abandoned_are_not_taken_up_again():
+    batches = DiaBatchSampler(DiaSampler(N), 8)
+    old = iter(batches)
+    next(old)
+    assert [*chain(*batches)] == batches.sampler.draw(N, 2 * N).tolist()
+    next(old)
+    assert batches.sampler.position == 2 * N
+    batches.set_epoch(5)
+    assert [*chain(*batches)] == batches.sampler.draw(5 * N, 6 * N).tolist()
 
 
 # ---------------------------------------------------------------------- edges and bad input

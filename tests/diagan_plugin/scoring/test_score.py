@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagan_plugin.recording.tracker import LDRTracker
-from diagan_plugin.scoring.score import (
-    CLIP_RULES,
-    clip_rule,
-    discrepancy_score,
-    sampling_probabilities,
-)
+from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 
 
 def test_score_is_equation_7():
@@ -127,8 +122,6 @@ def test_huge_scores_do_not_overflow():
         ([1.0], {"min_clip": 0}, "min_clip"),
         ([1.0], {"min_clip": np.nan}, "min_clip"),
         ([1.0], {"max_ratio": 0.5}, "max_ratio"),
-        ([1.0], {"clip": "robust"}, "'robust' is not available yet"),
-        ([1.0], {"clip": "papre"}, "did you mean 'paper'"),
         ([[1.0]], {}, r"\[N\]"),
     ],
 )
@@ -140,21 +133,3 @@ def test_bad_input_is_refused(score, options, match):
 def test_numbers_only():
     with pytest.raises(TypeError, match="real numbers"):
         sampling_probabilities(np.array([1j]))
-
-
-def test_a_clip_rule_can_be_added(monkeypatch):
-    seen = []
-
-    def ranks(score, min_clip, max_ratio):
-        seen.append((score.isnan().any().item(), min_clip, max_ratio))
-        return 1.0 + score.argsort().argsort().double()
-
-    monkeypatch.setitem(CLIP_RULES, "ranks", ranks)
-    p = sampling_probabilities(np.array([5.0, np.nan, -1.0, 7.0]), 0.5, 9, clip="ranks")
-    np.testing.assert_allclose(p, np.array([2, 2, 1, 3]) / 8)
-    assert seen == [(False, 0.5, 9.0)]
-
-
-def test_clip_rules_are_known_by_name():
-    assert clip_rule("paper") is CLIP_RULES["paper"]
-    assert "robust" not in CLIP_RULES

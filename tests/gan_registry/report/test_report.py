@@ -16,7 +16,7 @@ from PIL import Image
 
 from gan_registry.errors import UserError
 from gan_registry.formatting import duration, format_cell, percent
-from gan_registry.images import grid_png, to_png, to_pngs, to_uint8
+from gan_registry.images import grid_png, to_pngs, to_uint8
 from gan_registry.report.document import (
     Column,
     Details,
@@ -67,7 +67,7 @@ def assert_self_contained(html: str) -> _Page:
 
 def full_report(name: str) -> Report:
     report = Report(name, name)
-    png = to_png(torch.zeros(3, 4, 4))
+    (png,) = to_pngs(torch.zeros(1, 3, 4, 4))
     report.add_section(
         name,
         Text(name, "warning"),
@@ -184,7 +184,8 @@ def test_formatting_of_other_values() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_keep_their_pixels(dtype: torch.dtype, channels: int) -> None:
     x = torch.tensor([-1.0, 0.0, 1.0, 5.0, -5.0, math.nan, math.inf, -math.inf]).to(dtype)
-    image = Image.open(io.BytesIO(to_png(x.reshape(1, 2, 4).repeat(channels, 1, 1))))
+    (png,) = to_pngs(x.reshape(1, 1, 2, 4).repeat(1, channels, 1, 1))
+    image = Image.open(io.BytesIO(png))
     assert image.size == (4, 2)
     assert image.mode == ("L" if channels == 1 else "RGB")
     values = np.asarray(image).reshape(8, -1)[:, 0]
