@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gan_registry.errors import PluginError, UserError
+from gan_registry.errors import UserError
 from gan_registry.evaluation.chosen import NUM_REAL
+from gan_registry.evaluation.contributions import add_values, merge_contributions
 from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.evaluation.sources import SampleSource, labelled_batches
 from gan_registry.evaluation.suite import MetricSuite
@@ -104,14 +105,14 @@ def evaluate(
                 found[group] = share
         if suite is not None:
             overall, by_group = suite.compute()
-            merge(found, overall, "A metric")
+            add_values(found, overall, "A metric")
             for group, values in by_group.items():
                 entry = result["groups"].setdefault(group, {})
-                merge(entry, {f"{key}{suffix}": v for key, v in values.items()}, "A metric")
+                named = {f"{key}{suffix}": value for key, value in values.items()}
+                add_values(entry, named, "A metric")
         result[f"metrics{suffix}"] = {**found, **source.statistics()}
         kept[f"x{suffix}"] = tally.kept()
-    for plugin, entries in run.hooks.result(run):
-        merge(result, entries, f"Plugin {plugin!r}: gan_result")
+    result = merge_contributions(run.hooks.result(run), result)
     if run.folder is not None and run.rank == 0:
         path = run.folder / "samples" / FINAL_SAMPLES
         with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -141,21 +142,6 @@ def is_evaluated(run: Run) -> bool:
         and kinds <= result.keys()
         and measured.issuperset(run.config.RUN.eval_metrics)
     )
-
-
-def merge(target: dict[str, Any], entries: Mapping[str, Any], author: str) -> None:
-    """Adds entries to a nested result.
-
-    Raises:
-        PluginError: The result holds one of them already.
-    """
-    for key, value in entries.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key, {}), dict):
-            merge(target.setdefault(key, {}), value, author)
-        elif key in target:
-            raise PluginError(f"{author} returned {key!r}, which the result holds already.")
-        else:
-            target[key] = value
 
 
 def _generate(

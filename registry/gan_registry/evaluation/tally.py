@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
-from gan_registry.errors import PluginError
+from gan_registry.evaluation.contributions import add_values
 from gan_registry.training.run import Run
 
 DIRECTIONS = {
@@ -96,10 +96,5 @@ class Tally:
             rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([run.seed, count])))
             chosen = rng.choice(len(self._dataset), count, replace=False)
             real, _ = fetch(self._dataset, chosen)
-            for key, value in run.hooks.metrics(run, real, samples).items():
-                if key in found:
-                    raise PluginError(
-                        f"A plugin's gan_metrics returned {key!r}, which the result holds already."
-                    )
-                found[key] = value
+            add_values(found, run.hooks.metrics(run, real, samples), "A plugin's gan_metrics")
         return found
