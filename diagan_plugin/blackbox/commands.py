@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
     elif arguments.img_size is not None:
         raise UserError("--img-size has no meaning with --generator.")
-    from diagan_plugin.blackbox.tasks import diagnose_samples
+    from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
     diagnose_samples(arguments, progress_of(arguments))
     return 0
@@ -122,7 +122,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
         raise UserError(f"--out {arguments.out} must end in .safetensors.")
-    from diagan_plugin.blackbox.tasks import calibrate_generator, draw_samples
+    from diagan_plugin.blackbox.command_tasks import calibrate_generator, draw_samples
 
     task = calibrate_generator if arguments.use is None else draw_samples
     task(arguments, progress_of(arguments))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import DASH, align, format_cell, is_number
 
 _SHARE = "share_"

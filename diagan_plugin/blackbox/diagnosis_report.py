@@ -12,8 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from diagan_plugin.blackbox.bootstrap import Interval
-from diagan_plugin.blackbox.calibration import Calibration
-from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis, DenseMode
+from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
+from diagan_plugin.blackbox.generator_calibration import Calibration
 from diagan_plugin.blackbox.thresholds import RESOLUTION
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch

@@ -14,12 +14,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
-from gan_registry.report.meanings import MEANINGS
+from gan_registry.report.metric_meanings import MEANINGS
 from gan_registry.training.logs import read_lines
 
 ORDER_RUN = 20
