@@ -56,7 +56,8 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
             "Most samples are alike: the generator has collapsed as a whole, or the features do "
             "not tell its samples apart", sentences, "attention",
         )  # fmt: skip
-    return Verdict("No mode is surely twice as dense as is typical", sentences, "ok")
+    headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
+    return Verdict(headline, sentences, "ok")
 
 
 def with_interval(value: float, interval: Interval) -> str:

@@ -281,7 +281,7 @@ def is_diverging(values: NDArray[Any]) -> bool:
 
 
 def _scale(values: NDArray[Any]) -> tuple[Normalize, Any]:
-    """A scale that ignores single extremes: two colours if both signs occur, else one."""
+    """Returns a scale that ignores single extremes: two colours if both signs occur, else one."""
     low, high = _extremes(values)
     if low < 0.0 < high:
         # Equal steps of colour on both sides, so that neither sign looks stronger than it is.

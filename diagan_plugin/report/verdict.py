@@ -217,7 +217,7 @@ def diagnose_samples(
 
 
 def _effects(values: Floats, slot: NDArray[np.int64], size: Floats) -> tuple[Floats, ...]:
-    """Mean, mean of the rest and standardised difference for each group."""
+    """Returns mean, mean of the rest and standardised difference of each group."""
     total = values.size
     centred = values - values.mean()
     sums = np.bincount(slot, weights=centred)

@@ -265,7 +265,7 @@ def _configuration(report: Report, run: Any) -> None:
 
 
 def _draw_real(run: Any, count: int) -> NDArray[Any]:
-    """Real samples drawn without replacement; the same for the same seed."""
+    """Returns real samples drawn without replacement; the same for the same seed."""
     size = len(run.dataset)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(run.seed), 64])))
     indices = generator.choice(size, size=min(count, size), replace=False)
