@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.blackbox.collapse_diagnosis import BLOCKS, MIN_ANCHORS, diagnose
 from diagan_plugin.blackbox.diagnosis_report import (
+    Part,
     calibration_summary,
     summary,
     write_json,
@@ -34,8 +34,6 @@ from gan_registry.metrics.base import Progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.run import resolve_device
-
-Part = tuple[Dataset, NDArray[np.int64]]
 
 
 def diagnose_samples(arguments: argparse.Namespace, progress: Progress) -> None:

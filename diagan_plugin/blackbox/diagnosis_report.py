@@ -30,6 +30,9 @@ ALIKE = 0.5
 """Share of the samples near a typical anchor from which on they are called alike, if r is as small
 as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
 
+Part = tuple[Dataset, NDArray[np.int64]]
+"""Some samples of a dataset, and the index there of each."""
+
 _PIXELS = 96
 
 
@@ -109,8 +112,8 @@ def write_report(
     folder: Path,
     diagnosis: BlackBoxDiagnosis,
     facts: Mapping[str, Any],
-    anchors: tuple[Dataset, NDArray[np.int64]],
-    samples: tuple[Dataset, NDArray[np.int64]],
+    anchors: Part,
+    samples: Part,
 ) -> Path:
     """Writes `diagnosis.json`, `report.html` and, of images, `mode1.png` and so on.
 
@@ -215,11 +218,7 @@ def _mode_table(diagnosis: BlackBoxDiagnosis) -> Table:
     )
 
 
-def _pictures(
-    mode: DenseMode,
-    anchors: tuple[Dataset, NDArray[np.int64]],
-    samples: tuple[Dataset, NDArray[np.int64]],
-) -> NDArray[np.float32] | None:
+def _pictures(mode: DenseMode, anchors: Part, samples: Part) -> NDArray[np.float32] | None:
     """Returns the anchor and its neighbours [1 + n, C, H, W]; None if they are no images."""
     if anchors[0].kind != "image":
         return None

@@ -75,15 +75,10 @@ def score_histogram(
             for label, values, color in series:
                 weights = np.full(values.size, 100.0 / values.size)
                 axes.hist(
-                    np.clip(values, low, high),
-                    bins=edges.tolist(),
-                    weights=weights,
-                    histtype="stepfilled",
-                    facecolor=(color, 0.25),
-                    edgecolor=color,
-                    linewidth=1.4,
-                    label=f"{label} ({values.size:,})",
-                )
+                    np.clip(values, low, high), bins=edges.tolist(), weights=weights,
+                    histtype="stepfilled", facecolor=(color, 0.25), edgecolor=color,
+                    linewidth=1.4, label=f"{label} ({values.size:,})",
+                )  # fmt: skip
             legend_above(axes, len(series), columns=2)
         axes.set_xlabel("Discrepancy score  (right: more under-represented)")
         axes.set_ylabel("% of the group's samples" if len(series) > 1 else "% of samples")
@@ -119,13 +114,9 @@ def group_dots(
                 members = values[(group == g) & np.isfinite(values)]
                 if members.size:
                     axes.plot(
-                        np.quantile(members, [0.25, 0.75]),
-                        [row, row],
-                        color=color,
-                        alpha=0.35,
-                        linewidth=5,
-                        solid_capstyle="butt",
-                    )
+                        np.quantile(members, [0.25, 0.75]), [row, row],
+                        color=color, alpha=0.35, linewidth=5, solid_capstyle="butt",
+                    )  # fmt: skip
                     axes.plot(members.mean(), row, "o", color=color, markersize=6)
             axes.set_title(title)
             axes.grid(axis="y", visible=False)
@@ -168,14 +159,10 @@ def heat_map(
             axes.axvline(boundary, color=INK, linewidth=1.3, linestyle="--")
             for text, offset, side in (("phase 2", 4, "left"), ("phase 1", -4, "right")):
                 axes.annotate(
-                    text,
-                    (boundary, 1.0),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(offset, 3),
-                    textcoords="offset points",
-                    fontsize=9,
-                    horizontalalignment=side,
-                )
+                    text, (boundary, 1.0), xycoords=("data", "axes fraction"),
+                    xytext=(offset, 3), textcoords="offset points",
+                    fontsize=9, horizontalalignment=side,
+                )  # fmt: skip
         bar = figure.colorbar(mesh, ax=axes, pad=0.02, fraction=0.05, aspect=30)
         bar.set_label("Mean log-density ratio")
         bar.outline.set_visible(False)
@@ -258,15 +245,9 @@ def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 2
         axes = figure.add_subplot()
         low, high = _extremes(score)
         dots = axes.scatter(
-            points[order, 0],
-            points[order, 1],
-            c=score[order],
-            s=5,
-            linewidths=0,
-            cmap="viridis_r",
-            norm=Normalize(low, high),
-            rasterized=len(order) > 500,
-        )
+            points[order, 0], points[order, 1], c=score[order], s=5, linewidths=0,
+            cmap="viridis_r", norm=Normalize(low, high), rasterized=len(order) > 500,
+        )  # fmt: skip
         axes.set_aspect("equal")
         figure.colorbar(dots, ax=axes, pad=0.02, label="Discrepancy score").outline.set_visible(
             False

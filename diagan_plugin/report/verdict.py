@@ -115,13 +115,10 @@ def diagnose_groups(
     mean, rest, effect = _effects(values, slot, size)
     p_values = max_permutation_p(values, slot, seed, permutations)
     share_data = known_size[present] / known_size.sum()
-    shares = {
-        kind: _pick(given, present)
-        for kind, given in (generated or {}).items()
-        if np.isfinite(_pick(given, present)).all()
-    }
+    picked = {kind: _pick(given, present) for kind, given in (generated or {}).items()}
+    shares = {kind: share for kind, share in picked.items() if np.isfinite(share).all()}
     recognised = {kind: float(share.sum()) for kind, share in shares.items()}
-    drawn_share = None if drawn is None else _pick(drawn, present)
+    drawn_share = _pick(() if drawn is None else drawn, present)
     findings = []
     for i, group in enumerate(present.tolist()):
         states = {
@@ -133,7 +130,6 @@ def diagnose_groups(
             )
             for kind, share in shares.items()
         }
-        drawn_i = None if drawn_share is None else float(drawn_share[i])
         findings.append(
             GroupFinding(
                 group=group,
@@ -147,7 +143,7 @@ def diagnose_groups(
                 stands_out=bool(p_values[i] <= alpha and effect[i] >= min_effect),
                 generated={kind: float(share[i]) for kind, share in shares.items()},
                 states=states,
-                share_drawn=drawn_i if drawn_i is not None and np.isfinite(drawn_i) else None,
+                share_drawn=float(drawn_share[i]) if np.isfinite(drawn_share[i]) else None,
             )
         )
     findings.sort(key=lambda finding: (-finding.effect, finding.group))
@@ -232,6 +228,7 @@ def _effects(values: Floats, slot: NDArray[np.int64], size: Floats) -> tuple[Flo
 
 
 def _pick(shares: ArrayLike, groups: NDArray[np.int64]) -> Floats:
+    """Returns the shares of some groups, NaN where none is given."""
     given = np.asarray(shares, np.float64).reshape(-1)
     padded = np.full(max(given.size, int(groups.max()) + 1), np.nan)
     padded[: given.size] = given
