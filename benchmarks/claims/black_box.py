@@ -26,8 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed.harness import machine
-from diagan_plugin.blackbox.calibration import METHODS, Calibration, calibrate, prior_latents
-from diagan_plugin.blackbox.diagnosis import diagnose
+from diagan_plugin.blackbox.collapse_diagnosis import diagnose
+from diagan_plugin.blackbox.generator_calibration import (
+    METHODS,
+    Calibration,
+    calibrate,
+    prior_latents,
+)
 from diagan_plugin.blackbox.latent_sampler import Prior
 from diagan_plugin.blackbox.mccs import angular_distances, unit_vectors
 from gan_registry.features.base import Features

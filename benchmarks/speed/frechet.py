@@ -18,8 +18,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.speed.harness import Row, Settings, alternate, at_least
+from gan_registry.metrics.feature_moments import Moments
 from gan_registry.metrics.frechet import fid, frechet_distance
-from gan_registry.metrics.moments import Moments
 
 NAME = "frechet"
 _AIM = at_least(5)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from diagan_plugin.blackbox.calibrate_hull import fit_hull as fit_hull
     from diagan_plugin.blackbox.calibrate_mixture import MixtureLatents as MixtureLatents
     from diagan_plugin.blackbox.calibrate_mixture import fit_mixture as fit_mixture
-    from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis as BlackBoxDiagnosis
-    from diagan_plugin.blackbox.diagnosis import diagnose as diagnose
+    from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis as BlackBoxDiagnosis
+    from diagan_plugin.blackbox.collapse_diagnosis import diagnose as diagnose
     from diagan_plugin.blackbox.latent_sampler import CalibratedLatents as CalibratedLatents
 
 _HOME = {
-    "BlackBoxDiagnosis": "diagan_plugin.blackbox.diagnosis",
+    "BlackBoxDiagnosis": "diagan_plugin.blackbox.collapse_diagnosis",
     "CalibratedLatents": "diagan_plugin.blackbox.latent_sampler",
     "HullLatents": "diagan_plugin.blackbox.calibrate_hull",
     "MixtureLatents": "diagan_plugin.blackbox.calibrate_mixture",
-    "diagnose": "diagan_plugin.blackbox.diagnosis",
+    "diagnose": "diagan_plugin.blackbox.collapse_diagnosis",
     "fit_hull": "diagan_plugin.blackbox.calibrate_hull",
     "fit_mixture": "diagan_plugin.blackbox.calibrate_mixture",
 }

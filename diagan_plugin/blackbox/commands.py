@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diagan_plugin.blackbox.thresholds import NUM, SHARE
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_diagnose(commands: Any) -> None:
         help="a folder of generated images, or an .npz or .npy file of samples",
     )  # fmt: skip
     _add_measuring(diagnose)
-    diagnose.add_argument("--modes", type=int, default=5, metavar="K", help="default: 5")
+    diagnose.add_argument("--modes", type=int, default=5, metavar="K", help="default: %(default)s")
     diagnose.add_argument(
         "--img-size", type=int, metavar="PIXELS", help="crop and resize the images of a folder"
     )
@@ -52,11 +53,15 @@ def add_calibrate(commands: Any) -> None:
     _add_generator(calibrate, required=True)
     calibrate.add_argument(
         "--method", choices=("mixture", "hull"), default="hull",
-        help="a mixture of Gaussians, or thinning within convex hulls (default: hull)",
+        help="a mixture of Gaussians, or thinning within convex hulls (default: %(default)s)",
     )  # fmt: skip
     _add_measuring(calibrate)
     calibrate.add_argument(
-        "--modes", type=int, default=1, metavar="K", help="dense modes to calibrate (default: 1)"
+        "--modes",
+        type=int,
+        default=1,
+        metavar="K",
+        help="dense modes to calibrate (default: %(default)s)",
     )
     calibrate.add_argument("--clusters", type=int, metavar="K", help="of the mixture")
     calibrate.add_argument(
@@ -92,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
     elif arguments.img_size is not None:
         raise UserError("--img-size has no meaning with --generator.")
-    from diagan_plugin.blackbox.tasks import diagnose_samples
+    from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
     diagnose_samples(arguments, progress_of(arguments))
     return 0
@@ -122,7 +127,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
         raise UserError(f"--out {arguments.out} must end in .safetensors.")
-    from diagan_plugin.blackbox.tasks import calibrate_generator, draw_samples
+    from diagan_plugin.blackbox.command_tasks import calibrate_generator, draw_samples
 
     task = calibrate_generator if arguments.use is None else draw_samples
     task(arguments, progress_of(arguments))
@@ -154,12 +159,12 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior", choices=("gaussian", "uniform"), help="of the latents (default: gaussian)"
     )
-    parser.add_argument("--num", type=int, metavar="N", help="samples (default: 10,000)")
-    parser.add_argument("--anchors", type=int, metavar="M", help="anchors (default: 10,000)")
+    parser.add_argument("--num", type=int, metavar="N", help=f"samples (default: {NUM:,})")
+    parser.add_argument("--anchors", type=int, metavar="M", help=f"anchors (default: {NUM:,})")
     parser.add_argument(
         "--theta", type=float, metavar="T",
-        help="distance from which on nothing is similar (default: where a typical anchor has 1 %% "
-        "of the samples)",
+        help="distance from which on nothing is similar (default: where a typical anchor has "
+        f"{100 * SHARE:g} %% of the samples)",
     )  # fmt: skip
     parser.add_argument(
         "--radius", type=float, metavar="R", help="distance of a neighbour (default: likewise)"
@@ -167,10 +172,10 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--center", action="store_true", help="subtract the mean of the samples' features"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: %(default)s")
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
-        metavar="DEVICE", help="auto, cpu, cuda or mps (default: auto)",
+        metavar="DEVICE", help="auto, cpu, cuda or mps (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="show no progress")

@@ -12,14 +12,14 @@ generator and every kind of features, and what stands out is what is denser than
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from diagan_plugin.blackbox.mccs import angular_distances
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHARE = 0.01
+NUM = 10_000
+"""Samples and anchors: from so many on the scores are stable (paper, §4.2.1)."""
 MIN_NEIGHBORS = 5  # fewer make the rule's distance a matter of luck
 RESOLUTION = 1e-3  # below, float32 does not tell angles apart
 _ANCHORS = 1000  # a median needs no more
@@ -46,6 +46,12 @@ def typical_radius(anchors: Tensor, samples: Tensor, share: float = SHARE) -> fl
         ValueError: The share is out of its range, there is no anchor, or `share` of the samples are
             fewer than 5.
     """
+    # Not above: the command line shows these numbers, and is to start without torch.
+    import numpy as np
+    import torch
+
+    from diagan_plugin.blackbox.mccs import angular_distances
+
     if not 0.0 < share <= 0.5:
         raise ValueError(f"Argument `share` must be in (0, 0.5], but got {share}.")
     if len(anchors) == 0:
@@ -64,7 +70,3 @@ def typical_radius(anchors: Tensor, samples: Tensor, share: float = SHARE) -> fl
     ]
     middle = float(np.median(torch.cat(nearest).cpu().numpy()))
     return min(max(middle, RESOLUTION), 1.0)
-
-
-NUM = 10_000
-"""Samples and anchors: from so many on the scores are stable (paper, §4.2.1)."""

@@ -114,8 +114,8 @@ class DiaPlugin(DrivingPlugin):
         """Adds verdict, samples, charts and tables."""
         if not is_active(run) or run.folder is None:
             return
+        from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
-        from diagan_plugin.report.sections import add_dia_sections
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
@@ -124,7 +124,8 @@ class DiaPlugin(DrivingPlugin):
         else:  # deleted, say; the checkpoint holds the same numbers
             diagnosis = None if driver is None else driver.diagnosis(run)
         if diagnosis is not None:
-            add_dia_sections(report, run, read_result(run.folder), diagnosis)
+            result = read_result(run.folder)
+            add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
 
 
 def is_weighted(run: LiveRun) -> bool:

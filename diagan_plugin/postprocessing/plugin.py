@@ -81,7 +81,7 @@ class PostprocessingPlugin:
         """Shows the calibration curves."""
         if run.folder is None:
             return
-        from diagan_plugin.postprocessing.report import add_calibration
+        from diagan_plugin.postprocessing.calibration_section import add_calibration
         from gan_registry.evaluation.results import read_result
 
         add_calibration(report, read_result(run.folder).get(CALIBRATION))

@@ -1,1 +1,1 @@
-"""The diagnosis, added to the report of a run; the way in is `sections.add_dia_sections`."""
+"""The diagnosis, added to the report of a run; the way in is `dia_sections.add_dia_sections`."""

@@ -12,15 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gan_registry.report.figures import (
-    INK,
-    LINE,
-    PALETTE,
-    SOFT,
-    group_colors,
-    legend_above,
-    render,
-)
+from diagan_plugin.report.diagnosis import group_name
+from gan_registry.report.figures import INK, LINE, PALETTE, SOFT, group_colors, legend_above, render
 
 MAX_GROUPS = 40
 """Beyond this many groups, rows of single groups are no longer readable."""
@@ -54,9 +47,9 @@ def score_histogram(
     if len(present) < 2:
         series = [("all samples", score, PALETTE[0])]
     elif len(present) <= 6:
-        colors = group_colors([names[g] if g < len(names) else str(g) for g in present])
+        colors = group_colors([group_name(g, names) for g in present])
         series = [
-            (shorten(_name(g, names)), score[group == g], color)
+            (shorten(group_name(g, names)), score[group == g], color)
             for g, color in zip(present, colors, strict=True)
         ]
     else:
@@ -64,7 +57,11 @@ def score_histogram(
         rest = score[~np.isin(group, chosen)]
         series = [("all other groups" if chosen else "all groups", rest, "#8894a0")]
         series += [
-            (shorten(_name(g, names)), score[group == g], PALETTE[(number * 2 + 1) % len(PALETTE)])
+            (
+                shorten(group_name(g, names)),
+                score[group == g],
+                PALETTE[(number * 2 + 1) % len(PALETTE)],
+            )
             for number, g in enumerate(chosen)
         ]
     series = [entry for entry in series if entry[1].size]
@@ -78,15 +75,10 @@ def score_histogram(
             for label, values, color in series:
                 weights = np.full(values.size, 100.0 / values.size)
                 axes.hist(
-                    np.clip(values, low, high),
-                    bins=edges.tolist(),
-                    weights=weights,
-                    histtype="stepfilled",
-                    facecolor=(color, 0.25),
-                    edgecolor=color,
-                    linewidth=1.4,
-                    label=f"{label} ({values.size:,})",
-                )
+                    np.clip(values, low, high), bins=edges.tolist(), weights=weights,
+                    histtype="stepfilled", facecolor=(color, 0.25), edgecolor=color,
+                    linewidth=1.4, label=f"{label} ({values.size:,})",
+                )  # fmt: skip
             legend_above(axes, len(series), columns=2)
         axes.set_xlabel("Discrepancy score  (right: more under-represented)")
         axes.set_ylabel("% of the group's samples" if len(series) > 1 else "% of samples")
@@ -117,26 +109,19 @@ def group_dots(
 
     def paint(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True)
-        for axes, values, title in (
-            (left, ldrm, "Mean (LDRM)"),
-            (right, ldrv, "Variance (LDRV)"),
-        ):
+        for axes, values, title in ((left, ldrm, "Mean (LDRM)"), (right, ldrv, "Variance (LDRV)")):
             for row, (g, color) in enumerate(zip(order, colors, strict=True)):
                 members = values[(group == g) & np.isfinite(values)]
                 if members.size:
                     axes.plot(
-                        np.quantile(members, [0.25, 0.75]),
-                        [row, row],
-                        color=color,
-                        alpha=0.35,
-                        linewidth=5,
-                        solid_capstyle="butt",
-                    )
+                        np.quantile(members, [0.25, 0.75]), [row, row],
+                        color=color, alpha=0.35, linewidth=5, solid_capstyle="butt",
+                    )  # fmt: skip
                     axes.plot(members.mean(), row, "o", color=color, markersize=6)
             axes.set_title(title)
             axes.grid(axis="y", visible=False)
             axes.margins(x=0.08)
-        left.set_yticks(range(len(order)), [shorten(_name(g, names)) for g in order])
+        left.set_yticks(range(len(order)), [shorten(group_name(g, names)) for g in order])
         left.set_ylim(len(order) - 0.4, -0.6)
         if left.get_xlim()[0] < 0 < left.get_xlim()[1]:
             left.axvline(0, color=SOFT, linewidth=0.9, linestyle="--", zorder=0.5)
@@ -172,23 +157,12 @@ def heat_map(
         axes.set_xlabel("Training step")
         if boundary is not None and edges[0] < boundary < edges[-1]:
             axes.axvline(boundary, color=INK, linewidth=1.3, linestyle="--")
-            axes.annotate(
-                "phase 2",
-                (boundary, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(4, 3),
-                textcoords="offset points",
-                fontsize=9,
-            )
-            axes.annotate(
-                "phase 1",
-                (boundary, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4, 3),
-                textcoords="offset points",
-                fontsize=9,
-                horizontalalignment="right",
-            )
+            for text, offset, side in (("phase 2", 4, "left"), ("phase 1", -4, "right")):
+                axes.annotate(
+                    text, (boundary, 1.0), xycoords=("data", "axes fraction"),
+                    xytext=(offset, 3), textcoords="offset points",
+                    fontsize=9, horizontalalignment=side,
+                )  # fmt: skip
         bar = figure.colorbar(mesh, ax=axes, pad=0.02, fraction=0.05, aspect=30)
         bar.set_label("Mean log-density ratio")
         bar.outline.set_visible(False)
@@ -271,15 +245,9 @@ def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 2
         axes = figure.add_subplot()
         low, high = _extremes(score)
         dots = axes.scatter(
-            points[order, 0],
-            points[order, 1],
-            c=score[order],
-            s=5,
-            linewidths=0,
-            cmap="viridis_r",
-            norm=Normalize(low, high),
-            rasterized=len(order) > 500,
-        )
+            points[order, 0], points[order, 1], c=score[order], s=5, linewidths=0,
+            cmap="viridis_r", norm=Normalize(low, high), rasterized=len(order) > 500,
+        )  # fmt: skip
         axes.set_aspect("equal")
         figure.colorbar(dots, ax=axes, pad=0.02, label="Discrepancy score").outline.set_visible(
             False
@@ -294,7 +262,7 @@ def is_diverging(values: NDArray[Any]) -> bool:
 
 
 def _scale(values: NDArray[Any]) -> tuple[Normalize, Any]:
-    """A scale that ignores single extremes: two colours if both signs occur, else one."""
+    """Returns a scale that ignores single extremes: two colours if both signs occur, else one."""
     low, high = _extremes(values)
     if low < 0.0 < high:
         # Equal steps of colour on both sides, so that neither sign looks stronger than it is.
@@ -314,7 +282,3 @@ def _edges(steps: NDArray[Any]) -> NDArray[Any]:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middle = (steps[1:] + steps[:-1]) / 2
     return np.concatenate([[2 * steps[0] - middle[0]], middle, [2 * steps[-1] - middle[-1]]])
-
-
-def _name(group: int, names: Sequence[str]) -> str:
-    return str(names[group]) if 0 <= group < len(names) else f"group {group}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ from safetensors.numpy import save_file
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
+
+if TYPE_CHECKING:
+    from gan_registry.datasets.base import Dataset
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -102,6 +105,24 @@ class Diagnosis:
     def last_step(self) -> int | None:
         """The step of the last record in the window."""
         return self._integer("last_step")
+
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Refuses another dataset than the one that was diagnosed.
+
+        Raises:
+            UserError: The number of samples or the fingerprint differs.
+        """
+        if len(dataset) != self.num_samples:
+            raise UserError(
+                f"The diagnosis is of {self.num_samples:,} training samples, but the dataset has "
+                f"{len(dataset):,}: use the data that the run was trained on."
+            )
+        recorded = self.metadata.get("fingerprint")
+        if recorded and recorded != dataset.fingerprint():
+            raise UserError(
+                "The dataset has changed since the diagnosis was recorded (its fingerprint "
+                "differs): use the data that the run was trained on."
+            )
 
     def _integer(self, name: str) -> int | None:
         try:
@@ -218,10 +239,12 @@ def group_table(
         ValueError: The lengths differ.
     """
     numbers = np.asarray(group, dtype=np.int64).reshape(-1)
-    columns = {"ldrm": ldrm, "ldrv": ldrv, "score": score} | (
-        {} if drawn is None else {"drawn": drawn}
-    )
-    values = {key: np.asarray(value, np.float64).reshape(-1) for key, value in columns.items()}
+    given = {"ldrm": ldrm, "ldrv": ldrv, "score": score, "drawn": drawn}
+    values = {
+        key: np.asarray(value, np.float64).reshape(-1)
+        for key, value in given.items()
+        if value is not None
+    }
     for key, value in values.items():
         if value.size != numbers.size:
             raise ValueError(
@@ -231,26 +254,24 @@ def group_table(
     count = max(len(names), int(numbers.max(initial=-1)) + 1)
     slot = np.where(numbers < 0, count, numbers)
     size = np.bincount(slot, minlength=count + 1)
-    means = {key: _means(slot, values[key], count + 1) for key in ("ldrm", "ldrv", "score")}
-    drawn_share: Floats | None = None
-    if drawn is not None and values["drawn"].sum() > 0:
-        totals = np.bincount(slot, weights=values["drawn"], minlength=count + 1)
-        drawn_share = totals / totals.sum()
+    draws = values.pop("drawn", np.zeros(numbers.size))
+    total = draws.sum()
+    drawn_share = np.bincount(slot, weights=draws, minlength=count + 1) / max(total, 1e-300)
+    means = {key: _means(slot, value, count + 1) for key, value in values.items()}
     rows = []
     for index in range(count + 1):
         unknown = index == count
         if size[index] == 0 and (unknown or index >= len(names)):
             continue
+        number = UNKNOWN_GROUP if unknown else index
         rows.append(
             GroupSummary(
-                group=UNKNOWN_GROUP if unknown else index,
-                name="unknown" if unknown else group_name(index, names),
+                group=number,
+                name=group_name(number, names),
                 size=int(size[index]),
                 share_data=float(size[index] / numbers.size) if numbers.size else 0.0,
-                share_drawn=None if drawn_share is None else float(drawn_share[index]),
-                ldrm=float(means["ldrm"][index]),
-                ldrv=float(means["ldrv"][index]),
-                score=float(means["score"][index]),
+                share_drawn=float(drawn_share[index]) if total > 0 else None,
+                **{key: float(mean[index]) for key, mean in means.items()},
             )
         )
     return rows

@@ -29,24 +29,22 @@ _SURROGATE = (
     "its place. Rankings remain useful, absolute values and the sign mean little."
 )
 
+_FACTS = {
+    "k": "k",
+    "records": "Records of each sample",
+    "window": "Records that count, at most",
+    "record": "Recording",
+    "logits": "Discriminator mode",
+}
+
 
 def explanation_blocks(diagnosis: Diagnosis) -> list[Block]:
     """Explains the terms, and lists how the diagnosis was recorded."""
-    blocks: list[Block] = []
-    if diagnosis.metadata.get("is_density_ratio") == "False":
-        blocks.append(Text(_SURROGATE, "note"))
-    blocks.append(Text(_TERMS))
     metadata = diagnosis.metadata
-    facts: list[tuple[str, Any]] = []
-    for key, label in (
-        ("k", "k"),
-        ("records", "Records of each sample"),
-        ("window", "Records that count, at most"),
-        ("record", "Recording"),
-        ("logits", "Discriminator mode"),
-    ):
-        if key in metadata:
-            facts.append((label, metadata[key]))
+    blocks: list[Block] = [Text(_TERMS)]
+    if metadata.get("is_density_ratio") == "False":
+        blocks.insert(0, Text(_SURROGATE, "note"))
+    facts: list[tuple[str, Any]] = [(_FACTS[k], metadata[k]) for k in _FACTS if k in metadata]
     if diagnosis.first_step is not None and diagnosis.last_step is not None:
         facts.append(("Recorded steps", f"{diagnosis.first_step:,} – {diagnosis.last_step:,}"))
     unseen = int((diagnosis.count == 0).sum())

@@ -14,7 +14,7 @@ _PERMUTED = 20_000
 def max_permutation_p(
     values: Floats, slot: NDArray[np.int64], seed: int, permutations: int
 ) -> Floats:
-    """One-sided p-values by the permutation distribution of the largest statistic over groups.
+    """Computes one-sided p-values by permutations of the largest statistic over groups.
 
     The statistic is sqrt(n·m/N)·(mean of the group − mean of its m others): for fixed values it
     grows with the two-sample t, so that both give the same p. The maximum over groups controls the

@@ -9,126 +9,57 @@ with many samples a difference of no importance is significant too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from diagan_plugin.report.diagnosis import group_name
+from diagan_plugin.report.diagnosis import Diagnosis, group_name
+from diagan_plugin.report.findings import (
+    ALPHA,
+    MIN_EFFECT,
+    MIN_OUTLIER_SHARE,
+    MIN_RELIABILITY,
+    MIN_SHORTFALL,
+    NEARLY_MISSING,
+    OUTLIER_SD,
+    GroupDiagnosis,
+    GroupFinding,
+    SampleDiagnosis,
+    ShareState,
+)
 from diagan_plugin.report.permutation import max_permutation_p
+from diagan_plugin.report.shares import generated_keys, group_share, kind_of
 
 Floats = NDArray[np.float64]
 
-ALPHA = 0.01
-"""Chance of any false finding that is put up with, over all groups together."""
 
-MIN_EFFECT = 0.2
-"""Smallest difference in mean score that counts, in standard deviations (Cohen's "small")."""
+def diagnose_result(
+    diagnosis: Diagnosis, result: Mapping[str, Any], names: Sequence[str], seed: int
+) -> GroupDiagnosis | None:
+    """Finds them from a diagnosis and a result; see :func:`diagnose_groups`.
 
-MIN_SHORTFALL = 0.2
-"""Smallest relative gap between generated and true share that counts: below 80 % of it."""
-
-NEARLY_MISSING = 0.05
-"""A group made at no more than this part of its share is called nearly missing."""
-
-MIN_RELIABILITY = 0.5
-"""Without groups: how much of the spread between samples must be more than recording noise."""
-
-OUTLIER_SD = 3.0
-MIN_OUTLIER_SHARE = 0.005
-"""Without groups: samples this many robust standard deviations above the median stand out, if at
-least this share of all does (of a normal distribution 0.13 % would)."""
-
-ShareState = Literal["missing", "nearly missing", "too rare", "fitting", "too often"]
-SHORT: tuple[ShareState, ...] = ("missing", "nearly missing", "too rare")
-
-
-@dataclass(frozen=True)
-class GroupFinding:
-    """What is known about one group.
-
-    Attributes:
-        group: Its number.
-        name: Its name.
-        size: Its training samples with a score.
-        share_data: Its share of the training samples whose group is known.
-        mean_score: Mean score of its samples.
-        rest_score: Mean score of all others.
-        effect: Their difference in pooled standard deviations.
-        p_value: Chance that shuffled groups would put any group so far above its rest.
-        stands_out: The score is above the rest beyond chance and by at least `MIN_EFFECT`.
-        generated: Kind of samples ("" plain, else a post-processor) -> share of all generated
-            samples.
-        states: Kind of samples -> how its share among the generated samples that belong to any
-            group compares with the data.
-        share_drawn: Share among the draws of phase 2, None if nothing was weighted.
+    Args:
+        diagnosis: Gives the scores and the groups.
+        result: What `result.json` holds: `num_generated`, and the shares in `groups`.
+        names: Names of groups 0, 1, ….
+        seed: Of the permutations.
     """
 
-    group: int
-    name: str
-    size: int
-    share_data: float
-    mean_score: float
-    rest_score: float
-    effect: float
-    p_value: float
-    stands_out: bool
-    generated: Mapping[str, float] = field(default_factory=dict)
-    states: Mapping[str, ShareState] = field(default_factory=dict)
-    share_drawn: float | None = None
+    def shares(key: str) -> list[float]:
+        found = [group_share(result, name, key) for name in names]
+        return [float("nan") if share is None else float(share) for share in found]
 
-    @property
-    def is_short(self) -> bool:
-        """Whether the generator, uncorrected, makes too few."""
-        return self.states.get("") in SHORT
-
-    @property
-    def is_flagged(self) -> bool:
-        """Whether it was found under-represented, by either kind of evidence."""
-        return self.is_short or self.stands_out
-
-
-@dataclass(frozen=True)
-class GroupDiagnosis:
-    """The findings for all groups, highest score first.
-
-    Attributes:
-        findings: One for each group that has samples with a score.
-        permutations: Number of shuffles behind the p-values.
-        recognised: Kind of samples -> share of the generated samples that belong to any group.
-    """
-
-    findings: tuple[GroupFinding, ...]
-    permutations: int
-    recognised: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def standing_out(self) -> tuple[GroupFinding, ...]:
-        """Groups whose score is clearly above the rest, highest effect first."""
-        return tuple(finding for finding in self.findings if finding.stands_out)
-
-    @property
-    def short(self) -> tuple[GroupFinding, ...]:
-        """Groups of which the generator makes too few, those that fare worst first."""
-        short = [finding for finding in self.findings if finding.is_short]
-        return tuple(sorted(short, key=lambda f: (f.generated[""] / f.share_data, f.group)))
-
-
-@dataclass(frozen=True)
-class SampleDiagnosis:
-    """The finding where no groups are known.
-
-    Attributes:
-        indices: Samples that stand out, highest score first; empty if none does beyond noise.
-        num_samples: Number of samples with a score.
-        reliability: Share of the variance between samples' LDRM that is not recording noise.
-    """
-
-    indices: NDArray[np.int64]
-    num_samples: int
-    reliability: float
+    return diagnose_groups(
+        diagnosis.score,
+        diagnosis.group,
+        names=names,
+        generated={kind_of(key): shares(key) for key in generated_keys(result, names)},
+        num_generated=int(result.get("num_generated") or 10_000),
+        drawn=shares("share_drawn"),
+        seed=seed,
+    )
 
 
 def diagnose_groups(
@@ -150,7 +81,7 @@ def diagnose_groups(
         score: Score [N] of each training sample; non-finite ones are left out.
         groups: Its group [N]; -1 (unknown) is left out.
         names: Names of groups 0, 1, ….
-        generated: Kind of samples ("" plain, else a post-processor) -> share of each group 0, 1, …
+        generated: Kind of samples ("" plain, else a post-processor) → share of each group 0, 1, …
             among `num_generated` generated samples; what is left to 1 belongs to no group. NaN or
             a missing entry is a share that is not known.
         num_generated: Number of generated samples behind the shares.
@@ -184,13 +115,10 @@ def diagnose_groups(
     mean, rest, effect = _effects(values, slot, size)
     p_values = max_permutation_p(values, slot, seed, permutations)
     share_data = known_size[present] / known_size.sum()
-    shares = {
-        kind: _pick(given, present)
-        for kind, given in (generated or {}).items()
-        if np.isfinite(_pick(given, present)).all()
-    }
+    picked = {kind: _pick(given, present) for kind, given in (generated or {}).items()}
+    shares = {kind: share for kind, share in picked.items() if np.isfinite(share).all()}
     recognised = {kind: float(share.sum()) for kind, share in shares.items()}
-    drawn_share = None if drawn is None else _pick(drawn, present)
+    drawn_share = _pick(() if drawn is None else drawn, present)
     findings = []
     for i, group in enumerate(present.tolist()):
         states = {
@@ -202,7 +130,6 @@ def diagnose_groups(
             )
             for kind, share in shares.items()
         }
-        drawn_i = None if drawn_share is None else float(drawn_share[i])
         findings.append(
             GroupFinding(
                 group=group,
@@ -216,7 +143,7 @@ def diagnose_groups(
                 stands_out=bool(p_values[i] <= alpha and effect[i] >= min_effect),
                 generated={kind: float(share[i]) for kind, share in shares.items()},
                 states=states,
-                share_drawn=drawn_i if drawn_i is not None and np.isfinite(drawn_i) else None,
+                share_drawn=float(drawn_share[i]) if np.isfinite(drawn_share[i]) else None,
             )
         )
     findings.sort(key=lambda finding: (-finding.effect, finding.group))
@@ -286,7 +213,7 @@ def diagnose_samples(
 
 
 def _effects(values: Floats, slot: NDArray[np.int64], size: Floats) -> tuple[Floats, ...]:
-    """Mean, mean of the rest and standardised difference for each group."""
+    """Returns mean, mean of the rest and standardised difference of each group."""
     total = values.size
     centred = values - values.mean()
     sums = np.bincount(slot, weights=centred)
@@ -301,6 +228,7 @@ def _effects(values: Floats, slot: NDArray[np.int64], size: Floats) -> tuple[Flo
 
 
 def _pick(shares: ArrayLike, groups: NDArray[np.int64]) -> Floats:
+    """Returns the shares of some groups, NaN where none is given."""
     given = np.asarray(shares, np.float64).reshape(-1)
     padded = np.full(max(given.size, int(groups.max()) + 1), np.nan)
     padded[: given.size] = given

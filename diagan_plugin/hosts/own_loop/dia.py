@@ -240,7 +240,7 @@ class Dia:
         Raises:
             UserError: Nothing was recorded yet, or the file cannot be written.
         """
-        from diagan_plugin.report.sections import add_dia_sections
+        from diagan_plugin.report.dia_sections import add_dia_sections
 
         diagnosis = self.diagnosis()
         result = {
@@ -251,7 +251,7 @@ class Dia:
             **self._driver().result(self._run),
         }
         report = Report("Self-diagnosis of a GAN", f"{self.step_count} steps")
-        add_dia_sections(report, self._run, result, diagnosis)
+        add_dia_sections(report, self._run.dataset, result, diagnosis, seed=self._run.seed)
         report.write(Path(path))
         return Path(path)
 

@@ -105,8 +105,8 @@ def _measure_run(
     metrics: list[str] | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    from gan_registry.evaluation.chosen import NUM_REAL, standard_metrics
     from gan_registry.evaluation.evaluate import evaluate
+    from gan_registry.evaluation.metric_choice import NUM_REAL, standard_metrics
     from gan_registry.evaluation.results import read_result
     from gan_registry.training.trainer import open_run
 
@@ -132,8 +132,8 @@ def _measure_images(
     metrics: list[str] | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    from gan_registry.evaluation.chosen import NUM_REAL
     from gan_registry.evaluation.image_sets import measure_images
+    from gan_registry.evaluation.metric_choice import NUM_REAL
     from gan_registry.files import to_plain
 
     if metrics == []:

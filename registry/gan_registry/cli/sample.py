@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}, but must not be negative.")
     factory = plugins.catalogs.postprocessors[arguments.samples]
-    from gan_registry.evaluation.write import write_samples
+    from gan_registry.evaluation.sample_files import write_samples
     from gan_registry.training.trainer import open_run
 
     live = open_run(arguments.run, plugins, arguments.checkpoint, arguments.device)

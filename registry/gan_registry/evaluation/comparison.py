@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_registry.evaluation.directions import direction_of, with_arrow
+from gan_registry.evaluation.metric_directions import direction_of, with_arrow
 from gan_registry.evaluation.tables import number
 from gan_registry.formatting import align
 

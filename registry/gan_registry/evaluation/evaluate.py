@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_registry.errors import UserError
-from gan_registry.evaluation.chosen import NUM_REAL
 from gan_registry.evaluation.contributions import add_values, merge_contributions
+from gan_registry.evaluation.metric_choice import NUM_REAL
+from gan_registry.evaluation.metric_suite import MetricSuite
 from gan_registry.evaluation.results import read_result, write_result
+from gan_registry.evaluation.sample_tally import DIRECTIONS, Tally
 from gan_registry.evaluation.sources import SampleSource, labelled_batches
-from gan_registry.evaluation.suite import MetricSuite
-from gan_registry.evaluation.tally import DIRECTIONS, Tally
 from gan_registry.files import atomic_write, cache_folder
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.training.folder import versions

@@ -15,8 +15,8 @@ from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation.chosen import NUM_REAL, choose_indices, standard_metrics
-from gan_registry.evaluation.suite import MetricSuite
+from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices, standard_metrics
+from gan_registry.evaluation.metric_suite import MetricSuite
 from gan_registry.features.choose import AUTO
 from gan_registry.files import cache_folder
 from gan_registry.metrics.base import Progress, no_progress

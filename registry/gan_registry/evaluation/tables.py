@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
-from gan_registry.formatting import align, format_cell
+from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.formatting import DASH, align, format_cell, is_number
 
-_BASE_COLUMNS = {
-    "share_data": "data",
-    "share_drawn": "drawn",
-    "share_generated": "generated",
-}
+_SHARE = "share_"
+"""An entry of a group that begins so is a share, whoever contributed it."""
 
 
 def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
@@ -24,42 +21,28 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
         max_rows: With more groups than this, those furthest below their share in the data are
             shown.
     """
-    lines: list[str] = []
-    chosen: list[str] = []
     groups: Mapping[str, Mapping[str, Any]] = result.get("groups") or {}
+    shown = list(groups)
+    if len(shown) > max_rows:
+        shown = sorted(shown, key=lambda name: _shortfall(groups[name]))[:max_rows]
+    lines: list[str] = []
+    own = group_metrics(result)
     if groups:
-        columns = dict(_BASE_COLUMNS)
-        for entry in groups.values():
-            for key in entry:
-                if key.startswith("share_generated_"):
-                    columns[key] = f"generated, {key.removeprefix('share_generated_')}"
-        columns = {
-            k: v for k, v in columns.items() if any(g.get(k) is not None for g in groups.values())
-        }
-        extra = [k for k in ("ldrm", "ldrv", "score") if any(k in g for g in groups.values())]
-        chosen = list(groups)
-        if len(chosen) > max_rows:
-            chosen.sort(key=lambda name: _shortfall(groups[name]))
-            chosen = chosen[:max_rows]
-        rows = [["group", *columns.values(), *extra]]
-        rows += [
-            [name, *(format_cell(groups[name].get(k), "percent") for k in columns)]
-            + [number(groups[name].get(k)) for k in extra]
-            for name in chosen
-        ]
+        columns = _columns(groups.values(), own)
+        rows = [["group", *(_heading(key) for key in columns)]]
+        rows += [[name, *(_cell(key, groups[name].get(key)) for key in columns)] for name in shown]
         lines += align(rows)
         if len(groups) > max_rows:
             lines.append(f"({len(groups) - max_rows} more groups in result.json)")
         lines.append("")
     directions = result.get("directions") or {}
-    own = group_metrics(result)
     if own:
         heads = [
             with_arrow(name if not kind else f"{name}, {kind}", directions.get(name))
             for name, kind in own.values()
         ]
         rows = [["group", *heads]]
-        rows += [[name, *(number(groups[name].get(key)) for key in own)] for name in chosen]
+        rows += [[name, *(number(groups[name].get(key)) for key in own)] for name in shown]
         lines += [*align(rows), ""]
     kinds = metric_kinds(result)
     names = list(dict.fromkeys(name for values in kinds.values() for name in values))
@@ -82,10 +65,46 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
     return "\n".join(lines)
 
 
+def _columns(entries: Collection[Mapping[str, Any]], own: Collection[str]) -> list[str]:
+    """Returns which numbers of groups to show: what the host counted, and what plugins contributed.
+
+    The share in the data, other shares, the generated ones, other numbers; of each of these in the
+    order of the result.
+
+    Args:
+        entries: What is known of each group.
+        own: Keys that have a table of their own.
+    """
+    keys = dict.fromkeys(k for entry in entries for k, value in entry.items() if is_number(value))
+    return sorted((key for key in keys if key != "count" and key not in own), key=_place)
+
+
+def _place(key: str) -> int:
+    if key == "share_data":
+        return 0
+    if key.startswith("share_generated"):
+        return 2
+    return 1 if key.startswith(_SHARE) else 3
+
+
+def _heading(key: str) -> str:
+    name = key.removeprefix(_SHARE)
+    if name == key:
+        return key
+    kind = name.removeprefix("generated_")
+    return name if kind == name else f"generated, {kind}"
+
+
+def _cell(key: str, value: Any) -> str:
+    if not is_number(value):
+        return DASH
+    return format_cell(value, "percent") if key.startswith(_SHARE) else number(value)
+
+
 def number(value: Any) -> str:
     """Writes a number with four significant digits; a dash for a missing one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
+        return DASH
     return f"{value:.4g}"
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gan_registry.metrics.balls import ball_counts
 from gan_registry.metrics.base import Progress, no_progress
-from gan_registry.metrics.collected import CollectedFeatures
+from gan_registry.metrics.collected_features import CollectedFeatures
 from gan_registry.metrics.distances import as_points
 from gan_registry.metrics.neighbours import count_pairs
 

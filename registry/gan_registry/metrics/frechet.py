@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.feature_moments import Array, Moments, as_matrix, covariance_factor
 from gan_registry.metrics.fitting import check_count, check_finite
-from gan_registry.metrics.moments import Array, Moments, as_matrix, covariance_factor
 
 MIN_SAMPLES = 2
 _SYMMETRIC = 1e-3  # asymmetry, relative to the largest entry, that rounding may leave

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.feature_moments import Array, as_matrix
 from gan_registry.metrics.fitting import check_count, check_finite
-from gan_registry.metrics.moments import Array, as_matrix
 
 SPLITS = 10
 _BLOCK_BYTES = 1 << 25  # of probabilities in float64 handled at once

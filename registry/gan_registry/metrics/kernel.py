@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from gan_registry.metrics.base import Progress, no_progress
+from gan_registry.metrics.feature_moments import Array, as_matrix
 from gan_registry.metrics.fitting import check_samples
-from gan_registry.metrics.moments import Array, as_matrix
 from gan_registry.metrics.reservoir import MAX_SAMPLES, KeptFeatures
 from gan_registry.seeding import derive_seed
 

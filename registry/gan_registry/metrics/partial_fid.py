@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.feature_moments import Moments
 from gan_registry.metrics.fitting import check_count, check_finite
 from gan_registry.metrics.frechet import MIN_SAMPLES, between
-from gan_registry.metrics.moments import Moments
 
 
 class PartialFid(Metric):

@@ -249,7 +249,7 @@ class Report:
         Args:
             title: The heading.
             *blocks: What it shows, from top to bottom.
-            order: Its place; the host's own sections stand at 20, 30, … (see `sections`).
+            order: Its place; the host's own sections stand at 20, 30, … (see `host_sections`).
             anchor: Its name in links, unique in the report: lower-case letters, digits, hyphens.
             replaces: The anchor of a section that this one makes superfluous; that one is left
                 out, whichever of the two is added first.

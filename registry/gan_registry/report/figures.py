@@ -228,7 +228,7 @@ def _thin(x: NDArray[Any], y: NDArray[Any], count: int = 1000) -> tuple[NDArray[
 def _running_mean(
     x: NDArray[Any], y: NDArray[Any], window: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Centred means over the finite values of each full window."""
+    """Returns centred means over the finite values of each full window."""
     kernel = np.ones(window)
     finite = np.isfinite(y)
     total = np.convolve(np.where(finite, y, 0.0), kernel, mode="valid")

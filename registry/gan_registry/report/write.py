@@ -7,7 +7,7 @@ from pathlib import Path
 from gan_registry.errors import UserError
 from gan_registry.evaluation.results import read_result
 from gan_registry.report.document import Report
-from gan_registry.report.sections import run_sections
+from gan_registry.report.host_sections import run_sections
 from gan_registry.training.run import Run
 
 REPORT_FILE = "report.html"

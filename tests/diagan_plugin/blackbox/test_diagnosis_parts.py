@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from diagan_plugin.blackbox.bootstrap import mccs_interval, population_intervals, share_interval
-from diagan_plugin.blackbox.diagnosis import diagnose
+from diagan_plugin.blackbox.collapse_diagnosis import diagnose
+from diagan_plugin.blackbox.diagnosis_report import verdict
 from diagan_plugin.blackbox.mccs import (
     Comparison,
     angular_distances,
@@ -15,7 +16,6 @@ from diagan_plugin.blackbox.mccs import (
     unit_vectors,
 )
 from diagan_plugin.blackbox.modes import find_modes, nearest_samples
-from diagan_plugin.blackbox.report import verdict
 from diagan_plugin.blackbox.thresholds import RESOLUTION, typical_radius
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diagan_plugin.blackbox.calibration import calibrate, prior_latents
+from diagan_plugin.blackbox.generator_calibration import calibrate, prior_latents
 from diagan_plugin.blackbox.generators import ScriptGenerator
 from gan_registry.features.base import Features
 from gan_registry.metrics.frechet import fid

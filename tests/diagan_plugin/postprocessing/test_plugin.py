@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from diagan_plugin.postprocessing.calibration import calibration_curve
+from diagan_plugin.postprocessing.calibration_section import add_calibration
 from diagan_plugin.postprocessing.options import PostOptions, add_options, parse_settings
-from diagan_plugin.postprocessing.report import add_calibration
 from gan_registry.report.document import Report
 
 

@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
 from diagan_plugin.report.permutation import max_permutation_p
-from diagan_plugin.report.verdict import (
-    ALPHA,
-    MIN_EFFECT,
-    GroupDiagnosis,
-    diagnose_groups,
-    diagnose_samples,
-    share_state,
-)
-from diagan_plugin.report.wording import group_verdict, listing, sample_verdict
+from diagan_plugin.report.verdict import diagnose_groups, diagnose_samples, share_state
+from diagan_plugin.report.verdict_wording import group_verdict, listing, sample_verdict
 
 Array = np.ndarray[Any, Any]
 FEW = 300  # permutations, where p need not be finer than 1/301

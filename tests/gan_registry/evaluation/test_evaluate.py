@@ -16,10 +16,10 @@ from gan_registry.catalogs import Catalogs
 from gan_registry.cli.main import main
 from gan_registry.datasets.base import ArrayDataset
 from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation import manifolds
-from gan_registry.evaluation.chosen import choose_indices, standard_metrics
+from gan_registry.evaluation import joined_metrics
 from gan_registry.evaluation.evaluate import evaluate, is_evaluated
-from gan_registry.evaluation.suite import MetricSuite
+from gan_registry.evaluation.metric_choice import choose_indices, standard_metrics
+from gan_registry.evaluation.metric_suite import MetricSuite
 from gan_registry.features import store
 from gan_registry.features.base import Features
 from gan_registry.features.raw import Raw
@@ -109,7 +109,7 @@ def test_twice_gives_the_same_and_reads_no_data_again(tmp_path: Path, monkeypatc
         raise AssertionError("read the dataset")
 
     monkeypatch.setattr(store, "fetch", no_reading)
-    monkeypatch.setattr("gan_registry.evaluation.suite.fetch", no_reading)
+    monkeypatch.setattr("gan_registry.evaluation.metric_suite.fetch", no_reading)
     again = evaluate(open_run(tmp_path, manager()), 150, metrics=["fid", "recall"])
     assert again["metrics"] == first["metrics"]
     assert json.loads((tmp_path / "result.json").read_text())["metrics"] == again["metrics"]
@@ -151,9 +151,9 @@ def test_joined_metrics_are_those_of_each_alone():
             metric.update_fake(Batch(features=fake, groups=groups[1]))
         return metric.compute()
 
-    names = [name for name in manifolds.METRICS if name != "prdc"]
-    alone = [compute(manifolds.METRICS[name](context)) for name in names]
-    joined = compute(manifolds.join(names)(context))
+    names = [name for name in joined_metrics.METRICS if name != "prdc"]
+    alone = [compute(joined_metrics.METRICS[name](context)) for name in names]
+    joined = compute(joined_metrics.join(names)(context))
     expected: dict[str, Any] = {}
     for found in alone:
         for group, values in found.pop("groups", {}).items():
@@ -162,10 +162,10 @@ def test_joined_metrics_are_those_of_each_alone():
     assert joined == expected
     assert set(joined) == {"precision", "recall", "density", "coverage", "groups"}
     assert joined["groups"]["a"].keys() == {"partial_recall", "precision"}
-    only = compute(manifolds.join(["partial_recall"])(context))
+    only = compute(joined_metrics.join(["partial_recall"])(context))
     assert only.keys() == {"groups"}
     with pytest.raises(UserError, match="no groups"):
-        manifolds.join(["recall", "partial_recall"])(MetricContext((3,)))
+        joined_metrics.join(["recall", "partial_recall"])(MetricContext((3,)))
 
 
 def test_what_was_asked_for_is_noticed(tmp_path: Path):

@@ -76,6 +76,25 @@ def test_a_result_as_a_table():
     assert lines[9].split() == ["acceptance_rate", "–", "0.25"]
 
 
+def test_whatever_numbers_plugins_contributed_for_groups_are_columns():
+    groups = {
+        "major": {"count": 90, "share_data": 0.9, "share_generated": 0.99, "difficulty": 0.125},
+        "minor": {
+            "count": 10, "share_data": 0.1, "share_generated": 0.01, "share_generated_filter": 0.1,
+            "nested": {"number": 1.0}, "difficulty": 7.25, "note": "hard", "found": True,
+            "missing": None, "share_seen": 0.5, "age": 3,
+        },
+    }  # fmt: skip
+    lines = result_table({"groups": groups, "metrics": {}}).splitlines()
+    assert [part.strip() for part in lines[0].split("  ") if part] == [
+        "group", "data", "seen", "generated", "generated, filter", "difficulty", "age",
+    ]  # fmt: skip
+    assert lines[2].split() == ["major", "90.0", "%", "–", "99.0", "%", "–", "0.125", "–"]
+    assert lines[3].replace("\N{NO-BREAK SPACE}", "").split() == [
+        "minor", "10.0%", "50.0%", "1.0%", "10.0%", "7.25", "3",
+    ]  # fmt: skip
+
+
 def test_of_many_groups_the_table_shows_the_worst():
     groups = {
         f"mode {i}": {"share_data": 0.05, "share_generated": 0.1 - 0.005 * i} for i in range(20)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Batch, MetricContext
+from gan_registry.metrics.feature_moments import Moments, covariance_factor
 from gan_registry.metrics.frechet import Fid, between, fid, frechet_distance, trace_of_root
-from gan_registry.metrics.moments import Moments, covariance_factor
 from gan_registry.metrics.partial_fid import PartialFid
 
 

@@ -29,7 +29,7 @@ from gan_registry.report.document import (
     Verdict,
 )
 from gan_registry.report.figures import group_colors, line_chart, scatter
-from gan_registry.report.sections import load_generated, read_metrics, run_sections
+from gan_registry.report.host_sections import load_generated, read_metrics, run_sections
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png> $\\frac{$ & {{ 7*7 }}"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_registry.metrics.base import Batch, MetricContext
-from gan_registry.metrics.partial import GroupPrecision, PartialRecall, shares
+from gan_registry.metrics.group_prdc import GroupPrecision, PartialRecall, shares
 from gan_registry.metrics.prdc import PRDC, RESULTS, Coverage, Density, Precision, Recall, averages
 
 METRICS: Mapping[str, type[PRDC]] = {

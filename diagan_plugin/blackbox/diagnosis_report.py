@@ -12,8 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from diagan_plugin.blackbox.bootstrap import Interval
-from diagan_plugin.blackbox.calibration import Calibration
-from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis, DenseMode
+from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
+from diagan_plugin.blackbox.generator_calibration import Calibration
 from diagan_plugin.blackbox.thresholds import RESOLUTION
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
@@ -29,6 +29,9 @@ NOTABLE = 2.0
 ALIKE = 0.5
 """Share of the samples near a typical anchor from which on they are called alike, if r is as small
 as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
+
+Part = tuple[Dataset, NDArray[np.int64]]
+"""Some samples of a dataset, and the index there of each."""
 
 _PIXELS = 96
 
@@ -56,7 +59,8 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
             "Most samples are alike: the generator has collapsed as a whole, or the features do "
             "not tell its samples apart", sentences, "attention",
         )  # fmt: skip
-    return Verdict("No mode is surely twice as dense as is typical", sentences, "ok")
+    headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
+    return Verdict(headline, sentences, "ok")
 
 
 def with_interval(value: float, interval: Interval) -> str:
@@ -108,8 +112,8 @@ def write_report(
     folder: Path,
     diagnosis: BlackBoxDiagnosis,
     facts: Mapping[str, Any],
-    anchors: tuple[Dataset, NDArray[np.int64]],
-    samples: tuple[Dataset, NDArray[np.int64]],
+    anchors: Part,
+    samples: Part,
 ) -> Path:
     """Writes `diagnosis.json`, `report.html` and, of images, `mode1.png` and so on.
 
@@ -214,11 +218,7 @@ def _mode_table(diagnosis: BlackBoxDiagnosis) -> Table:
     )
 
 
-def _pictures(
-    mode: DenseMode,
-    anchors: tuple[Dataset, NDArray[np.int64]],
-    samples: tuple[Dataset, NDArray[np.int64]],
-) -> NDArray[np.float32] | None:
+def _pictures(mode: DenseMode, anchors: Part, samples: Part) -> NDArray[np.float32] | None:
     """Returns the anchor and its neighbours [1 + n, C, H, W]; None if they are no images."""
     if anchors[0].kind != "image":
         return None

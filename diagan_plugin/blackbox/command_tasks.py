@@ -10,32 +10,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from diagan_plugin.blackbox.calibration import calibrate, prior_latents
-from diagan_plugin.blackbox.diagnosis import BLOCKS, MIN_ANCHORS, diagnose
-from diagan_plugin.blackbox.extraction import choose_extractor, features_of
-from diagan_plugin.blackbox.generators import BATCH, Generator, Samples, open_generator
-from diagan_plugin.blackbox.latent_sampler import CalibratedLatents, draw_prior
-from diagan_plugin.blackbox.mccs import unit_vectors
-from diagan_plugin.blackbox.report import (
+from diagan_plugin.blackbox.collapse_diagnosis import BLOCKS, MIN_ANCHORS, diagnose
+from diagan_plugin.blackbox.diagnosis_report import (
+    Part,
     calibration_summary,
     summary,
     write_json,
     write_report,
 )
+from diagan_plugin.blackbox.feature_extraction import choose_extractor, features_of
+from diagan_plugin.blackbox.generator_calibration import calibrate, prior_latents
+from diagan_plugin.blackbox.generators import BATCH, Generator, Samples, open_generator
+from diagan_plugin.blackbox.latent_sampler import CalibratedLatents, draw_prior
+from diagan_plugin.blackbox.mccs import unit_vectors
 from diagan_plugin.blackbox.thresholds import NUM, min_samples
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import UserError
-from gan_registry.evaluation.write import write_samples
+from gan_registry.evaluation.sample_files import write_samples
 from gan_registry.metrics.base import Progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.run import resolve_device
-
-Part = tuple[Dataset, NDArray[np.int64]]
 
 
 def diagnose_samples(arguments: argparse.Namespace, progress: Progress) -> None:

@@ -14,20 +14,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from gan_registry.evaluation.directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
-from gan_registry.report.meanings import MEANINGS
+from gan_registry.report.metric_meanings import MEANINGS
 from gan_registry.training.logs import read_lines
-
-ORDER_RUN = 20
-ORDER_SAMPLES = 30
-ORDER_SHARES = 40
-ORDER_METRICS = 70
-ORDER_LOSSES = 80
-ORDER_CONFIG = 900
 
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
@@ -44,12 +37,17 @@ def run_sections(report: Report, run: Any, result: Mapping[str, Any]) -> None:
     """
     folder = Path(run.folder)
     generated = load_generated(folder / "samples" / "final.npz")
-    _what_was_run(report, run, result)
-    _samples(report, run, generated)
-    _shares(report, result)
-    _metrics(report, result)
-    _losses(report, folder / "metrics.jsonl")
-    _configuration(report, run)
+    sections: list[tuple[int, str, str, list[Block]]] = [
+        (20, "run", "What was run", [_what_was_run(run, result)]),
+        (30, "samples", "Generated beside real samples", _samples(run, generated)),
+        (40, "shares", "Shares of the groups", _shares(result)),
+        (70, "metrics", "Metrics", [*_metrics(result), *_group_metrics(result)]),
+        (80, "losses", "Losses over time", _losses(folder / "metrics.jsonl")),
+        (900, "config", "Configuration", [_configuration(run)]),
+    ]
+    for order, anchor, title, blocks in sections:
+        if blocks:
+            report.add_section(title, *blocks, order=order, anchor=anchor)
 
 
 def load_generated(path: Path) -> dict[str, NDArray[Any]]:
@@ -84,7 +82,7 @@ def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     }
 
 
-def _what_was_run(report: Report, run: Any, result: Mapping[str, Any]) -> None:
+def _what_was_run(run: Any, result: Mapping[str, Any]) -> Facts:
     config = _dump(run.config)
     data, model = config.get("DATA", {}), config.get("MODEL", {})
     facts: list[tuple[str, Any]] = [
@@ -102,20 +100,13 @@ def _what_was_run(report: Report, run: Any, result: Mapping[str, Any]) -> None:
     device = result.get("device", getattr(run, "device", None))
     facts.append(("Device", None if device is None else str(device)))
     facts.extend((f"{name} version", version) for name, version in _versions(run, result).items())
-    shown = tuple((label, _plain(value)) for label, value in facts if value is not None)
-    report.add_section("What was run", Facts(shown), order=ORDER_RUN, anchor="run")
+    return Facts(tuple((label, _plain(value)) for label, value in facts if value is not None))
 
 
-def _samples(report: Report, run: Any, generated: Mapping[str, NDArray[Any]]) -> None:
+def _samples(run: Any, generated: Mapping[str, NDArray[Any]]) -> list[Block]:
     dataset = run.dataset
     if not generated:
-        report.add_section(
-            "Generated beside real samples",
-            Text("This run stored no generated samples (samples/final.npz).", "note"),
-            order=ORDER_SAMPLES,
-            anchor="samples",
-        )
-        return
+        return [Text("This run stored no generated samples (samples/final.npz).", "note")]
     blocks: list[Block] = []
     if dataset.kind == "image":
         side = int(dataset.sample_shape[-1])
@@ -154,15 +145,13 @@ def _samples(report: Report, run: Any, generated: Mapping[str, NDArray[Any]]) ->
         )
     else:
         blocks.append(Text("Samples of this shape cannot be drawn.", "note"))
-    report.add_section(
-        "Generated beside real samples", *blocks, order=ORDER_SAMPLES, anchor="samples"
-    )
+    return blocks
 
 
-def _shares(report: Report, result: Mapping[str, Any]) -> None:
+def _shares(result: Mapping[str, Any]) -> list[Block]:
     groups = result.get("groups")
     if not isinstance(groups, Mapping) or not groups:
-        return
+        return []
     prefix = "share_generated"
     found = {key for entry in groups.values() for key in entry if key.startswith(prefix)}
     kinds = sorted(key for key in found if any(e.get(key) is not None for e in groups.values()))
@@ -172,11 +161,11 @@ def _shares(report: Report, result: Mapping[str, Any]) -> None:
         [name, entry.get("share_data"), *(entry.get(key) for key in kinds)]
         for name, entry in groups.items()
     ]
-    table = Table(columns, rows, "The share of each group, in the data and in what is generated.")
-    report.add_section("Shares of the groups", table, order=ORDER_SHARES, anchor="shares")
+    caption = "The share of each group, in the data and in what is generated."
+    return [Table(columns, rows, caption)]
 
 
-def _metrics(report: Report, result: Mapping[str, Any]) -> None:
+def _metrics(result: Mapping[str, Any]) -> list[Block]:
     kinds = metric_kinds(result)
     directions = result.get("directions") or {}
     names = dict.fromkeys(name for metrics in kinds.values() for name in metrics)
@@ -189,11 +178,8 @@ def _metrics(report: Report, result: Mapping[str, Any]) -> None:
         for name in names
         if any(is_number(metrics.get(name)) for metrics in kinds.values())
     ]
-    own = _group_metrics(result)
     if not rows:
-        if own:
-            report.add_section("Metrics", *own, order=ORDER_METRICS, anchor="metrics")
-        return
+        return []
     explained = any(row[-1] for row in rows)
     columns = [Column("Metric"), *(Column(_made(kind), align="right") for kind in kinds)]
     if explained:
@@ -202,8 +188,7 @@ def _metrics(report: Report, result: Mapping[str, Any]) -> None:
     else:
         rows = [row[:-1] for row in rows]
     caption = "↑: more is better; ↓: less is better." if directions else ""
-    table = Table(columns, rows, caption)
-    report.add_section("Metrics", table, *own, order=ORDER_METRICS, anchor="metrics")
+    return [Table(columns, rows, caption)]
 
 
 def _group_metrics(result: Mapping[str, Any]) -> list[Block]:
@@ -223,14 +208,14 @@ def _group_metrics(result: Mapping[str, Any]) -> list[Block]:
     return [Table(columns, rows, caption.strip() + ("." if meanings else ""), tall=len(rows) > 12)]
 
 
-def _losses(report: Report, path: Path) -> None:
+def _losses(path: Path) -> list[Block]:
     series = {
         name.removeprefix("loss/"): values
         for name, values in read_metrics(path).items()
         if name.startswith("loss/")
     }
     if not series:
-        return
+        return []
     chart = line_chart(
         {name: steps for name, (steps, _) in series.items()},
         {name: values for name, (_, values) in series.items()},
@@ -249,23 +234,21 @@ def _losses(report: Report, path: Path) -> None:
         )
     ]
     if broken:
-        blocks.insert(
-            0, Text(f"The loss of {', '.join(broken)} was not a number at some steps.", "warning")
-        )
-    report.add_section("Losses over time", *blocks, order=ORDER_LOSSES, anchor="losses")
+        text = f"The loss of {', '.join(broken)} was not a number at some steps."
+        blocks.insert(0, Text(text, "warning"))
+    return blocks
 
 
-def _configuration(report: Report, run: Any) -> None:
+def _configuration(run: Any) -> Details:
     try:
         text = (Path(run.folder) / "config.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         text = json.dumps(_dump(run.config), indent=2, default=str, ensure_ascii=False)
-    block = Details("Show every setting of this run", text)
-    report.add_section("Configuration", block, order=ORDER_CONFIG, anchor="config")
+    return Details("Show every setting of this run", text)
 
 
 def _draw_real(run: Any, count: int) -> NDArray[Any]:
-    """Real samples drawn without replacement; the same for the same seed."""
+    """Returns real samples drawn without replacement; the same for the same seed."""
     size = len(run.dataset)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(run.seed), 64])))
     indices = generator.choice(size, size=min(count, size), replace=False)

@@ -1,22 +1,25 @@
-"""The verdict in plain English."""
+"""The verdict in plain English, made from the findings; no threshold stands here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagan_plugin.report.verdict import (
+from diagan_plugin.report.findings import (
+    ALPHA,
+    DRAWN_CHANGE,
     MIN_EFFECT,
+    MIN_SHORTFALL,
+    MUCH_UNRECOGNISED,
     SHORT,
     GroupDiagnosis,
     GroupFinding,
     SampleDiagnosis,
-    ShareState,
+    are_undone,
 )
-from gan_registry.formatting import percent
+from gan_registry.formatting import format_cell, percent
 from gan_registry.report.document import Verdict
 
 _SHOWN = 3
-_MUCH_UNRECOGNISED = 0.1
 
 
 def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
@@ -27,20 +30,19 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
         weighted: Whether this run drew samples by their score (phase 2), so that Dia acted.
     """
     short, scored = diagnosis.short, diagnosis.standing_out
-    shares_known = "" in diagnosis.recognised
-    overdone = [f for f in scored if weighted and f.states.get("") == "too often"]
-    if shares_known and diagnosis.recognised.get("") == 0.0:
+    overdone = diagnosis.overdone if weighted else ()
+    if diagnosis.recognised.get("") == 0.0:
         headline = "Nothing that the generator makes belongs to any known group."
         return Verdict(headline, tuple(_scores(diagnosis, scored)), "attention")
     sentences: list[str] = []
-    if overdone and all(_was_displaced(finding) for finding in short):
+    if overdone and all(finding.was_displaced for finding in short):
         headline = _overdone_headline(overdone, short)
-        tone = "neutral" if _is_undone([*overdone, *short]) else "attention"
+        tone = "neutral" if are_undone([*overdone, *short]) else "attention"
         sentences += _made([*overdone, *short], skip_first=len(overdone) == 1)
     elif short:
         headline, tone = _short_headline(short, diagnosis), "attention"
         sentences += _made(short, skip_first=len(short) == 1)
-    elif scored and not shares_known:
+    elif scored and "" not in diagnosis.recognised:
         headline, tone = f"{_subject(scored, diagnosis)} under-represented.", "attention"
     elif scored and weighted:
         headline, tone = _after_dia(scored), "ok"
@@ -52,14 +54,16 @@ def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
     sentences += _scores(diagnosis, scored)
     affected = [*short, *(finding for finding in scored if finding not in short)]
     sentences += _action(affected, weighted=weighted)
-    if not short and not (scored and weighted):
-        sentences += _no_shortfall(diagnosis)
-    sentences += _correction(overdone)
-    unrecognised = 1.0 - diagnosis.recognised.get("", 1.0)
-    if unrecognised >= _MUCH_UNRECOGNISED:
+    if diagnosis.recognised and not short and not (scored and weighted):
         sentences.append(
-            f"{percent(unrecognised)} of the generated samples belong to no known group at all; "
-            "they are left out when shares are compared."
+            "The generator makes no group clearly less often than it occurs in the data "
+            f"(by {_rounded(MIN_SHORTFALL)} or more, beyond chance)."
+        )
+    sentences += _correction(overdone)
+    if diagnosis.unrecognised >= MUCH_UNRECOGNISED:
+        sentences.append(
+            f"{percent(diagnosis.unrecognised)} of the generated samples belong to no known group "
+            "at all; they are left out when shares are compared."
         )
     return Verdict(headline, tuple(sentences), tone)  # type: ignore[arg-type]
 
@@ -88,10 +92,8 @@ def sample_verdict(diagnosis: SampleDiagnosis, *, weighted: bool) -> Verdict:
         f"Of the differences between samples, {percent(diagnosis.reliability)} persist from record "
         "to record; the rest is noise.",
     ]
-    if weighted:
-        sentences.append("Dia answered by drawing samples more often the higher their score is.")
-    else:
-        sentences.append(_ONLY_DIAGNOSED)
+    answer = "Dia answered by drawing samples more often the higher their score is."
+    sentences.append(answer if weighted else _ONLY_DIAGNOSED)
     headline = (
         f"{found:,} of {total:,} training samples ({percent(found / total)}) stand out as "
         "under-represented."
@@ -113,54 +115,36 @@ def listing(names: Sequence[str], shown: int = _SHOWN) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def _names(findings: Sequence[GroupFinding]) -> list[str]:
-    return [finding.name for finding in findings]
+def _listed(findings: Sequence[GroupFinding]) -> str:
+    return listing([finding.name for finding in findings])
 
 
 def _subject(findings: Sequence[GroupFinding], diagnosis: GroupDiagnosis) -> str:
     if len(findings) == 1:
-        return f"{listing(_names(findings))} is"
-    return f"{len(findings)} of {len(diagnosis.findings)} groups ({listing(_names(findings))}) are"
+        return f"{_listed(findings)} is"
+    return f"{len(findings)} of {len(diagnosis.findings)} groups ({_listed(findings)}) are"
 
 
 def _short_headline(short: Sequence[GroupFinding], diagnosis: GroupDiagnosis) -> str:
-    missing = [f for f in short if f.states[""] == "missing"]
-    nearly = [f for f in short if f.states[""] == "nearly missing"]
-    rare = [f for f in short if f.states[""] == "too rare"]
-    if missing or nearly:
+    if any(f.state != "too rare" for f in short):
         parts = []
-        if missing:
-            parts.append(f"never makes {listing(_names(missing))}")
-        if nearly:
-            parts.append(f"hardly ever makes {listing(_names(nearly))}")
-        if rare:
-            parts.append(f"too rarely makes {listing(_names(rare))}")
+        for state, how in zip(SHORT, ("never", "hardly ever", "too rarely"), strict=True):
+            if such := [f for f in short if f.state == state]:
+                parts.append(f"{how} makes {_listed(such)}")
         return f"The generator {', and '.join(parts)}."
-    if len(rare) == 1:
-        only = rare[0]
+    if len(short) == 1:
+        only = short[0]
         return (
             f"“{only.name}” is under-represented: {percent(only.share_data)} of the data, but only "
             f"{percent(only.generated[''])} of what the generator makes."
         )
-    return f"{_subject(rare, diagnosis)} under-represented in what the generator makes."
-
-
-def _was_displaced(finding: GroupFinding) -> bool:
-    """Whether a group is short because the weights favoured others, not by the GAN's own doing."""
-    drawn = finding.share_drawn
-    return not finding.stands_out and drawn is not None and drawn <= 0.95 * finding.share_data
-
-
-def _is_undone(findings: Sequence[GroupFinding]) -> bool:
-    """Whether some correction brings all of these groups back to their share."""
-    kinds = [kind for kind in findings[0].states if kind]
-    return any(all(f.states[kind] == "fitting" for f in findings) for kind in kinds)
+    return f"{_subject(short, diagnosis)} under-represented in what the generator makes."
 
 
 def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFinding]) -> str:
-    lost = f", at the expense of {listing(_names(short))}" if short else ""
+    lost = f", at the expense of {_listed(short)}" if short else ""
     if len(over) > 1:
-        return f"{listing(_names(over))} were hard to learn; Dia overcorrects{lost}."
+        return f"{_listed(over)} were hard to learn; Dia overcorrects{lost}."
     only = over[0]
     return (
         f"“{only.name}” was hard to learn; Dia overcorrects: it is {percent(only.share_data)} of "
@@ -169,7 +153,7 @@ def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFindin
 
 
 def _after_dia(scored: Sequence[GroupFinding]) -> str:
-    names = listing(_names(scored))
+    names = _listed(scored)
     one = len(scored) == 1
     return (
         f"{names} {'was' if one else 'were'} hard for the generator to learn; now it makes enough "
@@ -178,17 +162,17 @@ def _after_dia(scored: Sequence[GroupFinding]) -> str:
 
 
 def _made(findings: Sequence[GroupFinding], skip_first: bool = False) -> list[str]:
-    """Shares in the data and among the generated samples, group by group."""
+    """Gives the shares in the data and among the generated samples, group by group."""
     sentences = []
     for number, finding in enumerate(findings[:_SHOWN]):
-        if "" not in finding.states:
+        if finding.state is None:
             continue
         corrected = [
             f"{percent(share)} after correction by {kind}"
             for kind, share in finding.generated.items()
             if kind
         ]
-        if skip_first and number == 0 and finding.states[""] in ("too rare", "too often"):
+        if skip_first and number == 0 and finding.state in ("too rare", "too often"):
             if corrected:
                 sentences.append(f"Its share is {' and '.join(corrected)}.")
             continue
@@ -201,28 +185,27 @@ def _made(findings: Sequence[GroupFinding], skip_first: bool = False) -> list[st
 
 
 def _scores(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[str]:
-    """What the scores say, with how sure it is."""
+    """Says what the scores tell, and how sure it is."""
     if not scored:
-        first = min(diagnosis.findings, key=lambda f: (f.p_value, -f.effect))
-        small = [f for f in diagnosis.findings if f.p_value <= 0.01]
-        if small:
-            largest = max(small, key=lambda f: f.effect)
+        if largest := diagnosis.negligible:
             return [
                 f"The scores of the groups differ measurably but too little to matter: the largest "
                 f"difference, that of “{largest.name}”, is {largest.effect:.2f} standard "
                 f"deviations, and we report from {MIN_EFFECT} on."
             ]
+        least = min(finding.p_value for finding in diagnosis.findings)
         return [
             "The groups' scores differ no more than chance would make them: shuffling the samples "
-            f"between the groups gives as large a difference in {percent(first.p_value)} of "
-            f"{diagnosis.permutations:,} shuffles (we report what is below 1 %)."
+            f"between the groups gives as large a difference in {percent(least)} of "
+            f"{diagnosis.permutations:,} shuffles (we report what is below {_rounded(ALPHA)})."
         ]
     if len(scored) == 1:
         only = scored[0]
+        mean, rest = (format_cell(score, ".2f") for score in (only.mean_score, only.rest_score))
         sentences = [
             f"The discriminator misses “{only.name}” in the generator's output more than the rest: "
-            f"its mean score is {_number(only.mean_score)}, that of the others "
-            f"{_number(only.rest_score)} ({_deviations(only)} standard deviations lower)."
+            f"its mean score is {mean}, that of the others {rest} ({_deviations(only)} standard "
+            "deviations lower)."
         ]
     else:
         listed = ", ".join(f"“{f.name}” by {_deviations(f)}" for f in scored[:_SHOWN])
@@ -231,27 +214,25 @@ def _scores(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[s
             f"The discriminator misses {len(scored)} groups in the generator's output more than "
             f"the rest. Their mean scores are higher, in standard deviations: {listed}{more}."
         ]
-    worst = max(finding.p_value for finding in scored)
-    times = round(worst * (diagnosis.permutations + 1)) - 1
-    how = "none of" if times <= 0 else "only " + str(times) + " of"
+    times = diagnosis.shuffles_beyond(scored)
     sentences.append(
-        f"This is not chance: {how} {diagnosis.permutations:,} random shuffles of the samples "
-        "between the groups gave such a difference."
+        f"This is not chance: {f'only {times}' if times else 'none'} of "
+        f"{diagnosis.permutations:,} random shuffles of the samples between the groups gave such a "
+        "difference."
     )
     return sentences
 
 
 def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
-    """What Dia did about it: shares among the draws against shares of the data."""
+    """Says what Dia did about it: shares among the draws against shares of the data."""
     if not affected:
         return []
     if not weighted:
         return [_ONLY_DIAGNOSED]
     drawn = [(f, f.share_drawn) for f in affected if f.share_drawn is not None][:_SHOWN]
-    if not drawn:
-        return []
-    more = [(f, share) for f, share in drawn if share >= 1.05 * f.share_data]
-    less = [(f, share) for f, share in drawn if share < 1.05 * f.share_data]
+    more = [(f, share) for f, share in drawn if f.was_favoured]
+    displaced = [(f, share) for f, share in drawn if f.was_displaced]
+    neither = [f for f, _ in drawn if not (f.was_favoured or f.was_displaced)]
     sentences = []
     if more:
         parts = [
@@ -263,43 +244,28 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
             f"Dia showed {'it' if len(more) == 1 else 'them'} to the networks more often: "
             f"{'; '.join(parts)}."
         )
-    if more:
-        displaced = [(f, share) for f, share in less if _was_displaced(f)]
-        less = [(f, share) for f, share in less if not _was_displaced(f)]
-        sentences += [
-            f"“{f.name}” was drawn less often in return: {percent(share)} of the draws, "
-            f"{percent(f.share_data)} of the data."
-            for f, share in displaced
-        ]
-    worse = [(f, share) for f, share in less if _was_displaced(f)]
-    less = [(f, share) for f, share in less if not _was_displaced(f)]
-    sentences += [
-        f"For “{f.name}” Dia's weights went the wrong way, as its score is not above the rest: it "
-        f"made up {percent(share)} of the draws in phase 2, {percent(f.share_data)} of the data."
-        for f, share in worse
-    ]
-    if less:
-        names = listing([f.name for f, _ in less])
+    for f, share in displaced:
+        if more:
+            start = f"“{f.name}” was drawn less often in return: {percent(share)} of the draws"
+        else:
+            start = (
+                f"For “{f.name}” Dia's weights went the wrong way, as its score is not above the "
+                f"rest: it made up {percent(share)} of the draws in phase 2"
+            )
+        sentences.append(f"{start}, {percent(f.share_data)} of the data.")
+    if neither:
         sentences.append(
-            f"Dia's weights did not favour {names} by 5 % or more, so little was done about that."
+            f"Dia's weights did not favour {_listed(neither)} by {_rounded(DRAWN_CHANGE)} "
+            "or more, so little was done about that."
         )
     return sentences
 
 
-def _no_shortfall(diagnosis: GroupDiagnosis) -> list[str]:
-    if not diagnosis.recognised:
-        return []
-    return [
-        "The generator makes no group clearly less often than it occurs in the data "
-        "(by a fifth or more, beyond chance)."
-    ]
-
-
 def _correction(over: Sequence[GroupFinding]) -> list[str]:
-    """What correction does about groups that the weights pushed beyond their share."""
+    """Says what correction does about groups that the weights pushed beyond their share."""
     sentences = []
     for finding in over[:_SHOWN]:
-        after: dict[str, ShareState] = {k: s for k, s in finding.states.items() if k}
+        after = {kind: state for kind, state in finding.states.items() if kind}
         fixed = [kind for kind, state in after.items() if state == "fitting"]
         under = [kind for kind, state in after.items() if state in SHORT]
         if fixed:
@@ -318,9 +284,9 @@ def _correction(over: Sequence[GroupFinding]) -> list[str]:
     return sentences
 
 
+def _rounded(share: float) -> str:
+    return f"{100.0 * share:g} %"
+
+
 def _deviations(finding: GroupFinding) -> str:
     return f"{finding.effect:.1f}" if finding.effect < 100 else "over 100"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")

@@ -16,7 +16,8 @@ from gan_registry.catalogs import HOST, Catalogs
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation.chosen import (
+from gan_registry.evaluation.guarded_extractor import GuardedExtractor
+from gan_registry.evaluation.metric_choice import (
     NUM_REAL,
     SEED,
     Entry,
@@ -25,8 +26,7 @@ from gan_registry.evaluation.chosen import (
     joinable_metrics,
     refuse_double,
 )
-from gan_registry.evaluation.extractor import GuardedExtractor
-from gan_registry.evaluation.values import Findings, Groups, Values, as_metric
+from gan_registry.evaluation.metric_results import Findings, Groups, Values, as_metric
 from gan_registry.features.base import FeatureContext, Features
 from gan_registry.features.store import extract, real_features
 from gan_registry.metrics.base import Batch, MetricContext, Progress, no_progress
@@ -42,7 +42,7 @@ class MetricSuite:
 
     Beside what the metrics keep it takes n·D·4 bytes while it reads n real samples with D features,
     and one batch of generated samples. Metrics of manifolds are joined, see
-    :mod:`~gan_registry.evaluation.manifolds`.
+    :mod:`~gan_registry.evaluation.joined_metrics`.
 
     Args:
         names: Names from the catalog `metrics`.

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Batch, MetricContext
-from gan_registry.metrics.partial import (
+from gan_registry.metrics.group_prdc import (
     GroupPrecision,
     PartialRecall,
     group_precision,

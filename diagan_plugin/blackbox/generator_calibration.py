@@ -12,8 +12,8 @@ from torch import Tensor
 from diagan_plugin.blackbox.bootstrap import LEVEL, Interval, mccs_interval, share_interval
 from diagan_plugin.blackbox.calibrate_hull import VERTICES, HullLatents, fit_hull
 from diagan_plugin.blackbox.calibrate_mixture import Rule, fit_mixture
-from diagan_plugin.blackbox.diagnosis import BlackBoxDiagnosis, diagnose
-from diagan_plugin.blackbox.extraction import features_of
+from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, diagnose
+from diagan_plugin.blackbox.feature_extraction import features_of
 from diagan_plugin.blackbox.generators import Generator, Samples
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents, draw_prior
 from diagan_plugin.blackbox.mccs import (

@@ -20,8 +20,6 @@ DIRECTIONS = {
     "other": "down",
     "non_finite": "down",
     "acceptance_rate": "none",
-    "restarted": "none",
-    "calibration_z": "none",
 }
 """Which way is better, of what is measured without any metric being asked for."""
 

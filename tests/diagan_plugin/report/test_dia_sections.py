@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from diagan_plugin.report.charts import heat_map, is_diverging, share_bars
+from diagan_plugin.report.dia_sections import add_dia_sections
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.ranking import extreme_samples
-from diagan_plugin.report.sections import add_dia_sections
 from gan_registry.errors import UserError
 from gan_registry.report.document import Figure, ImageGrid, Report, Table, Text, Verdict
 
@@ -81,7 +81,7 @@ def planted(
 def build(run: Any, diagnosis: Diagnosis, result: dict[str, Any]) -> Report:
     report = Report("demo")
     report.add_section("host", Text("the host's table"), order=40, anchor="shares")
-    add_dia_sections(report, run, result, diagnosis)
+    add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
     return report
 
 

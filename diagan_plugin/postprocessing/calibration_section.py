@@ -61,9 +61,9 @@ def add_calibration(report: Report, calibrations: Mapping[str, Any] | None) -> N
                 Column("Z after", "+.2f", "right"),
             ],
             rows,
-            "Z compares the number of real samples with what the discriminator expects: within ±2 "
-            "is chance, above it says “real” too seldom, below too often. Half of the real "
-            "samples, and as many generated ones, served to fit, the others to measure.",
+            "Z compares the number of real samples with what the discriminator expects: within "
+            f"±{_LIMIT:g} is chance, above it says “real” too seldom, below too often. Half of the "
+            "real samples, and as many generated ones, served to fit, the others to measure.",
             off,
             width="half",
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gan_registry.catalogs import HOST, Catalogs
 from gan_registry.datasets.base import Dataset
 from gan_registry.errors import UserError
-from gan_registry.evaluation import manifolds
+from gan_registry.evaluation import joined_metrics
 from gan_registry.metrics.base import Metric, MetricContext
 from gan_registry.metrics.prdc import PRDC
 
@@ -89,7 +89,7 @@ def choose_indices(length: int, num: int) -> NDArray[np.int64]:
 
 def joinable_metrics(has_groups: bool, knows_groups: bool) -> set[str]:
     """Returns the metrics that may be joined: those that won't be refused on their own."""
-    names = set(manifolds.METRICS)
+    names = set(joined_metrics.METRICS)
     if not has_groups:
         names -= {"partial_recall"}
     if not (has_groups and knows_groups):
@@ -108,5 +108,5 @@ def factories(
         if name not in joined:
             found.append((name, owner, factory))
         elif name == joined[0]:
-            found.append((", ".join(joined), owner, manifolds.join(joined)))
+            found.append((", ".join(joined), owner, joined_metrics.join(joined)))
     return found
