@@ -1,7 +1,8 @@
-"""What all tests share: one thread, helpers to import, a view of warnings."""
+"""What all tests share: two workers, one thread in each, helpers to import, a view of warnings."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,6 +12,28 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the number
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Makes plain `pytest` mean `pytest -n 2`, where pytest-xdist is there and of use.
+
+    The option cannot stand in `addopts`: it would be an error without the plugin. Files and single
+    tests that were asked for by name, and whatever wants the terminal, run in this process; so does
+    everything with `-n 0`.
+    """
+    option = config.option
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    if option.numprocesses is not None or option.tx or option.dist != "no":  # asked for otherwise
+        return
+    if option.usepdb or option.trace or option.collectonly or option.capture == "no":
+        return
+    if (os.cpu_count() or 1) < 2 or not all(os.path.isdir(path) for path in config.args):
+        return
+    option.numprocesses = 2
+    # Tests that follow each other stay together, so that few fixtures are made by both workers.
+    option.dist = "worksteal"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,7 +49,9 @@ def one_thread() -> Iterator[None]:
     """The networks here are so small that threads would only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # for the processes that tests start
+        yield
     torch.set_num_threads(before)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,13 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_module("benchmarks.speed", *arguments, cwd=ROOT)
 
 
 def test_prints_a_table_and_writes_json(tmp_path):
@@ -77,13 +71,7 @@ def test_refuses_what_it_cannot_measure(arguments):
 )
 def test_a_claim_is_measured(claim, heading, keys, tmp_path):
     path = tmp_path / "claim.json"
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.claims.{claim}", "--quick", "--json", str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module(f"benchmarks.claims.{claim}", "--quick", "--json", str(path), cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert heading in done.stdout
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -105,13 +93,10 @@ def test_the_laplace_estimate_is_compared_and_minorities_are_told_where_there_ar
     config, has_minority, tmp_path
 ):
     path = tmp_path / "laplace.json"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "benchmarks.claims.laplace_vs_measured", "--config", config,
-            "--steps", "8", "--record-every", "2", "--seeds", "1", "--prior-variance", "1",
-            "--json", str(path),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+    done = run_module(
+        "benchmarks.claims.laplace_vs_measured", "--config", config, "--steps", "8",
+        "--record-every", "2", "--seeds", "1", "--prior-variance", "1", "--json", str(path),
+        cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:

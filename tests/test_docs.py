@@ -5,7 +5,8 @@ Fenced blocks of README.md and docs/*.md:
 - `python` is executed, the blocks of a page in order and in one namespace, in a temporary folder.
 - `bash` is executed line by line. A `gan-registry` or `diagan` command must be accepted as written
   (it is parsed by the command's own parser); then it runs in this process, in the same temporary
-  folder for all pages, with `SHORT` appended to `train`: of a flag given twice the last one counts.
+  folder for all pages, with `SHORT` appended to `train` (of a flag given twice the last one counts)
+  and fewer samples where the dataset is large.
   `pip install` and `pytest` are compared with setup.cfg and .ci/run.
 - `yaml` must be valid configurations (options of plugins that the page defines are not checked).
 - `text`, `toml`, `mermaid` and `bibtex` are read only.
@@ -25,8 +26,6 @@ import math
 import os
 import re
 import shlex
-import subprocess
-import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -35,12 +34,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import yaml
+from processes import run_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
+SMALL = {"gmm25": "--set DATA.options.num_samples=1000"}  # of 25,000, each evaluation takes seconds
 RUN = "runs/colored_digits-dia-seed0"
 
 
@@ -108,12 +109,15 @@ def run_command(command: str, patch: pytest.MonkeyPatch) -> None:
         from diagan_plugin import cli
 
         assert cli.build_parser().parse_args(arguments).handler
+        if arguments[0] == "calibrate" and "--num" in arguments:
+            arguments += ["--num", "500"]  # its samples are compared with all corners of a hull
         assert cli.main(arguments) == 0, command
         return
     if program == "torchrun":  # a command of torch's, which knows where to find our module
         short = shlex.split(f"{SHORT} {SHORT_DIA} --out runs/several-processes")
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        subprocess.run([*launch, *arguments, *short], check=True, timeout=300)
+        command_line = ["--standalone", *arguments, *short]
+        done = run_module("torch.distributed.run", *command_line, cwd=Path.cwd())
+        assert done.returncode == 0, done.stderr
         return
     assert program == "gan-registry", f"this test does not know how to run {command!r}"
     from gan_registry.cli.main import build_parser, main
@@ -122,6 +126,8 @@ def run_command(command: str, patch: pytest.MonkeyPatch) -> None:
     assert build_parser(PluginManager()).parse_args(arguments).handler
     if arguments[0] == "train":
         arguments += shlex.split(SHORT)
+        if "--config" in arguments:
+            arguments += shlex.split(SMALL.get(arguments[arguments.index("--config") + 1], ""))
         if os.environ.get("GAN_REGISTRY_DISABLE") != "dia":
             arguments += shlex.split(SHORT_DIA)
     if arguments[0] == "evaluate":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import run_module
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "third_party_backbone"
 
@@ -29,13 +29,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_third_party_backbone_gains_every_method(installed, tmp_path):
     command = [
-        sys.executable, "-m", "gan_registry", "train", "--config", "gmm25", "--quiet",
+        "train", "--config", "gmm25", "--quiet",
         "--set", "MODEL.backbone=tiny", "--set", "DATA.options.num_samples=400",
         "--sampler", "dia", "--dia-record-every", "4", "--gold", "--top-k", "--samples", "drs",
         "--steps", "40", "--num-eval", "100", "--out", str(tmp_path / "run"),
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = run_module("gan_registry", *command, cwd=tmp_path, site=installed)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["sampler"] == "dia"
@@ -44,11 +43,8 @@ def test_a_third_party_backbone_gains_every_method(installed, tmp_path):
     assert "gold/mean_weight" in logged
 
 
-def test_without_the_package_the_name_is_unknown():
-    command = [sys.executable, "-m", "gan_registry", "train", "--config", "gmm25"]
-    done = subprocess.run(
-        [*command, "--set", "MODEL.backbone=tiny", "--dry-run"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_without_the_package_the_name_is_unknown(tmp_path):
+    command = ["train", "--config", "gmm25", "--set", "MODEL.backbone=tiny", "--dry-run"]
+    done = run_module("gan_registry", *command, cwd=tmp_path)
     assert done.returncode == 2
     assert "unknown backbone 'tiny'" in done.stderr.lower()

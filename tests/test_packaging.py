@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from processes import run_module
 
 import diagan_plugin
 import gan_registry
@@ -188,7 +189,7 @@ def test_wheel_trains_and_reports(unpacked: Path, tmp_path: Path) -> None:
     arguments = (
         "--config gaussian --diagnose --steps 6 --dia-record-every 2 --num-eval 50 --out run"
     )
-    done = run_python(unpacked, tmp_path, "-m", "gan_registry", "train", *arguments.split())
+    done = run_module("gan_registry", "train", *arguments.split(), cwd=tmp_path, site=unpacked)
     assert done.returncode == 0, done.stderr
     assert "<html" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["config"] == "gaussian"

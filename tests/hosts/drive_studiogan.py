@@ -11,19 +11,21 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import socket
 import sys
 from pathlib import Path
 
 
 def main(what: str, world: int, runner: str, checkout: str, arguments: list[str]) -> int:
     import torch
+    from torch.distributed import TCPStore
 
     torch.set_num_threads(1)
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        os.environ.setdefault("MASTER_PORT", str(probe.getsockname()[1]))
+    # Where its processes meet: as torchrun's do, at a store that is open before they start.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
+    }  # fmt: skip
     source = Path(checkout).resolve() / "src"
     if runner != "-":
         options = {"src": str(source), "world": world}

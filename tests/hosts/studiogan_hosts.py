@@ -116,7 +116,7 @@ class Host:
         done = subprocess.run(
             [sys.executable, str(HERE / "drive_studiogan.py"), what, str(world), runner,
              str(self.checkout), *arguments],
-            capture_output=True, text=True, check=False, env=environment, timeout=600,
+            capture_output=True, text=True, check=False, env=environment,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from processes import in_processes
+from processes import in_processes, run_module
 
 from diagan_plugin.dia.options import NAME
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
@@ -73,25 +70,16 @@ def test_ranks_agree_with_each_other_and_with_one_process(tmp_path, record, aux,
 def test_torchrun_trains_and_resumes_with_another_number_of_processes(tmp_path):
     folder = tmp_path / "run"
     command = [
-        "-m", "gan_registry", "train", "--config", "gmm25", "--sampler", "dia", "--device", "cpu",
+        "train", "--config", "gmm25", "--sampler", "dia", "--device", "cpu",
         "--set", "DATA.options={num_samples: 320}", "--set", "MODEL.hidden_dim=16",
         "--set", "RUN.save_freq=8", "--dia-record-every", "2", "--dia-window", "4",
         "--num-eval", "200", "--out", str(folder), "--quiet",
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def start(processes: int, steps: int) -> subprocess.CompletedProcess[str]:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        launcher = [] if processes == 1 else torchrun
-        return subprocess.run(
-            [sys.executable, *launcher, *command, "--steps", str(steps)],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-
-    two = start(2, 16)
+    torchrun = ["--standalone", "--nproc_per_node=2", "-m", "gan_registry"]
+    two = run_module("torch.distributed.run", *torchrun, *command, "--steps", "16", cwd=tmp_path)
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("report.html") == 1  # rank 0 alone speaks
-    one = start(1, 24)
+    one = run_module("gan_registry", *command, "--steps", "24", cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     result = json.loads((folder / "result.json").read_text())
     assert result["steps"] == 24

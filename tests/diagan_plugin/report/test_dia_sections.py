@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import re
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -95,8 +95,18 @@ def svgs(html: str) -> str:
     return "".join(base64.b64decode(text).decode() for text in found)
 
 
-def test_the_verdict_comes_first_and_every_part_is_there() -> None:
-    run, diagnosis, result = planted(phase_boundary=200)
+class Page(NamedTuple):
+    """A report and what it was made from, to be read only."""
+
+    diagnosis: Diagnosis
+    report: Report
+    html: str
+
+
+@pytest.fixture(scope="module")
+def full() -> Page:
+    """A report with every part."""
+    run, diagnosis, result = planted(phase_boundary=200, is_density_ratio="True")
     result["weights"] = {
         "ess": 500.0,
         "ess_share": 0.83,
@@ -106,17 +116,30 @@ def test_the_verdict_comes_first_and_every_part_is_there() -> None:
     result["groups"]["g1"] |= {"share_drawn": 0.8, "share_generated_drs": 0.45}
     result["groups"]["g0"] |= {"share_drawn": 0.2, "share_generated_drs": 0.55}
     report = build(run, diagnosis, result)
-    assert [section.anchor for section in report.sections] == [
+    return Page(diagnosis, report, report.html())
+
+
+@pytest.fixture(scope="module")
+def many() -> Page:
+    """A report on points of 25 groups, one of which is never generated."""
+    run, diagnosis, result = planted(25, "points", num=1500)
+    result["groups"]["g24"]["share_generated"] = 0.0
+    report = build(run, diagnosis, result)
+    return Page(diagnosis, report, report.html())
+
+
+def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
+    assert [section.anchor for section in full.report.sections] == [
         *("verdict", "samples-by-score", "group-shares", "scores", "history", "weights"),
         "explanation",
     ]
-    html = report.html()
+    html = full.html
     assert "the host" not in html.split("<style>")[0] + html.split("</style>")[1]
     assert "Mind!" in html
     assert "500 (83.0\xa0%" in html
     assert "begins at step 200" in html
     assert "phase 2" in svgs(html)
-    (table,) = blocks(report, "group-shares", Table)
+    (table,) = blocks(full.report, "group-shares", Table)
     assert [title for title, _ in table.headings] == [
         *("Group", "Training data", "Draws in phase 2", "Generated", "Generated, corrected by drs")
     ]
@@ -124,9 +147,9 @@ def test_the_verdict_comes_first_and_every_part_is_there() -> None:
     assert table.highlight == {0}
 
 
-def test_thumbnails_carry_index_score_and_group() -> None:
-    run, diagnosis, result = planted()
-    most, least = blocks(build(run, diagnosis, result), "samples-by-score", ImageGrid)
+def test_thumbnails_carry_index_score_and_group(full: Page) -> None:
+    diagnosis = full.diagnosis
+    most, least = blocks(full.report, "samples-by-score", ImageGrid)
     order = np.argsort(-diagnosis.score)
     for grid, expected in ((most, order[:50]), (least, order[::-1][:50])):
         assert len(grid.images) == 50
@@ -140,22 +163,26 @@ def test_thumbnails_carry_index_score_and_group() -> None:
     assert most.pixelated
 
 
-@pytest.mark.parametrize("kind", ["points", "vector"])
-def test_other_data_is_listed(kind: str) -> None:
-    run, diagnosis, result = planted(25, kind, num=1500)
-    report = build(run, diagnosis, result)
+def check_lists(report: Report, diagnosis: Diagnosis, figures: int) -> None:
     most, least = blocks(report, "samples-by-score", Table)
     assert len(most.rows) == len(least.rows) == 50
     assert most.rows[0][0] == diagnosis.score.argmax()
     assert least.rows[0][0] == diagnosis.score.argmin()
-    assert len(blocks(report, "samples-by-score", Figure)) == (kind == "points")
+    assert len(blocks(report, "samples-by-score", Figure)) == figures
     assert "“g24”" in blocks(report, "verdict", Verdict)[0].sentences[0]
 
 
-def test_a_missing_mode_is_in_the_headline() -> None:
-    run, diagnosis, result = planted(25, "points", num=3000)
-    result["groups"]["g24"]["share_generated"] = 0.0
-    headline = blocks(build(run, diagnosis, result), "verdict", Verdict)[0].headline
+def test_points_are_listed_and_drawn(many: Page) -> None:
+    check_lists(many.report, many.diagnosis, figures=1)
+
+
+def test_vectors_are_listed() -> None:
+    run, diagnosis, result = planted(25, "vector", num=1500)
+    check_lists(build(run, diagnosis, result), diagnosis, figures=0)
+
+
+def test_a_missing_mode_is_in_the_headline(many: Page) -> None:
+    headline = blocks(many.report, "verdict", Verdict)[0].headline
     assert headline == "The generator never makes “g24”."
 
 
@@ -232,17 +259,17 @@ def test_another_dataset_is_refused() -> None:
         build(run, diagnosis, result)
 
 
-def test_the_same_run_gives_the_same_page() -> None:
-    run, diagnosis, result = planted(3, "points")
-    html = build(run, diagnosis, result).html()
-    assert html == build(run, diagnosis, result).html()
-    assert len(html) < 3_000_000
+def test_the_same_run_gives_the_same_page(many: Page) -> None:
+    run, diagnosis, result = planted(25, "points", num=1500)
+    result["groups"]["g24"]["share_generated"] = 0.0
+    assert build(run, diagnosis, result).html() == many.html
+    assert len(many.html) < 3_000_000
 
 
-def test_hinge_scores_are_called_a_surrogate() -> None:
-    for flag, expected in (("False", True), ("True", False)):
-        run, diagnosis, result = planted(is_density_ratio=flag)
-        assert ("no true log-density ratio" in build(run, diagnosis, result).html()) == expected
+def test_hinge_scores_are_called_a_surrogate(full: Page) -> None:
+    surrogate = "no true log-density ratio"
+    assert surrogate not in full.html
+    assert surrogate in build(*planted(is_density_ratio="False")).html()
 
 
 @pytest.mark.parametrize("num", [0, 1, 2, 7, 200])
