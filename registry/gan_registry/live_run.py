@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -30,7 +30,7 @@ from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import CapabilityError, PluginError
 from gan_registry.losses.base import Loss
 from gan_registry.options import OptionTable
-from gan_registry.records import Fake, MicroBatch
+from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.distributed import Group
@@ -79,6 +79,33 @@ class Networks(Protocol):
         """Makes a fresh "generator" or "discriminator"."""
         ...
 
+    def discriminator_terms(
+        self, real: Real, fake: Fake, real_out: Any, fake_out: Any
+    ) -> Tensor | None:
+        """Returns a scalar that belongs to D's loss by the nature of the networks, or None."""
+        ...
+
+
+class AddedTerms(Protocol):
+    """What is added to the loss of a discriminator beside its terms of each sample.
+
+    See :class:`gan_registry.training.discriminator_regularization.DiscriminatorRegularization`.
+    """
+
+    def terms(
+        self, real: Real, fake: Fake, real_out: Any, fake_out: Any, update: int, piece: int = 0
+    ) -> Tensor | None:
+        """Returns what is added on a micro-batch, a scalar or None."""
+        ...
+
+    def lazy_terms(self, reals: Sequence[Real], update: int) -> list[Callable[[], Tensor]]:
+        """Returns what a step of its own minimises after an update: one term a micro-batch."""
+        ...
+
+    def stepped(self) -> None:
+        """Does what follows each step of the discriminator's optimiser."""
+        ...
+
 
 class LiveRun(ABC):
     """A training run, live or opened again from its folder.
@@ -109,6 +136,7 @@ class LiveRun(ABC):
         objective: What the networks play for: updates them. May be replaced in `gan_train_start`.
         optimizers: "discriminator", and "generator" where the host shows it.
         additions: What plugins gave to :meth:`add`, by name.
+        unscheduled: Names of added optimisers whose learning rate does not follow the schedule.
         postprocessors: Post-processors that the evaluation at the end uses beside `plain`.
         stopped: Why a plugin ended the training early, or None.
     """
@@ -152,6 +180,7 @@ class LiveRun(ABC):
         self.total_steps = total_steps
         self.optimizers = {}
         self.additions: dict[str, Addition] = {}
+        self.unscheduled: set[str] = set()
         self.postprocessors: list[str] = []
         self.stopped: str | None = None
         self.calling = ("", "")
@@ -236,12 +265,14 @@ class LiveRun(ABC):
         overrides.setdefault("seed", derive_seed(self.seed, "build", kind, plugin, number))
         return self.backbone.build(kind, **overrides).to(self.device)
 
-    def add(self, name: str, addition: Addition) -> None:
+    def add(self, name: str, addition: Addition, *, scheduled: bool = True) -> None:
         """Adopts a network or optimiser: it is saved and restored with the run's own.
 
         Args:
             name: A name of the form `plugin.thing`.
             addition: The network (moved to the device) or optimiser.
+            scheduled: Whether an optimiser's learning rate follows the run's schedule, where
+                the host has one.
 
         Raises:
             PluginError: The name is taken.
@@ -251,10 +282,25 @@ class LiveRun(ABC):
         if isinstance(addition, nn.Module):
             addition.to(self.device)
         self.additions[name] = addition
+        if not scheduled:
+            self.unscheduled.add(name)
 
     def average_gradients(self, network: nn.Module) -> None:
         """Averages a network's gradients over the ranks, as is done with the run's own."""
         self.group.average_gradients(network.parameters())
+
+    def regularization_of(self, discriminator: nn.Module, name: str) -> AddedTerms | None:
+        """Returns what is added to the loss of a discriminator that is trained as the run's own is.
+
+        Args:
+            discriminator: A network that is called as `D(x, y)`.
+            name: A name of the form `plugin.thing`, under which its state is added to the run.
+
+        Returns:
+            The same regularisers, intervals and weights as the run's own discriminator has, with a
+            state of their own; None where the host does not show what it adds.
+        """
+        return None
 
     # ------------------------------------------------------------------ samples
 

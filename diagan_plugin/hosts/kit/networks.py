@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_registry.backbones.base import realness
 from gan_registry.errors import CapabilityError
+from gan_registry.records import Fake, Real
 
 Latent = Callable[[int, "torch.Generator | None", "torch.device | str | None"], Tensor]
 """`(n, generator, device) -> latents [n, z_dim]`."""
@@ -170,6 +171,12 @@ class HostNetworks:
             CapabilityError: Always.
         """
         raise CapabilityError(f"A fresh {kind} of this host's cannot be built.")
+
+    def discriminator_terms(
+        self, real: Real, fake: Fake, real_out: Any, fake_out: Any
+    ) -> Tensor | None:
+        """Returns None: what a host adds to D's loss is not known here."""
+        return None
 
 
 def gaussian(z_dim: int) -> Latent:

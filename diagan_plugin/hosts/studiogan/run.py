@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.hosts.kit.config import SECTIONS, host_config
+from diagan_plugin.hosts.kit.networks import NetworkView
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.studiogan.batches import Feed
 from diagan_plugin.hosts.studiogan.networks import HostBackbone, host_realness
-from gan_registry.live_run import LiveRun
+from gan_registry.live_run import AddedTerms, LiveRun
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import generator_for
+from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
+
+UNSET = "N/A"
+"""What StudioGAN takes for a key that a configuration leaves out and that has no default."""
 
 
 class StudioRun(HostRun):
@@ -64,7 +69,11 @@ class StudioRun(HostRun):
         seed: int,
     ) -> None:
         settings = cfgs.OPTIMIZATION
-        known = {name: dict(vars(getattr(cfgs, name))) for name in SECTIONS if hasattr(cfgs, name)}
+        known = {
+            name: {key: value for key, value in vars(getattr(cfgs, name)).items() if value != UNSET}
+            for name in SECTIONS
+            if hasattr(cfgs, name)
+        }
         known["RUN"] |= {"sampler": sampler, "samples": samples}
         super().__init__(
             "StudioGAN", host_config(known), plugins, options, asked,
@@ -115,6 +124,15 @@ class StudioRun(HostRun):
     def build(self, kind: str, **overrides: Any) -> nn.Module:
         """Builds a fresh network of StudioGAN's; of `overrides` it takes `seed` alone."""
         return LiveRun.build(self, kind, **overrides)
+
+    def regularization_of(self, discriminator: nn.Module, name: str) -> AddedTerms:
+        """Returns the regularisers that StudioGAN's configuration asks for.
+
+        The formulas are those of `gan_registry`, which reads the same keys. The losses of class
+        labels (`MODEL.d_cond_mtd`) are not among them.
+        """
+        view = NetworkView(discriminator, call=self.backbone.discriminate)
+        return DiscriminatorRegularization(self, view, name)
 
     def set_weights(self, weights: NDArray[np.float64]) -> None:
         """Draws training samples by `weights` [N] from the next basket on."""

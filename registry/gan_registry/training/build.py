@@ -18,8 +18,9 @@ from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed
+from gan_registry.training.discriminator_regularization import lazy_intervals
 from gan_registry.training.ema import MovingAverage, ema_decay
-from gan_registry.training.regularization import Regularization, lazy_intervals
+from gan_registry.training.regularization import Regularization
 from gan_registry.training.run import Run
 from gan_registry.training.stream import BatchStream
 

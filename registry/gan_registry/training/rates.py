@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
 
@@ -19,11 +21,20 @@ def linear_decay(step: int, total_steps: int, start: int = 0) -> float:
 
 
 def set_learning_rates(run: Run) -> None:
-    """Sets the learning rates of G and D for the step to come (`OPTIMIZATION.lr_decay`)."""
+    """Sets the learning rates for the step to come (`OPTIMIZATION.lr_decay`).
+
+    Those of G, of D, and of the optimisers that plugins added, unless they asked not to. A
+    group of parameters is decayed from its `initial_lr`, or else from the rate that it has now.
+    """
     settings = run.config.OPTIMIZATION
     if settings.lr_decay == "none":
         return
     share = linear_decay(run.step, run.total_steps, settings.lr_decay_start)
-    for optimizer in run.optimizers.values():
+    added = [
+        addition
+        for name, addition in run.additions.items()
+        if isinstance(addition, torch.optim.Optimizer) and name not in run.unscheduled
+    ]
+    for optimizer in (*run.optimizers.values(), *added):
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * share
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * share

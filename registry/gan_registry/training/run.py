@@ -14,8 +14,9 @@ from torch import nn
 from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import UserError, unknown_name
-from gan_registry.live_run import LiveRun
+from gan_registry.live_run import AddedTerms, LiveRun
 from gan_registry.plugins import PluginManager, asked_plugins
+from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
 
@@ -81,6 +82,10 @@ class Run(LiveRun):
     def position(self) -> int:
         """The stream position of the next batch."""
         return self.stream.position
+
+    def regularization_of(self, discriminator: nn.Module, name: str) -> AddedTerms:
+        """Returns what is added to the loss of a discriminator trained as the run's own is."""
+        return DiscriminatorRegularization(self, discriminator, name)
 
     def _replace(self, kind: str, network: nn.Module) -> None:
         setattr(self.backbone, kind, network)

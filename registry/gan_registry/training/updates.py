@@ -78,10 +78,7 @@ def update_discriminator(run: Run, number: int) -> None:
             fake_terms = _weighted(fake_terms, of_fake)
         loss = real_terms.mean() + fake_terms.mean()
 
-        # What is added: the backbone's own terms, regularisers, plugins' penalties.
-        own = run.backbone.discriminator_terms(real, fake, real_out, fake_out)
-        if own is not None:
-            loss = loss + own
+        # What is added: the backbone's own terms and regularisers, plugins' penalties.
         regularizer = run.regularization.discriminator(
             real, fake, real_out, fake_out, number, piece
         )
@@ -142,11 +139,8 @@ def update_generator(run: Run, number: int) -> None:
                 terms = _weighted(terms, hooks.generator_weights(run, fake, logits, fake_out))
             loss = terms.mean()
 
-            # What is added: the backbone's own terms, regularisers, plugins' penalties.
-            own = run.backbone.generator_terms(fake, fake_out)
-            if own is not None:
-                loss = loss + own
-            regularizer = run.regularization.generator(fake, number, piece)
+            # What is added: the backbone's own terms and regularisers, plugins' penalties.
+            regularizer = run.regularization.generator(fake, fake_out, number, piece)
             if regularizer is not None:
                 loss = loss + regularizer
             if takes_penalty:

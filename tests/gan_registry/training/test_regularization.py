@@ -54,9 +54,7 @@ def test_a_penalty_enters_the_loss_with_its_weight(name):
     run, batch, before = _update(**{f"LOSS__apply_{name}": True, weight: 3.0})
     real, fake = before(batch.real.x).squeeze(1), before(batch.fake.x).squeeze(1)
     if name == "gp":
-        rng = generator_for(
-            run.seed, "regularization", 0, run.step, "discriminator", 0, 0
-        )  # fmt: skip
+        rng = generator_for(run.seed, "regularization", 0, "host", run.step, 0)
         penalty = gradient_penalty(before, batch.real.x, batch.fake.x, generator=rng)
     else:
         penalty = r1_penalty(before, batch.real.x)
