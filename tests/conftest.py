@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "no clock", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("no clock")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the number
@@ -53,6 +61,14 @@ def one_thread() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")  # for the processes that tests start
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def same_randomness() -> None:
+    """Whatever draws from the global generators draws the same after any other tests, or none."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
 
 
 @pytest.fixture

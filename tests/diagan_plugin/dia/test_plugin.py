@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,31 +123,38 @@ def test_sweep_statistics_equal_recorded_logits():
     np.testing.assert_allclose(diagnosis.ldrv, kept.var(0, ddof=1), rtol=1e-3, atol=1e-9)
 
 
-@pytest.mark.parametrize("stop", [20, 36])
-@pytest.mark.parametrize(
-    "extra",
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         [],
         ["PLUGINS.dia.record=stream", "DATA.options={num_samples: 250}"],
         ["PLUGINS.dia.refresh=3", "PLUGINS.dia.ramp=6"],
         ["PLUGINS.dia.aux=importance", "PLUGINS.dia.aux_every=2", "PLUGINS.dia.ramp=6"],
     ],
 )
-def test_resumes_bit_for_bit(tmp_path, stop, extra):
-    settings = ["RUN.sampler=dia", "RUN.save_freq=4", "RUN.keep_checkpoints=20", *extra]
-    whole = run_tiny(tmp_path / "whole", *settings)
+def whole(request, tmp_path_factory):
+    """A run that was never interrupted, with its folder and its settings; to be read only."""
+    settings = ["RUN.sampler=dia", "RUN.save_freq=4", "RUN.keep_checkpoints=20", *request.param]
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return run_tiny(folder, *settings), folder, settings
+
+
+@pytest.mark.parametrize("stop", [20, 36])
+def test_resumes_bit_for_bit(tmp_path, stop, whole):
+    run, folder, settings = whole
     killed = tmp_path / "killed"
-    run_tiny(killed, *settings)
+    shutil.copytree(folder, killed)
     for path in (killed / "checkpoints").iterdir():  # as if it had been killed after `stop`
         if int(path.stem.removeprefix("step-")) > stop:
             path.unlink()
     resumed = run_tiny(killed, *settings)
+    assert resumed.first_step == stop
     assert len(resumed.additions) == 2
-    assert_equal_networks(whole, resumed)
-    one, other = (Diagnosis.load(tmp_path / n / DIAGNOSIS_FILE) for n in ("whole", "killed"))
+    assert_equal_networks(run, resumed)
+    one, other = (Diagnosis.load(path / DIAGNOSIS_FILE) for path in (folder, killed))
     for name in ("ldrm", "ldrv", "score", "probability", "count", "history"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    np.testing.assert_array_equal(driver(whole).draws, driver(resumed).draws)
+    np.testing.assert_array_equal(driver(run).draws, driver(resumed).draws)
 
 
 def test_extended_in_phase_1_equals_a_longer_run(tmp_path):
