@@ -14,9 +14,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
+from gan_registry.live_run import LiveRun
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.metric_meanings import MEANINGS
@@ -25,25 +27,25 @@ from gan_registry.training.logs import read_lines
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
 
-def run_sections(report: Report, run: Any, result: Mapping[str, Any]) -> None:
+def run_sections(report: Report, run: LiveRun, result: Mapping[str, Any]) -> None:
     """Adds the host's sections to the report of a finished run.
 
     Args:
         report: The document.
-        run: Anything with `folder`, `config`, `dataset`, `seed` and `total_steps`. Generated
-            samples are read from `samples/final.npz` in the folder (`x`, and `x_<name>` for each
-            post-processor), losses from `metrics.jsonl`.
+        run: The run, with a folder. Generated samples are read from `samples/final.npz` in it
+            (`x`, and `x_<name>` for each post-processor), losses from `metrics.jsonl`.
         result: What `result.json` holds; missing keys leave their part out.
     """
-    folder = Path(run.folder)
+    folder = run.folder
+    assert folder is not None
     generated = load_generated(folder / "samples" / "final.npz")
     sections: list[tuple[int, str, str, list[Block]]] = [
-        (20, "run", "What was run", [_what_was_run(run, result)]),
+        (20, "run", "What was run", [_what_was_run(run, folder, result)]),
         (30, "samples", "Generated beside real samples", _samples(run, generated)),
         (40, "shares", "Shares of the groups", _shares(result)),
         (70, "metrics", "Metrics", [*_metrics(result), *_group_metrics(result)]),
         (80, "losses", "Losses over time", _losses(folder / "metrics.jsonl")),
-        (900, "config", "Configuration", [_configuration(run)]),
+        (900, "config", "Configuration", [_configuration(run, folder)]),
     ]
     for order, anchor, title, blocks in sections:
         if blocks:
@@ -82,28 +84,28 @@ def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     }
 
 
-def _what_was_run(run: Any, result: Mapping[str, Any]) -> Facts:
-    config = _dump(run.config)
-    data, model = config.get("DATA", {}), config.get("MODEL", {})
+def _what_was_run(run: LiveRun, folder: Path, result: Mapping[str, Any]) -> Facts:
+    config = run.config
     facts: list[tuple[str, Any]] = [
-        ("Config", result.get("config", data.get("name"))),
+        ("Config", result.get("config", run.config_name)),
         ("Sampler", result.get("sampler")),
         ("Training samples", len(run.dataset)),
-        ("Backbone", model.get("backbone")),
-        ("Loss", config.get("LOSS", {}).get("adv_loss")),
+        ("Backbone", config.MODEL.backbone),
+        ("Loss", config.LOSS.adv_loss),
         ("Steps", result.get("steps", run.total_steps)),
-        ("Batch size", config.get("OPTIMIZATION", {}).get("batch_size")),
+        ("Batch size", config.OPTIMIZATION.batch_size),
         ("Seed", str(result.get("seed", run.seed))),  # a name rather than a quantity
     ]
     if is_number(result.get("seconds")):
         facts.append(("Time", duration(result["seconds"])))
-    device = result.get("device", getattr(run, "device", None))
-    facts.append(("Device", None if device is None else str(device)))
-    facts.extend((f"{name} version", version) for name, version in _versions(run, result).items())
+    facts.append(("Device", str(result.get("device", run.device))))
+    facts.extend(
+        (f"{name} version", version) for name, version in _versions(folder, result).items()
+    )
     return Facts(tuple((label, _plain(value)) for label, value in facts if value is not None))
 
 
-def _samples(run: Any, generated: Mapping[str, NDArray[Any]]) -> list[Block]:
+def _samples(run: LiveRun, generated: Mapping[str, NDArray[Any]]) -> list[Block]:
     dataset = run.dataset
     if not generated:
         return [Text("This run stored no generated samples (samples/final.npz).", "note")]
@@ -239,15 +241,15 @@ def _losses(path: Path) -> list[Block]:
     return blocks
 
 
-def _configuration(run: Any) -> Details:
+def _configuration(run: LiveRun, folder: Path) -> Details:
     try:
-        text = (Path(run.folder) / "config.yaml").read_text(encoding="utf-8")
+        text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        text = json.dumps(_dump(run.config), indent=2, default=str, ensure_ascii=False)
+        text = json.dumps(run.config.model_dump(), indent=2, default=str, ensure_ascii=False)
     return Details("Show every setting of this run", text)
 
 
-def _draw_real(run: Any, count: int) -> NDArray[Any]:
+def _draw_real(run: LiveRun, count: int) -> NDArray[Any]:
     """Returns real samples drawn without replacement; the same for the same seed."""
     size = len(run.dataset)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(run.seed), 64])))
@@ -260,11 +262,11 @@ def _made(postprocessor: str) -> str:
     return f"Generated, corrected by {postprocessor}" if postprocessor else "Generated"
 
 
-def _versions(run: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+def _versions(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     found = result.get("versions")
     if not isinstance(found, Mapping):
         try:
-            text = (Path(run.folder) / "config.yaml").read_text(encoding="utf-8")
+            text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
             found = yaml.safe_load(text).get("VERSIONS")
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
             found = None
@@ -273,10 +275,6 @@ def _versions(run: Any, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metric(name: str, value: Any) -> Any:
     return percent(value) if name in _SHARES and is_number(value) else value
-
-
-def _dump(config: Any) -> dict[str, Any]:
-    return dict(config.model_dump() if hasattr(config, "model_dump") else config)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_registry.config.schema import Config
 from gan_registry.errors import UserError
 from gan_registry.formatting import duration, format_cell, percent
 from gan_registry.images import grid_png, to_pngs, to_uint8
@@ -294,7 +295,8 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
     (tmp_path / "config.yaml").write_text("NAME: demo\nVERSIONS: {torch: 9.9.9}\n")
     run = SimpleNamespace(
         folder=tmp_path,
-        config={"DATA": {"name": HOSTILE}, "OPTIMIZATION": {"batch_size": 64}},
+        config=Config(),
+        config_name="demo",
         dataset=_Data(kind, shape),
         seed=3,
         total_steps=50,
@@ -328,8 +330,9 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
 
 def test_run_sections_of_an_empty_folder(tmp_path: Any) -> None:
     run = SimpleNamespace(
-        folder=tmp_path, config={}, dataset=_Data("image", (1, 8, 8)), seed=0, total_steps=1
-    )
+        folder=tmp_path, config=Config(), config_name="demo", dataset=_Data("image", (1, 8, 8)),
+        seed=0, total_steps=1, device="cpu",
+    )  # fmt: skip
     report = Report("run")
     run_sections(report, run, {})
     assert [section.anchor for section in report.sections] == ["run", "samples", "config"]
