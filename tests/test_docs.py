@@ -352,19 +352,22 @@ def test_run_folder_page_describes_a_run(workspace: Path) -> None:
             assert f"`{name}`" in text, name
 
 
-def test_architecture_page_names_what_exists() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+def test_architecture_page_names_what_exists_and_every_folder() -> None:
     tree = next(b for b in blocks(ROOT / "docs" / "architecture.md") if b.language == "text").text
-    folder = ROOT
+    package, room, named = ROOT, ROOT, set()
     for line in tree.splitlines():
-        entry = re.match(r"(\w[\w/]*/)  ", line)
-        if entry:
-            folder = ROOT / entry.group(1)
+        if entry := re.match(r"(\w[\w/]*/)  ", line):
+            package = room = ROOT / entry.group(1)
             continue
-        for name in re.findall(r"(?:^|(?<=[ (]))\w+(?:/|\.py)(?=$|[\s,)])", line):
-            places = [folder / name, folder / "training" / name]
-            assert any(place.exists() for place in places), f"{name} of {folder}"
-    assert "registry/gan_registry" in text
+        if entry := re.match(r"  (\w+)/", line):
+            room = package / entry.group(1)
+        for name in re.findall(r"(?:^|(?<=[ (]))\w+(?:/|\.py)(?=$|[\s,);])", line):
+            place = next((p for p in (package / name, room / name) if p.exists()), None)
+            assert place is not None, f"{name} of {package}"
+            named.add(place)
+    for package in (ROOT / "registry" / "gan_registry", ROOT / "diagan_plugin"):
+        folders = {path.parent for path in package.glob("*/__init__.py")}
+        assert folders <= named
 
 
 # ------------------------------------------------------------------ configs.md

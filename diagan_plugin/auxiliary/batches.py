@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,18 +33,24 @@ Provider: TypeAlias = Callable[[NDArray[np.int64]], "tuple[Tensor, Tensor | None
 
 
 class Parts(NamedTuple):
-    """Samples x [B, ...], labels y [B] or None, and weights [B] of their terms or None."""
+    """Samples x [B, ...], labels y [B] or None, and weights [B] of their terms or None.
+
+    `source` is the object that they were taken from, where there was one.
+    """
 
     x: Tensor
     y: Tensor | None = None
     weights: Tensor | None = None
+    source: Any = None
 
 
 def parts_of(batch: Batch) -> Parts:
     """Takes a batch of any form apart."""
     if isinstance(batch, Tensor):
         return Parts(batch)
-    return Parts(*batch[:2]) if isinstance(batch, tuple) else Parts(batch.x, batch.y)
+    if isinstance(batch, tuple):
+        return Parts(*batch[:2])
+    return Parts(batch.x, batch.y, source=batch)
 
 
 def as_sequence(batches: Batch | Sequence[Batch]) -> Sequence[Batch]:

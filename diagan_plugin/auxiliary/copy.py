@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["copy_with_optimizer"]
+__all__ = ["SharedRates", "copy_with_optimizer"]
 
 
 def copy_with_optimizer(
@@ -51,3 +51,26 @@ def copy_with_optimizer(
     for other in set(optimizer.state) - copied:
         del optimizer.state[other]
     return network, optimizer
+
+
+class SharedRates:
+    """The learning rates of a network's optimiser, for that of its copy.
+
+    Args:
+        network: The network that was copied.
+        optimizer: Its optimiser, whose rates a schedule may change.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._own = {id(parameter) for parameter in network.parameters()}
+        self._optimizer = optimizer
+
+    def give_to(self, copied: torch.optim.Optimizer) -> None:
+        """Sets the rates of the copy's groups to those of the groups that they were copied from."""
+        groups = [
+            group
+            for group in self._optimizer.param_groups
+            if not self._own.isdisjoint(map(id, group["params"]))
+        ]
+        for own, his in zip(copied.param_groups, groups, strict=True):
+            own["lr"] = his["lr"]

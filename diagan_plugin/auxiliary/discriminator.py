@@ -18,10 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.auxiliary.batches import Batch, Parts, Provider, as_sequence, parts_of
-from diagan_plugin.auxiliary.copy import copy_with_optimizer
+from diagan_plugin.auxiliary.copy import SharedRates, copy_with_optimizer
 from diagan_plugin.auxiliary.importance import importance_weights
-from diagan_plugin.auxiliary.terms import PerSampleTerms, accumulate_gradient
+from diagan_plugin.auxiliary.terms import (
+    PerSampleTerms,
+    accumulate_gradient,
+    accumulate_regularised,
+)
 from diagan_plugin.recording.logit_modes import has_batch_norm
+from gan_registry.records import AddedTerms, Fake, Real
 from gan_registry.samplers.uniform import UniformSampler
 from gan_registry.seeding import derive_seed, seeded_rng
 
@@ -46,14 +51,15 @@ class AuxiliaryDiscriminator:
     Nothing of the host changes: not D, its optimiser, its gradients, nor any random state. The own
     stream follows from (seed, number of the update); what modules and the dataset draw from global
     generators during a step (dropout, augmentation) is seeded from (seed, rank, call) and the
-    generators are put back. Only the loss's per-sample terms are trained on: penalties and a
-    backbone's additional terms belong to the host's D.
+    generators are put back. It is trained as D is: with D's learning rate at the time, and with
+    whatever `added` gives, such as the host's gradient penalty. Without that, where D needs it, the
+    copy diverges.
 
     Args:
         discriminator: The host's D, as it is now; it is copied with its buffers.
         optimizer: D's optimiser. The copy has the same class, hyperparameters and flags (`fused`,
-            `foreach`, …) and a copy of its state, such as Adam's moments. Later changes to the
-            host's learning rate do not reach it.
+            `foreach`, …) and a copy of its state, such as Adam's moments. Later changes to its
+            learning rates reach the copy.
         loss: Gives `real_terms(out, y)` and `fake_terms(out, y)`, each [B].
         num_samples: The size N of the dataset.
         seed: The run's seed, not negative.
@@ -64,6 +70,7 @@ class AuxiliaryDiscriminator:
         world_size: The number of processes.
         forward: `(network, x, y) -> raw output`; by default `network(x)`, or `network(x, y)` where
             there are labels.
+        added: What is added to the loss, given the copy of D; none by default.
         average_gradients: Called with the list of parameters between backward and the optimiser's
             step, to average `.grad` over the ranks.
 
@@ -97,6 +104,7 @@ class AuxiliaryDiscriminator:
         rank: int = 0,
         world_size: int = 1,
         forward: Callable[[nn.Module, Tensor, Tensor | None], Any] | None = None,
+        added: Callable[[nn.Module], AddedTerms | None] | None = None,
         average_gradients: Callable[[Sequence[nn.Parameter]], None] | None = None,
     ) -> None:
         if mode not in AUXILIARY_MODES:
@@ -115,6 +123,8 @@ class AuxiliaryDiscriminator:
         if not 0 <= rank < world_size:
             raise ValueError(f"Argument `rank` must lie in [0, {world_size}), but got {rank}.")
         self.discriminator, self.optimizer = copy_with_optimizer(discriminator, optimizer)
+        self._rates = SharedRates(discriminator, optimizer)
+        self._added = None if added is None else added(self.discriminator)
         self.loss = loss
         self.num_samples = num_samples
         self.seed = seed
@@ -252,17 +262,50 @@ class AuxiliaryDiscriminator:
             raise ValueError("Arguments `reals` and `fakes` must hold at least one sample each.")
         device = next(self.discriminator.parameters()).device
         self.discriminator.train()
+        self._rates.give_to(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         with seeded_rng(device, self.seed, "auxiliary modules", self.rank, self.calls):
             call, loss = partial(self.forward, self.discriminator), self.loss
+            if self._added is not None:
+                return self._regularised(self._added, call, parts, fakes, num_fakes, device)
             losses = AuxiliaryLosses(
                 real=accumulate_gradient(call, parts, num_reals, loss.real_terms, device),
                 fake=accumulate_gradient(call, fakes, num_fakes, loss.fake_terms, device),
             )
+            self._step()
+        return losses
+
+    def _regularised(
+        self,
+        added: AddedTerms,
+        call: Callable[[Tensor, Tensor | None], Any],
+        reals: Iterable[Parts],
+        fakes: list[Parts],
+        total: int,
+        device: torch.device,
+    ) -> AuxiliaryLosses:
+        """Takes the step with what is added to the loss, and what follows it."""
+        update = self.calls // self.every
+
+        def terms(real: Real, fake: Fake, real_out: Any, fake_out: Any, piece: int) -> Any:
+            return added.terms(real, fake, real_out, fake_out, update, piece)
+
+        pairs = zip(reals, fakes, strict=True)
+        real, fake, seen = accumulate_regularised(call, pairs, total, self.loss, terms, device)
+        self._step()
+        lazy = added.lazy_terms(seen, update)
+        if lazy:
+            self.optimizer.zero_grad(set_to_none=True)
+            for term in lazy:
+                torch.autograd.backward(term() / len(lazy))
+            self._step()
+        added.stepped()
+        return AuxiliaryLosses(real, fake)
+
+    def _step(self) -> None:
         if self._average_gradients is not None:
             self._average_gradients(list(self.discriminator.parameters()))
         self.optimizer.step()
-        return losses
 
     def _provided(self, provider: Provider, sizes: list[int]) -> Iterator[Parts]:
         indices = self.indices(sum(sizes))

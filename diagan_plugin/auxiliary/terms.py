@@ -10,8 +10,9 @@ from torch import Tensor
 
 from diagan_plugin.auxiliary.batches import Parts
 from gan_registry.datasets.fetching import to_device
+from gan_registry.records import Fake, Real
 
-__all__ = ["PerSampleTerms", "accumulate_gradient"]
+__all__ = ["PerSampleTerms", "accumulate_gradient", "accumulate_regularised"]
 
 #: `(D's raw output, labels [B] or None) -> terms [B]`
 Terms: TypeAlias = Callable[[Any, "Tensor | None"], Tensor]
@@ -53,17 +54,84 @@ def accumulate_gradient(
     """
     mean = torch.zeros((), device=device)
     for batch in batches:
-        x = to_device(batch.x.detach(), device)
-        y = None if batch.y is None else to_device(batch.y, device)
-        terms = terms_of(forward(x, y), y).float()
-        if terms.shape != (len(x),):
-            raise ValueError(
-                f"Argument `loss` must give one term for each of {len(x)} samples, "
-                f"but got the shape {tuple(terms.shape)}."
-            )
-        if batch.weights is not None:
-            terms = terms * to_device(batch.weights, device)
-        partial = terms.sum() / total
-        torch.autograd.backward(partial)
-        mean += partial.detach()
+        share, _ = _share_of_mean(forward, on_device(batch, device), total, terms_of)
+        torch.autograd.backward(share)
+        mean += share.detach()
     return mean
+
+
+def accumulate_regularised(
+    forward: Callable[[Tensor, Tensor | None], Any],
+    pairs: Iterable[tuple[Parts, Parts]],
+    total: int,
+    loss: PerSampleTerms,
+    added: Callable[[Real, Fake, Any, Any, int], Tensor | None],
+    device: torch.device,
+) -> tuple[Tensor, Tensor, list[Real]]:
+    """Does the same for a loss to which something is added that sees real and generated samples.
+
+    Args:
+        forward: `(x, y) -> the network's raw output`.
+        pairs: Micro-batches of training and of generated samples.
+        total: The number of samples in all of either.
+        loss: Gives the terms.
+        added: `(real, fake, real_out, fake_out, piece) -> what is added, a scalar or None`.
+        device: Where the network is.
+
+    Returns:
+        The mean terms of both kinds, detached scalars on the device, and the training samples.
+
+    Raises:
+        ValueError: The loss does not give one term for each sample.
+    """
+    means, reals = torch.zeros(2, device=device), []
+    for piece, parts in enumerate(pairs):
+        of_real, of_fake = (on_device(part, device) for part in parts)
+        real_share, real_out = _share_of_mean(forward, of_real, total, loss.real_terms)
+        fake_share, fake_out = _share_of_mean(forward, of_fake, total, loss.fake_terms)
+        real, fake = _real(of_real), _fake(of_fake)
+        term = added(real, fake, real_out, fake_out, piece)
+        whole = real_share + fake_share
+        if term is not None:
+            whole = whole + term * (len(of_fake.x) / total)
+        torch.autograd.backward(whole)
+        means += torch.stack([real_share, fake_share]).detach()
+        reals.append(real)
+    return means[0], means[1], reals
+
+
+def on_device(batch: Parts, device: torch.device) -> Parts:
+    """Returns a batch on a device, without the graph of its samples."""
+    return batch._replace(
+        x=to_device(batch.x.detach(), device),
+        y=None if batch.y is None else to_device(batch.y, device),
+        weights=None if batch.weights is None else to_device(batch.weights, device),
+    )
+
+
+def _share_of_mean(
+    forward: Callable[[Tensor, Tensor | None], Any], batch: Parts, total: int, terms_of: Terms
+) -> tuple[Tensor, Any]:
+    """Returns the sum of a batch's (weighted) terms over `total`, and the network's output."""
+    out = forward(batch.x, batch.y)
+    terms = terms_of(out, batch.y).float()
+    if terms.shape != (len(batch.x),):
+        raise ValueError(
+            f"Argument `loss` must give one term for each of {len(batch.x)} samples, "
+            f"but got the shape {tuple(terms.shape)}."
+        )
+    if batch.weights is not None:
+        terms = terms * batch.weights
+    return terms.sum() / total, out
+
+
+def _real(batch: Parts) -> Real:
+    indices = getattr(batch.source, "indices", None)
+    if not isinstance(indices, Tensor):  # of samples that a function has read
+        indices = torch.empty(0, dtype=torch.int64)
+    return Real(indices, batch.x, batch.y)
+
+
+def _fake(batch: Parts) -> Fake:
+    z = getattr(batch.source, "z", None)
+    return Fake(batch.x, batch.x.new_empty(len(batch.x), 0) if z is None else z, batch.y)

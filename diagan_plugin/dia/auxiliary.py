@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
-from diagan_plugin.dia.options import AUXILIARY, DiaOptions
+from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
+from diagan_plugin.flags import AUTO
 from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.losses.base import Loss
 from gan_registry.losses.logistic import Logistic
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
-    from gan_registry.records import MicroBatch
+    from gan_registry.records import AddedTerms, MicroBatch
+
+_LOG = logging.getLogger(__name__)
+
+
+def is_logistic(run: LiveRun) -> bool:
+    """Whether the auxiliary discriminator of a run is trained by the logistic loss.
+
+    By default it is where the run's own loss gives no density ratio, as one is what rejection
+    sampling needs: the published code does so whatever D's loss is.
+    """
+    chosen = run.options[NAME]["aux_loss"] if NAME in run.options else AUTO
+    return not run.loss.is_density_ratio if chosen == AUTO else chosen == "logistic"
+
+
+def auxiliary_loss(run: LiveRun) -> Loss:
+    """Returns the loss that the auxiliary discriminator of a run is trained by."""
+    return Logistic(run.loss.realness) if is_logistic(run) else run.loss
 
 
 def add_auxiliary(run: LiveRun, options: DiaOptions) -> AuxiliaryDiscriminator:
     """Copies D with its optimiser; the run keeps the copies, and saves and restores them."""
+
+    def added(network: nn.Module) -> AddedTerms | None:
+        found = run.regularization_of(network, AUXILIARY)
+        if found is None:
+            _LOG.info(
+                "The auxiliary discriminator is trained on its loss alone: %s does not show what "
+                "else D is trained on, such as a gradient penalty. Where D needs that, so does it.",
+                run.host,
+            )
+        return found
+
     auxiliary = AuxiliaryDiscriminator(
         run.discriminator,
         run.optimizers["discriminator"],
-        # A ratio is what DRS needs; D's own loss may not give one.
-        Logistic(run.backbone.realness) if options.aux_ratio else run.loss,
+        auxiliary_loss(run),
         len(run.dataset),
         seed=run.seed,
         every=options.aux_every,
@@ -33,10 +63,12 @@ def add_auxiliary(run: LiveRun, options: DiaOptions) -> AuxiliaryDiscriminator:
         rank=run.rank,
         world_size=run.world_size,
         forward=lambda network, x, y: network(x, y),
+        added=added,
         average_gradients=run.group.average_gradients,
     )
     run.add(AUXILIARY, auxiliary.discriminator)
-    run.add(f"{AUXILIARY}_optimizer", auxiliary.optimizer)
+    # Its learning rate is D's at each step, whatever schedule that follows.
+    run.add(f"{AUXILIARY}_optimizer", auxiliary.optimizer, scheduled=False)
     return auxiliary
 
 
@@ -58,7 +90,7 @@ def train_auxiliary(
     weighted = auxiliary.mode == "importance"
     losses = auxiliary.step(
         [batch.real for batch in batches] if weighted else provide,
-        [(batch.fake.x, batch.fake.y) for batch in batches],
+        [batch.fake for batch in batches],
     )
     if losses is not None:
         run.log({"loss/auxiliary discriminator": losses.real + losses.fake})

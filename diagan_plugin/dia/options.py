@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diagan_plugin.flags import at_least, or_auto, or_word, positive, share
+from diagan_plugin.flags import AUTO, at_least, or_auto, or_word, positive, share
 from gan_registry.options import PresetAction
 
 NAME = "dia"
@@ -50,8 +50,10 @@ class DiaOptions:
         aux: How the auxiliary discriminator of phase 2 is trained, "uniform" (own batches, as in
             the paper, §4.3) or "importance" (the weighted batches, reweighted); "none": none.
         aux_every: D updates between two of the auxiliary discriminator.
-        aux_ratio: Measure the density ratio by a logistic layer on D's features, and train the
-            auxiliary discriminator with the logistic loss (paper, §5.2): for losses without one.
+        aux_loss: What the auxiliary discriminator is trained by: the "run"'s loss, or "logistic";
+            :data:`AUTO` takes the logistic one where the run's gives no density ratio.
+        aux_ratio: Record a density ratio measured by a logistic layer on D's features (paper,
+            §5.2): for losses without one.
         within_class: Keep each class's share of the draws and weight inside the classes.
         preset: A key of :data:`PRESETS`; what it stands for is in the other options already.
         diagnose: Record with any sampler, never altering training.
@@ -70,6 +72,7 @@ class DiaOptions:
     ramp: int | str = 0
     aux: str = "uniform"
     aux_every: int = 1
+    aux_loss: str = AUTO
     aux_ratio: bool = False
     within_class: bool = False
     preset: str = "paper"
@@ -126,8 +129,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("aux", choices=("uniform", "importance", "none"), help="auxiliary discriminator for DRS")
     add("aux_every", at_least(int, 1), metavar="M", help="D updates between two of its own")
     add(
+        "aux_loss", choices=(AUTO, "run", "logistic"),
+        help="loss of the auxiliary discriminator; auto: logistic where the run's has no ratio",
+    )  # fmt: skip
+    add(
         "aux_ratio", action="store_true",
-        help="measure the density ratio by a logistic layer, for losses that give none",
+        help="record a density ratio measured by a logistic layer, for losses that give none",
     )  # fmt: skip
     add("within_class", action="store_true", help="weight inside the classes only")
     add(

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diagan_plugin.dia.options import AUXILIARY, NAME
+from diagan_plugin.dia.auxiliary import is_logistic
+from diagan_plugin.dia.options import AUXILIARY
 from diagan_plugin.postprocessing.after_the_fact import train_after_the_fact
 from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.streaming import Proposal, Propose
@@ -67,7 +68,7 @@ class Judge:
         self._run = run
         self.network = network
         self.unseen = unseen
-        self._loss = Logistic(run.backbone.realness) if logistic else run.loss
+        self._loss = Logistic(run.loss.realness) if logistic else run.loss
         self.is_density_ratio = self._loss.is_density_ratio
 
     @torch.no_grad()
@@ -132,8 +133,7 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
         return fresh_judge(run, options.fresh_steps)
     auxiliary = run.additions.get(AUXILIARY)
     if isinstance(auxiliary, nn.Module) and options.judge != "own":
-        measures_ratio = run.options.get(NAME, {}).get("aux_ratio", False)
-        judge = Judge(run, auxiliary, logistic=bool(measures_ratio))
+        judge = Judge(run, auxiliary, logistic=is_logistic(run))
     elif options.judge == "auxiliary":
         raise UserError(
             "--post-judge auxiliary: this run has no auxiliary discriminator, as it did not get to "

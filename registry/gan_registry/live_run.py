@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -30,7 +30,7 @@ from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import CapabilityError, PluginError
 from gan_registry.losses.base import Loss
 from gan_registry.options import OptionTable
-from gan_registry.records import Fake, MicroBatch, Real
+from gan_registry.records import AddedTerms, Fake, MicroBatch, Real
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.distributed import Group
@@ -83,27 +83,6 @@ class Networks(Protocol):
         self, real: Real, fake: Fake, real_out: Any, fake_out: Any
     ) -> Tensor | None:
         """Returns a scalar that belongs to D's loss by the nature of the networks, or None."""
-        ...
-
-
-class AddedTerms(Protocol):
-    """What is added to the loss of a discriminator beside its terms of each sample.
-
-    See :class:`gan_registry.training.discriminator_regularization.DiscriminatorRegularization`.
-    """
-
-    def terms(
-        self, real: Real, fake: Fake, real_out: Any, fake_out: Any, update: int, piece: int = 0
-    ) -> Tensor | None:
-        """Returns what is added on a micro-batch, a scalar or None."""
-        ...
-
-    def lazy_terms(self, reals: Sequence[Real], update: int) -> list[Callable[[], Tensor]]:
-        """Returns what a step of its own minimises after an update: one term a micro-batch."""
-        ...
-
-    def stepped(self) -> None:
-        """Does what follows each step of the discriminator's optimiser."""
         ...
 
 

@@ -1,9 +1,10 @@
-"""The batches that hooks receive: real samples with their indices, and generated ones."""
+"""What passes between a run and its hooks: batches of samples, and what is added to a loss."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,3 +55,24 @@ class MicroBatch:
     fake: Fake
     real_out: Any = None
     fake_out: Any = None
+
+
+class AddedTerms(Protocol):
+    """What is added to the loss of a discriminator beside its terms of each sample.
+
+    See :class:`gan_registry.training.discriminator_regularization.DiscriminatorRegularization`.
+    """
+
+    def terms(
+        self, real: Real, fake: Fake, real_out: Any, fake_out: Any, update: int, piece: int = 0
+    ) -> Tensor | None:
+        """Returns what is added on a micro-batch, a scalar or None."""
+        ...
+
+    def lazy_terms(self, reals: Sequence[Real], update: int) -> list[Callable[[], Tensor]]:
+        """Returns what a step of its own minimises after an update: one term a micro-batch."""
+        ...
+
+    def stepped(self) -> None:
+        """Does what follows each step of the discriminator's optimiser."""
+        ...

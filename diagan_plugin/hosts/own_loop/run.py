@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from diagan_plugin.dia.auxiliary import auxiliary_loss
 from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
 from diagan_plugin.hosts.kit.networks import LogitView
 from diagan_plugin.postprocessing.rejection import RejectionSampler
@@ -167,13 +168,16 @@ def corrected(
     if not run.is_shown:
         raise ValueError("Call Dia.sweep or Dia.update before Dia.rejection.")
     auxiliary = run.additions.get(AUXILIARY)
-    network = auxiliary if isinstance(auxiliary, nn.Module) else run.discriminator
+    if isinstance(auxiliary, nn.Module):
+        network, loss = auxiliary, auxiliary_loss(run)
+    else:
+        network, loss = run.discriminator, run.loss
 
     @torch.no_grad()
     def propose(n: int) -> tuple[Tensor, Tensor]:
         x = generate(n)
         with logit_mode(network, "eval"):
-            return x, run.logits(to_device(x, run.device), None, network).float()
+            return x, loss.log_density_ratio(network(to_device(x, run.device), None), None).float()
 
     rng = torch.Generator().manual_seed(derive_seed(seed, "rejection"))
     return RejectionSampler(propose, rng=rng, **options)

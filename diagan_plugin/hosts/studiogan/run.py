@@ -17,8 +17,9 @@ from diagan_plugin.hosts.kit.networks import NetworkView
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.studiogan.batches import Feed
 from diagan_plugin.hosts.studiogan.networks import HostBackbone, host_realness
-from gan_registry.live_run import AddedTerms, LiveRun
+from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager
+from gan_registry.records import AddedTerms
 from gan_registry.seeding import generator_for
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group

@@ -22,6 +22,7 @@ class Loss(ABC):
             `Backbone.realness`.
 
     Attributes:
+        realness: Reads the logits.
         is_density_ratio: Whether `log_density_ratio` estimates log(p_data / p_g) where D is
             optimal. If not, it is a surrogate of which only the order and the spread mean anything.
         options: Keys of the configuration's section `LOSS` that the constructor also takes, each as
@@ -32,7 +33,7 @@ class Loss(ABC):
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, realness: Callable[[Any], Tensor]) -> None:
-        self._realness = realness
+        self.realness = realness
 
     @abstractmethod
     def real_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
@@ -52,5 +53,5 @@ class Loss(ABC):
 
     def logits(self, out: Any) -> Tensor:
         """Returns the realness logits [B], in float32 if they came in half precision."""
-        logits = self._realness(out)
+        logits = self.realness(out)
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

@@ -14,8 +14,9 @@ from torch import nn
 from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import UserError, unknown_name
-from gan_registry.live_run import AddedTerms, LiveRun
+from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager, asked_plugins
+from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision

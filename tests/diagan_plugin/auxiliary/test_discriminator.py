@@ -342,7 +342,7 @@ def test_resuming_is_bit_equal_with_dropout_and_a_noisy_dataset():
     file.seek(0)
     torch.manual_seed(99)
     other = make_net(seed=4, dropout=0.5)
-    second = make(other, torch.optim.Adam(other.parameters()), every=2)
+    second = make(other, torch.optim.Adam(other.parameters(), 0.01), every=2)
     second.load_state_dict(torch.load(file, weights_only=True))
     for step in range(4, 9):
         second.step(noisy, randn(6, 3, seed=step))
