@@ -30,7 +30,7 @@ def is_logistic(run: LiveRun) -> bool:
     By default it is where the run's own loss gives no density ratio, as one is what rejection
     sampling needs: the published code does so whatever D's loss is.
     """
-    chosen = run.options[NAME]["aux_loss"] if NAME in run.options else AUTO
+    chosen = DiaOptions(**run.options.get(NAME, {})).aux_loss
     return not run.loss.is_density_ratio if chosen == AUTO else chosen == "logistic"
 
 

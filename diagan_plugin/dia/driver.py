@@ -76,6 +76,7 @@ class DiaDriver:
 
     def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
+        self.recorder.note_generated(run, batches)
         if self.phase == 1:
             self.recorder.train_ratio_head(run, batches)
             return
@@ -117,6 +118,11 @@ class DiaDriver:
             self.warnings.append(
                 f"{tracker.non_finite_count} logits were NaN or infinite and were not "
                 f"recorded; the first belong to the samples {first}."
+            )
+        if self.recorder.lacks_centre:
+            self.warnings.append(
+                "D's output is no density ratio, and no generated samples were shown with its "
+                "updates: the scores depend on its constant, which means nothing."
             )
         for warning in self.warnings:
             _LOG.warning("step %d: %s", run.step, warning)

@@ -83,9 +83,10 @@ class DiaPlugin(DrivingPlugin):
             )
         if not (run.loss.is_density_ratio or options.aux_ratio):
             _LOG.warning(
-                "The loss %r has no density ratio: D's raw output is recorded as a surrogate, as "
-                "the paper does for the hinge loss (§5.2). --dia-aux-ratio measures one.",
+                "The loss %r has no density ratio: D's raw output%s is recorded as a surrogate, of "
+                "which only order and spread mean anything. --dia-aux-ratio measures a ratio.",
                 run.config.LOSS.adv_loss,
+                "" if options.centre == "none" else ", less its mean on generated samples,",
             )
         self.drive(run, DiaDriver(run, options, weighted))
 
