@@ -40,8 +40,10 @@ def test_the_plain_loop_runs_all_three_phases(tmp_path):
         shares = example("plain_loop").main(steps=400, report=str(tmp_path / "report.html"))
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert set(shares) == {"plain", "drs"}
-    # Weighted sampling makes the rare group common; rejection sampling makes it rare again.
-    assert shares["drs"] <= shares["plain"]
+    # Weighted sampling makes the rare group, 5 % of the data, common; rejection sampling makes it
+    # rare again. Measured are 14 % and 3 %.
+    assert shares["plain"] > 0.05
+    assert shares["drs"] < shares["plain"] / 2
 
 
 class Loop:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from studiogan_hosts import MINIATURE, ROOT, RUNNER, Host, install_probe, make_data
+
+from diagan_plugin.hosts.studiogan.evaluation import Evaluation
+from diagan_plugin.hosts.studiogan.session import Session
 
 pytest.importorskip("torchvision", reason="StudioGAN needs torchvision")
 
@@ -217,6 +221,41 @@ def test_rejection_sampling_after_training_and_from_a_checkpoint(
     code, text = host.diagan(*flags, studiogan=arguments)
     assert code == 0, text
     assert "drs: acceptance_rate" in text
+
+
+def test_the_last_evaluation_during_training_stays_plain(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It chooses the best checkpoint, as those before it do, and comes after the last step."""
+    if host.real:
+        pytest.skip("the miniature tells what each evaluation was given")
+    corrected: list[tuple[int, bool]] = []
+    generate_images = Evaluation.generate_images
+
+    def noted(evaluation: Evaluation, *args: Any) -> Any:
+        session_worker = workers[-1]
+        corrected.append((evaluation.run.step, session_worker.training))
+        return generate_images(evaluation, *args)
+
+    workers: list[Any] = []
+    prepare_train_iter = Session.prepare_train_iter
+
+    def prepared(session: Session, original: Any, worker: Any, epoch_counter: int) -> Any:
+        workers.append(worker)
+        return prepare_train_iter(session, original, worker, epoch_counter)
+
+    monkeypatch.setattr(Evaluation, "generate_images", noted)
+    monkeypatch.setattr(Session, "prepare_train_iter", prepared)
+    # StudioGAN trains one step more: six, and saves and evaluates after the 3rd and the 6th.
+    arguments = host.arguments("--save_freq", "3", "-metrics", "fid", "-ref", "valid",
+                               loss="logistic")  # fmt: skip
+    flags = (*DIA, "--samples", "drs", "--post-burn-in", "40")
+    code, text = host.diagan(*flags, studiogan=arguments)
+    assert code == 0, text
+    assert text.count("FID score (Step:") == 3
+    # Four batches of the one evaluation after the training, and of no other.
+    assert corrected == [(6, False)] * 4
+    assert text.count("drs: acceptance_rate") == 1
 
 
 def test_pseudo_augmented_samples_are_not_shown(host: Host) -> None:

@@ -69,6 +69,7 @@ class Session:
         self._sample = sample
         self._cfgs: Any = None
         self._is_training = False  # from gan_train_start to gan_train_end
+        self._worker: Any = None  # of a training; knows whether StudioGAN is still in its loop
         self._saved: dict[str, Any] | None = None  # the state to continue from
         self._due: dict[str, Any] | None = None  # the state to be saved
         self._evaluation: Evaluation | None = None
@@ -190,6 +191,7 @@ class Session:
         self, original: Callable[..., Any], worker: Any, epoch_counter: int
     ) -> Any:
         """Begins the training."""
+        self._worker = worker
         run, settings = self.run, worker.OPTIMIZATION
         optimizers = {"generator": settings.g_optimizer, "discriminator": settings.d_optimizer}
         run.optimizers = optimizers
@@ -224,7 +226,9 @@ class Session:
 
     def generate_images(self, original: Callable[..., Any], **keywords: Any) -> Any:
         """Generates samples: those of a training step are noted, others may be post-processed."""
-        if self.settings.samples != PLAIN and not self._is_training:
+        # After the last step StudioGAN may evaluate once more to choose the best checkpoint.
+        in_loop = self._is_training or getattr(self._worker, "training", False)
+        if self.settings.samples != PLAIN and not in_loop:
             if self._evaluation is None:
                 self._evaluation = Evaluation(self.run)
             if self._evaluation.applies(keywords):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from gan_registry.backbones.base import Backbone
 from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
@@ -25,12 +28,44 @@ from gan_registry.training.run import Run
 from gan_registry.training.stream import BatchStream
 
 
+class NoDataError(UserError):
+    """The data could not be opened: they are missing, or cannot be read."""
+
+
 def build_data(run: Run) -> None:
     """Builds the dataset, the sampler and the stream of batches.
 
     Raises:
+        NoDataError: There are no data to open.
         UserError: The data does not fit the configuration.
     """
+    config = run.config
+    dataset_factory = _look_up_all(run)
+    data_dir = Path(config.DATA.path) if config.DATA.path else None
+    try:
+        run.dataset = dataset_factory(config, data_dir)
+    except PluginError:
+        raise
+    except UserError as error:
+        # A message that names another key than the data's place is about a mistake.
+        if re.search(r"\bDATA\.(?!path\b)", str(error)):
+            raise
+        raise NoDataError(str(error)) from error
+    if config.DATA.minority:
+        # Not by the run's seed: runs of several seeds are to see the same data.
+        run.dataset = thin(run.dataset, config.DATA.minority)
+    if data_dir is not None and not data_dir.exists():
+        raise UserError(f"DATA.path (--data) is {data_dir}, which does not exist.")
+    if config.DATA.num_classes not in (0, run.dataset.num_classes):
+        raise UserError(
+            f"DATA.num_classes = {config.DATA.num_classes}, but the dataset {config.DATA.name!r} "
+            f"has {run.dataset.num_classes}; leave the key out."
+        )
+    build_stream(run)
+
+
+def _look_up_all(run: Run) -> Any:
+    """Looks every name up, before anything is built; returns the factory of the dataset."""
     config = run.config
     catalogs = run.plugins.catalogs
 
@@ -42,7 +77,6 @@ def build_data(run: Run) -> None:
         except UserError as error:
             raise UserError(f"{key}: {error}{run.plugins.skipped_hint()}") from None
 
-    # Every name is looked up before anything is built.
     for name in sorted({config.RUN.samples, *run.postprocessors}):
         look_up(catalogs.postprocessors, name, "RUN.samples")
     look_up(catalogs.backbones, config.MODEL.backbone, "MODEL.backbone")
@@ -52,20 +86,17 @@ def build_data(run: Run) -> None:
         look_up(catalogs.metrics, name, "RUN.eval_metrics")
     if config.RUN.eval_features != "auto" and not is_file(config.RUN.eval_features):
         look_up(catalogs.features, config.RUN.eval_features, "RUN.eval_features")
-    sampler_factory = look_up(catalogs.samplers, config.RUN.sampler, "RUN.sampler")
-    dataset_factory = look_up(catalogs.datasets, config.DATA.name, "DATA.name")
-    data_dir = Path(config.DATA.path) if config.DATA.path else None
-    run.dataset = dataset_factory(config, data_dir)
-    if config.DATA.minority:
-        # Not by the run's seed: runs of several seeds are to see the same data.
-        run.dataset = thin(run.dataset, config.DATA.minority)
-    if data_dir is not None and not data_dir.exists():
-        raise UserError(f"DATA.path (--data) is {data_dir}, which does not exist.")
-    if config.DATA.num_classes not in (0, run.dataset.num_classes):
-        raise UserError(
-            f"DATA.num_classes = {config.DATA.num_classes}, but the dataset {config.DATA.name!r} "
-            f"has {run.dataset.num_classes}; leave the key out."
-        )
+    look_up(catalogs.samplers, config.RUN.sampler, "RUN.sampler")
+    return look_up(catalogs.datasets, config.DATA.name, "DATA.name")
+
+
+def build_stream(run: Run) -> None:
+    """Builds the sampler and the stream of batches from the dataset.
+
+    Raises:
+        UserError: The data does not fit the configuration.
+    """
+    config, catalogs = run.config, run.plugins.catalogs
     size, batch_size = len(run.dataset), config.OPTIMIZATION.batch_size
     if size < batch_size:
         raise UserError(
@@ -77,7 +108,7 @@ def build_data(run: Run) -> None:
             f"OPTIMIZATION.batch_size = {batch_size} counts the samples of all processes and must "
             f"be a multiple of their number, {run.world_size}."
         )
-    sampler: Any = sampler_factory(run)
+    sampler: Any = catalogs.samplers[config.RUN.sampler](run)
     if not isinstance(sampler, IndexSampler):
         owner = catalogs.samplers.owner(config.RUN.sampler)
         raise PluginError(
@@ -105,9 +136,7 @@ def build_networks(run: Run) -> None:
     """Builds the backbone and the loss, and lets plugins change them."""
     config, catalogs = run.config, run.plugins.catalogs
     dataset = run.dataset
-    run.backbone = catalogs.backbones[config.MODEL.backbone](
-        config, dataset.sample_shape, dataset.num_classes, derive_seed(run.seed, "networks")
-    )
+    run.backbone = _build_backbone(run, dataset.sample_shape, dataset.num_classes)
     _check_conditioning(run)
     run.loss = build_loss(catalogs.losses[config.LOSS.adv_loss], run.backbone.realness, config)
     place(run.generator, run.device)
@@ -119,6 +148,39 @@ def build_networks(run: Run) -> None:
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
         run.average = moving_average(run)
+
+
+_BACKBONE_FACTORY = (
+    "a factory (config, sample_shape, num_classes, seed) that returns a "
+    "gan_registry.backbones.base.Backbone"
+)
+
+
+def _build_backbone(run: Run, sample_shape: tuple[int, ...], num_classes: int) -> Backbone:
+    """Builds the backbone, and names its plugin where it keeps to another contract."""
+    catalog, name = run.plugins.catalogs.backbones, run.config.MODEL.backbone
+    factory = catalog[name]
+    arguments = (run.config, sample_shape, num_classes, derive_seed(run.seed, "networks"))
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # some that are written in C have none
+        signature = None
+    if signature is not None:
+        try:
+            # Before the call, as a TypeError from within it would look the same.
+            signature.bind(*arguments)
+        except TypeError as error:
+            raise PluginError(
+                f"The backbone {name!r} of {catalog.owner(name)!r} takes {signature} ({error}); "
+                f"what is expected is {_BACKBONE_FACTORY}."
+            ) from None
+    backbone = factory(*arguments)
+    if not isinstance(backbone, Backbone):
+        raise PluginError(
+            f"The backbone {name!r} of {catalog.owner(name)!r} is a {type(backbone).__name__}; "
+            f"what is expected is {_BACKBONE_FACTORY}."
+        )
+    return backbone
 
 
 def _check_conditioning(run: Run) -> None:

@@ -170,6 +170,28 @@ def test_mixture_lowers_a_mode(rule):
     assert float(drawn[:, 1].std()) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("rule", ["least", "inverse"])
+def test_several_modes_are_lowered_to_their_share_together(rule):
+    """With a cluster for each latent the weights are those of single latents, and exact."""
+    z = np.random.default_rng(1).normal(size=(60, 2))
+    near = np.stack([z[:, 0] > 0.3, z[:, 0] < -0.5, z[:, 1] > 1.0], 1)
+    assert near.any(0).all()
+    assert (near.sum(1) > 1).any()  # some are near two modes
+    target = 0.1
+    mixture = fit_mixture(z, near, target, clusters=60, rule=rule)
+    of_cluster = np.abs(mixture.means.numpy()[:, None] - z[None]).sum(2).argmin(1)
+    assert sorted(of_cluster) == list(range(60))
+    weights = np.empty(60)
+    weights[of_cluster] = mixture.weights.numpy()
+    # What a typical sample has as neighbours, once for each mode.
+    assert (weights @ near).sum() == pytest.approx(3 * target, abs=1e-6)
+    # Each mode alone is lowered, and how far depends only on how many modes a latent is near.
+    assert (weights @ near < near.mean(0)).all()
+    of_hits = [weights[near.sum(1) == hits] for hits in range(3)]
+    assert all(np.ptp(group) < 1e-9 for group in of_hits)
+    assert of_hits[0][0] > of_hits[1][0] > of_hits[2][0]
+
+
 def test_mixture_of_one_cluster_per_latent_and_bad_input():
     z = np.random.default_rng(0).normal(size=(5, 2))
     drawn = fit_mixture(z, np.zeros((5, 1)), 0.1, clusters=5).sample(50)
@@ -211,7 +233,10 @@ def test_saved_and_loaded_it_draws_the_same(tmp_path, number):
     assert torch.equal(drawn[:7], latents.sample(7, seed=4))
     assert not torch.equal(drawn[:7], latents.sample(7, seed=5))
     assert loaded.sample(0).shape == (0, 3)
-    assert [len(batch) <= 1000 for batch in loaded.batches(2500)]
+    batches = list(loaded.batches(2500))
+    assert len(batches) >= 3
+    assert all(0 < len(batch) <= 1000 for batch in batches)
+    assert torch.equal(torch.cat(batches), loaded.sample(2500))
 
 
 def test_uniform_latents_stay_within_their_range():

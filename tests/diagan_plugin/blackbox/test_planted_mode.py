@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -48,6 +49,30 @@ def test_mccs_finds_what_the_fid_does_not_notice(planted, plain, real, calibrati
     anchor = prior_latents(with_, 400, 1, "anchors")[worst.anchor]
     center = dict(with_._network.named_parameters())["center"].detach()
     assert float((anchor - center).norm()) < 1.15
+
+
+def test_before_is_measured_on_samples_that_had_no_part_in_the_fit(planted, calibrations):
+    """By the equations, on the draw that neither found the mode nor fitted the sampler."""
+    generator = ScriptGenerator(planted)
+
+    def unit(purpose, n):
+        x = generator(prior_latents(generator, n, 1, purpose)).flatten(1).double()
+        return x / x.norm(dim=1, keepdim=True)
+
+    for found in calibrations.values():
+        anchor = unit("anchors", 400)[found.before.modes[0].anchor]
+        expected = {}
+        for purpose in ("samples", "without"):
+            d = torch.arccos((unit(purpose, NUM) @ anchor).clamp(-1, 1)) / torch.pi
+            similar = torch.expm1((found.before.theta - d).clamp(min=0)) / np.expm1(
+                found.before.theta
+            )
+            share = float((d <= found.before.radius).double().mean())
+            expected[purpose] = share, float(1 / (1 - similar.mean().log()))
+        before = found.modes[0][0]
+        assert (before.share, before.mccs) == pytest.approx(expected["without"], abs=1e-4)
+        assert before.share != pytest.approx(expected["samples"][0], abs=5e-4)
+        assert before.share_interval.low < before.share < before.share_interval.high
 
 
 @pytest.mark.parametrize("method", ["mixture", "hull"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from scipy import stats
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
-from diagan_plugin.dia.options import AUXILIARY, NAME
+from diagan_plugin.dia.options import AUXILIARY, NAME, add_options
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis
@@ -21,6 +22,7 @@ from diagan_plugin.scoring.adaptive import choose_k
 from gan_registry.config.load import apply_settings, validate_config
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
+from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
 from gan_registry.report.document import Report, Text
 from gan_registry.report.write import write_report
@@ -93,6 +95,43 @@ def test_weighted_run_is_the_uniform_one_until_phase_2():
     assert not all(map(torch.equal, parameters(changed), parameters(uniform)))
 
 
+class ActiveWeights:
+    """Notes the probabilities that the next batch is drawn by, after each step."""
+
+    def __init__(self):
+        self.after = {}
+
+    @hookimpl(trylast=True)
+    def gan_step_end(self, run):
+        self.after[run.step] = run.sampler.probabilities_at(run.position)
+
+
+def active_weights(ramp: str) -> dict[int, np.ndarray | None]:
+    """Trains through the command line's own flags; phase 2 begins after step 20 of 40."""
+    plugins, spy = managers(), ActiveWeights()
+    plugins.register(spy, "spy")
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    given = vars(parser.parse_args(["--dia-phase1", "0.5", "--dia-ramp", ramp]))
+    settings = [f"PLUGINS.{name}={given[name]}" for name in ("dia.phase1", "dia.ramp")]
+    run_tiny(None, "RUN.sampler=dia", *settings, plugins=plugins)
+    return spy.after
+
+
+def test_a_ramp_draws_by_a_growing_part_of_the_weights():
+    full = active_weights("0")
+    assert {step for step in full if full[step] is None} == set(range(1, 20))
+    weights = full[20]
+    assert all(np.array_equal(full[step], weights) for step in range(20, 41))
+    assert np.abs(weights - 1 / 500).max() > 1e-4
+    ramped = active_weights("8")
+    for step in range(20, 41):
+        part = min((step - 19) / 8, 1.0)  # 1/8 at once, and 1/8 more after each step
+        expected = (1 - part) / 500 + part * weights
+        np.testing.assert_allclose(ramped[step], expected, rtol=1e-12)
+    assert all(ramped[step] is None for step in range(1, 20))
+
+
 def test_plugin_that_is_not_asked_for_does_nothing():
     with_it, without = run_tiny(None), run_tiny(None, plugins=PluginManager(False))
     assert_equal_networks(with_it, without)
@@ -100,8 +139,6 @@ def test_plugin_that_is_not_asked_for_does_nothing():
 
 
 def test_sweep_statistics_equal_recorded_logits():
-    from gan_registry.hookspecs import hookimpl
-
     class Witness:
         """Reads the logits of the whole dataset itself, with D in eval mode."""
 

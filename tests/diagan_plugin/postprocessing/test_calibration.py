@@ -152,6 +152,18 @@ def test_z_by_hand():
     assert z == pytest.approx((2 - 1.75) / math.sqrt(3 * 3 / 16 + 1 / 4))
 
 
+def test_z_of_unequal_numbers_by_hand():
+    """Bayes: what D = d says of equal numbers is n·d / (n·d + m·(1 − d)) among n and m."""
+    real, generated = [0.5, 0.75, 0.2, 0.9, 0.6, 0.5], [0.25, 0.4]
+    n, m = len(real), len(generated)
+    share = [n * d / (n * d + m * (1 - d)) for d in real + generated]
+    expected = (n - sum(share)) / math.sqrt(sum(p * (1 - p) for p in share))
+    logits = [[math.log(d / (1 - d)) for d in part] for part in (real, generated)]
+    assert z_statistic(*logits) == pytest.approx(expected)
+    # A D that knows nothing is calibrated, however many there are of either.
+    assert z_statistic([0.0] * 30, [0.0] * 10) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_z_of_the_true_ratio_is_small_and_of_a_wrong_one_large():
     true = [z_statistic(*ratios(seed, 500, 500)) for seed in range(200)]
     # With fixed numbers of both kinds the variance is 4·Var(D), below 1.

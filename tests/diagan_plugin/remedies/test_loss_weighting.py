@@ -11,6 +11,7 @@ from small_runs import fit, manager, points_config
 from torch.nn.functional import softplus
 
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
 from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
 from diagan_plugin.remedies.loss_weighting.weights import loss_weights
 from gan_registry.errors import UserError
@@ -78,13 +79,31 @@ def test_it_scores_as_dia_does_at_the_same_step_and_draws_uniformly() -> None:
     assert driver.draws.max() == 1  # the first epoch is not over
 
 
-def test_a_ramp_and_the_auxiliary_discriminator_are_dias(tmp_path: Path) -> None:
+def test_a_ramp_and_the_auxiliary_discriminator_are_dias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plugin = LossWeightingPlugin()
+    active: dict[int, torch.Tensor | None] = {}
+    set_weights = WeightingDriver._set_weights
+
+    def noted(driver: WeightingDriver, run: Any) -> None:
+        set_weights(driver, run)
+        assert driver.active_probabilities is not None
+        active[run.step] = driver.active_probabilities.double()
+
+    monkeypatch.setattr(WeightingDriver, "_set_weights", noted)
     run = settled(plugin, tmp_path, ramp=4)
-    strength = plugin.driver(run).schedule.strength(8)
+    full = torch.from_numpy(plugin.driver(run).probabilities)
+    # Phase 2 begins after step 4 of 8: a quarter of the way at once, and one more after each step.
+    assert list(active) == [4, 5, 6, 7]
+    for step, weights in active.items():
+        part = (step - 3) / 4
+        torch.testing.assert_close(
+            weights, (1 - part) / len(full) + part * full, rtol=1e-5, atol=0.0
+        )
+    assert (full - 1 / len(full)).abs().max() > 1e-4
     assert "dia.auxiliary" in run.additions
     assert run.postprocessors == ["drs"]
-    assert 0 < strength <= 1
     result = evaluate(run)
     assert "metrics_drs" in result
     assert result["weights"]["ess_share"] > 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from diagan_plugin.report import charts
 from diagan_plugin.report.charts import heat_map, is_diverging, share_bars
 from diagan_plugin.report.dia_sections import add_dia_sections
 from diagan_plugin.report.diagnosis import Diagnosis
@@ -145,6 +146,41 @@ def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     ]
     assert table.cells[0][0][0] == "g1"  # what was found comes first
     assert table.highlight == {0}
+
+
+def test_the_shares_in_table_and_chart_are_those_of_the_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Any] = []
+    bars = charts.share_bars
+    monkeypatch.setattr(charts, "share_bars", lambda *a: drawn.append(a) or bars(*a))
+    run, diagnosis, result = planted(3, names=("b", "c", "a"), phase_boundary=200)
+    diagnosis.group[:30] = -1  # belong to no group, but to the data
+    shares = {
+        "a": {"share_drawn": 0.6, "share_generated": 0.11, "share_generated_drs": 0.31},
+        "b": {"share_drawn": 0.3, "share_generated": 0.47, "share_generated_drs": 0.36},
+        "c": {"share_drawn": 0.1, "share_generated": 0.42, "share_generated_drs": 0.33},
+    }
+    for name, entry in shares.items():
+        result["groups"][name] |= entry
+    (table,) = blocks(build(run, diagnosis, result), "group-shares", Table)
+    keys = {
+        "Draws in phase 2": "share_drawn",
+        "Generated": "share_generated",
+        "Generated, corrected by drs": "share_generated_drs",
+    }
+    titles = ["Training data", *keys]
+    assert [title for title, _ in table.headings] == ["Group", *titles]
+    assert {row[0] for row in table.rows} == set(shares)
+    ((columns, names),) = drawn
+    assert (list(columns), list(names)) == (titles, [row[0] for row in table.rows])
+    for number, (name, *numbers) in enumerate(table.rows):
+        of_data = (diagnosis.group == ("b", "c", "a").index(name)).sum() / 600
+        expected = [of_data, *(shares[name][key] for key in keys.values())]
+        assert numbers == pytest.approx(expected)
+        assert [columns[title][number] for title in titles] == numbers
+        shown = [cell[0] for cell in table.cells[number][1:]]
+        assert shown == [f"{100 * share:.1f}\xa0%" for share in expected]
 
 
 def test_thumbnails_carry_index_score_and_group(full: Page) -> None:

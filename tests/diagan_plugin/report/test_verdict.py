@@ -71,6 +71,29 @@ def test_shuffled_groups_claim_nothing(groups: int) -> None:
     assert stats.kstest(smallest, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("count", "state"), [(33, "fitting"), (25, "too rare"), (68, "fitting"), (80, "too often")]
+)
+def test_a_share_has_to_be_beyond_chance_for_all_groups_together(count: int, state: str) -> None:
+    """Of 20 groups with 50 of 1,000 each, one with 33 is no news; of 2 it would be."""
+    groups, total = 20, 1000
+    lower, upper = stats.binom.cdf(count, total, 0.05), stats.binom.sf(count - 1, total, 0.05)
+    p = min(lower, upper)
+    assert p <= ALPHA
+    assert (p <= ALPHA / groups) == (state != "fitting")
+    assert share_state(0.05, count, total) != "fitting"  # where it is the only one
+    rng = np.random.default_rng(0)
+    made = np.full(groups, (total - count) / (groups - 1) / total)
+    made[7] = count / total
+    found = diagnosed(
+        rng.standard_normal(600), np.arange(600) % groups, generated={"": made},
+        num_generated=total, permutations=FEW,
+    )  # fmt: skip
+    states = {finding.group: finding.state for finding in found.findings}
+    assert states.pop(7) == state
+    assert set(states.values()) == {"fitting"}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_shuffled_groups_with_fair_shares_give_a_clean_verdict(seed: int) -> None:
     score, group = imbalanced(seed, 2.0)

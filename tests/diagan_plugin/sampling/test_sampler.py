@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.utils.data import DataLoader, Dataset
 
+from diagan_plugin.sampling import draws
 from diagan_plugin.sampling import sampler as module
 from diagan_plugin.sampling.sampler import DiaBatchSampler, DiaSampler
 from gan_registry.samplers.base import IndexSampler
@@ -118,6 +119,25 @@ def test_seeds_segments_and_epochs_all_differ():
     orders = draws(0) + draws(1)
     assert len(set(orders)) == 12
     assert all(sorted(order) == list(range(N)) for order in orders)  # equal weights: each once
+
+
+def test_a_weighted_draw_shares_no_random_numbers_with_a_uniform_epoch(monkeypatch):
+    """A method that shuffles as a uniform epoch does shows which numbers it is given."""
+
+    def shuffle(probabilities, size, rng):
+        return rng.permutation(size)
+
+    monkeypatch.setitem(draws.DRAW_METHODS, "shuffle", shuffle)
+    epochs = 6
+    uniform = DiaSampler(N, seed=3).draw(0, epochs * N).reshape(epochs, N)
+    sampler = DiaSampler(N, seed=3, method="shuffle")
+    weighted = []
+    for segment in range(1, epochs):
+        start = 2 * segment * N
+        sampler.set_weights(np.ones(N), start)
+        weighted += list(sampler.draw(start, start + 2 * N).reshape(2, N))
+    orders = [tuple(order) for order in (*uniform, *weighted)]
+    assert len(set(orders)) == len(orders) == 16
 
 
 def test_setting_weights_at_the_same_or_an_earlier_position_replaces():

@@ -34,6 +34,11 @@ def test_defaults_are_studiogans():
     assert (config.OPTIMIZATION.d_updates_per_step, config.OPTIMIZATION.batch_size) == (5, 64)
     assert (config.OPTIMIZATION.beta1, config.OPTIMIZATION.beta2) == (0.5, 0.999)
     assert (config.OPTIMIZATION.g_lr, config.LOSS.adv_loss) == (0.0002, "vanilla")
+    assert Config().PRE.apply_rflip is True
+    loss = Config().LOSS
+    assert (loss.gp_lambda, loss.r1_lambda, loss.cr_lambda) == (10.0, 10.0, 10.0)
+    assert (loss.real_lambda, loss.fake_lambda) == (10.0, 10.0)  # of bCR
+    assert (loss.g_lambda, loss.d_lambda, loss.radius) == (0.5, 20.0, 0.05)  # of zCR
     assert Config() == validate_config({}, "x")
     other = Config()
     other.MODEL.z_dim = 3

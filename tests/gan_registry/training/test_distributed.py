@@ -14,6 +14,7 @@ from gan_registry.training.launch import process_group
 
 CONFIG = {"OPTIMIZATION__total_steps": 4, "OPTIMIZATION__d_updates_per_step": 2}
 BATCH = torch.arange(8).view(4, 2)
+GRADIENTS = (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 0.0], [1.0, -4.0]]))
 
 
 def train_together(rank: int, folder: Path) -> dict[str, torch.Tensor]:
@@ -37,7 +38,13 @@ def communicate(rank: int, folder: Path) -> dict[str, object]:
     network[0].running_mean.fill_(rank + 1.0)
     network[1].num_batches_tracked.fill_(7 * (rank + 1))
     group.share_buffers(network)
+    parameters = [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))]
+    parameters.append(torch.nn.Parameter(torch.zeros(1)))  # has no gradient, on any rank
+    parameters[0].grad = GRADIENTS[rank]
+    parameters[1].grad = torch.full((3,), 4.0 * rank)
+    group.average_gradients(parameters)
     return {
+        "gradients": [p.grad for p in parameters],
         "sum": group.sum(torch.tensor([rank + 1.0])),
         "gathered": group.gather(BATCH[rank::2]),
         "means": group.mean({"a": float(rank), "b": 1.0}),
@@ -45,8 +52,13 @@ def communicate(rank: int, folder: Path) -> dict[str, object]:
     }
 
 
-def test_sums_gathers_means_and_buffers_over_two_processes(tmp_path: Path):
+def test_sums_gathers_means_gradients_and_buffers_over_two_processes(tmp_path: Path):
     for result in in_processes(communicate, tmp_path):
+        # Adam hides a factor, so that a training of two processes would not show a sum.
+        first, second, none = result["gradients"]
+        assert first.tolist() == [[3.0, 1.0], [2.0, 0.0]]
+        assert second.tolist() == [2.0, 2.0, 2.0]
+        assert none is None
         assert result["sum"].item() == 3.0
         assert torch.equal(result["gathered"], BATCH), "in the order of the whole batch"
         assert result["means"] == {"a": 0.5, "b": 1.0}

@@ -57,14 +57,17 @@ def test_networks_run_in_half_precision_and_penalties_in_float32(name, dtype):
 
 
 def test_a_run_in_bfloat16_ends_near_one_in_float32():
-    exact, half = (
-        fit(points_config(RUN__mixed_precision=name, OPTIMIZATION__total_steps=20))
-        for name in ("no", "bf16")
+    begun, exact, half = (
+        fit(points_config(RUN__mixed_precision=name, OPTIMIZATION__total_steps=steps))
+        for name, steps in (("no", 1), ("no", 20), ("bf16", 20))
     )
-    for one, other in zip(exact.generator.parameters(), half.generator.parameters(), strict=True):
-        assert not torch.equal(one, other)
-        # Adam moves each weight by at most about lr a step.
-        torch.testing.assert_close(one, other, atol=20 * 1e-3, rtol=0)
+    start, one, other = (
+        torch.nn.utils.parameters_to_vector(run.generator.parameters())
+        for run in (begun, exact, half)
+    )
+    assert not torch.equal(one, other)
+    # Rounding to 8 bits is to shift the way by a small part of its length; measured is 1 %.
+    assert (one - other).norm() < 0.04 * (one - start).norm()
 
 
 @pytest.mark.parametrize("name", ["bf16", "fp16"])

@@ -63,6 +63,53 @@ def test_a_penalty_enters_the_loss_with_its_weight(name):
     torch.testing.assert_close(run.noted()["loss/discriminator"], expected.item())
 
 
+@pytest.mark.parametrize(("update", "factor"), [(1, 0), (3, 0), (4, 4), (6, 0), (8, 4)])
+def test_r1_in_the_loop_is_scaled_by_its_interval_and_comes_that_rarely(update, factor):
+    """Every 4th update, 4 times as strong: on average as much as with an interval of 1."""
+    spy = Batches()
+    config = points_config(
+        OPTIMIZATION__total_steps=1, LOSS__apply_r1_reg=True, LOSS__r1_lambda=3.0,
+        STYLEGAN__d_reg_interval=4,
+    )  # fmt: skip
+    run = fit(config, plugins=manager(spy=spy))
+    before = run.backbone.build("discriminator")
+    before.load_state_dict(run.discriminator.state_dict())
+    run.step = update
+    update_discriminator(run, 0)
+    (batch,) = spy.last
+    real, fake = before(batch.real.x).squeeze(1), before(batch.fake.x).squeeze(1)
+    x = batch.real.x.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(before(x).sum(), x)
+    penalty = factor * 3.0 * gradient.square().sum(1).mean() / 2
+    assert (float(penalty) > 1e-3) == (factor > 0)
+    expected = softplus(-real).mean() + softplus(fake).mean() + penalty
+    torch.testing.assert_close(run.noted()["loss/discriminator"], expected.item())
+
+
+class StepsTaken:
+    """Notes after each update of D how many steps its optimiser has taken."""
+
+    def __init__(self):
+        self.counts = [0]
+
+    @hookimpl
+    def gan_discriminator_updated(self, run):
+        states = run.optimizers["discriminator"].state
+        self.counts.append(int(states[next(run.discriminator.parameters())]["step"]))
+
+
+def test_lazy_intervals_count_updates_not_steps():
+    spy = StepsTaken()
+    config = points_config(
+        LOSS__apply_r1_reg=True, LOSS__r1_place="outside_loop", STYLEGAN__d_reg_interval=3,
+        OPTIMIZATION__total_steps=4, OPTIMIZATION__d_updates_per_step=2,
+    )  # fmt: skip
+    fit(config, plugins=manager(spy=spy))
+    # One step of the optimiser for the loss, and one more where R1 is due.
+    taken = np.diff(spy.counts).tolist()
+    assert taken == [2 if update % 3 == 0 else 1 for update in range(8)]
+
+
 def test_lazy_r1_steps_apart_with_scaled_adam():
     config = points_config(
         LOSS__apply_r1_reg=True, LOSS__r1_place="outside_loop", STYLEGAN__d_reg_interval=3,

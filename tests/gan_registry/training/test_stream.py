@@ -102,6 +102,35 @@ def test_the_ranks_together_see_the_batches_of_one_process(world_size):
         assert interleaved == batch
 
 
+class Rows(Numbered):
+    """Sample i is a 1×1×2 image of 2i and 2i + 1, which tells whether it was mirrored."""
+
+    def __getitems__(self, indices) -> tuple[Tensor, Tensor]:
+        order = torch.as_tensor(np.asarray(indices))
+        x = torch.stack([2 * order, 2 * order + 1], 1).float()
+        return x[:, None, None, :], order % 3
+
+
+def mirrored(batch_size: int, batches: int, **options) -> list[list[bool]]:
+    """Whether each image of some batches was mirrored."""
+    images = BatchStream(
+        Rows(10), UniformSampler(10, seed=2), batch_size, CPU, flip_seed=11, **options
+    )  # type: ignore[arg-type]
+    return [(images.next().x[:, 0, 0, 0] % 2 == 1).tolist() for _ in range(batches)]
+
+
+def test_the_place_in_the_stream_decides_about_mirroring_and_neither_row_nor_rank():
+    (whole,) = mirrored(48, 1)
+    assert whole[:24] != whole[24:]
+    assert 12 < sum(whole) < 36
+    for batch_size in (4, 6, 16):
+        batches = mirrored(batch_size, 48 // batch_size)
+        assert [one for batch in batches for one in batch] == whole
+    ranks = [mirrored(8, 6, rank=rank, world_size=4) for rank in range(4)]
+    together = [ranks[i % 4][batch][i // 4] for batch in range(6) for i in range(8)]
+    assert together == whole
+
+
 def test_a_loader_draws_nothing_from_torchs_global_generator():
     before = torch.get_rng_state()
     batches = stream(UniformSampler(10, seed=0), workers=1)
