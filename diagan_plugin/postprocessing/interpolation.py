@@ -42,11 +42,5 @@ def interpolate_latents(z1: Tensor, z2: Tensor, alpha: Tensor) -> Tensor:
 
 
 def random_interpolation(z1: Tensor, z2: Tensor, rng: torch.Generator) -> Tensor:
-    """Mixes latents [B, ...] pairwise, with a share of its own for each pair.
-
-    Args:
-        z1: Latents [B, ...].
-        z2: Latents of the same shape.
-        rng: Generator for the shares, on any device.
-    """
+    """Mixes latents [B, ...] pairwise, with a share of its own for each pair, drawn by `rng`."""
     return interpolate_latents(z1, z2, torch.rand(len(z1), generator=rng, device=rng.device))

@@ -186,7 +186,13 @@ class Backbone:
 
 
 class LinearHead(nn.Module):
-    """An unconditional discriminator: features from its `body`, logits from a linear `head`."""
+    """An unconditional discriminator: features from its `body`, logits from a linear `head`.
+
+    Its classes take `in_channels`, the channels of an image or the dimension of a point (for a D
+    that packs m samples, of m of them together); `spectral`, spectral norm on each layer;
+    `dropout`, the probability of dropping a unit of a hidden layer; `init`, see `finish`; and
+    `out_features`, the number of outputs.
+    """
 
     body: nn.Module
     head: nn.Module

@@ -109,7 +109,20 @@ class ConditionalHead(nn.Module):
 
 
 class ConditionalDiscriminator(nn.Module):
-    """A discriminator of a `body`, x -> features [B, F], and a `head`, (features, y) -> output."""
+    """A discriminator of a `body`, x -> features [B, F], and a `head`, (features, y) -> output.
+
+    Args:
+        in_channels: Channels of an image; of m images stacked for a D that packs them.
+        width: Base width (`d_conv_dim`), of which the channels of all layers are multiples.
+        method: How labels are taken: "W/O", "PD", "AC" or "MH".
+        num_classes: Number of classes.
+        normalize: See `ConditionalHead`.
+        attention: Blocks (from 1) that self-attention follows.
+        act: See `gan_registry.backbones.residual.activation`.
+        spectral: Spectral norm on each layer; without it, batch norm.
+        init: See `gan_registry.backbones.init.initialise`.
+        out_features: Number of adversarial logits.
+    """
 
     body: nn.Module
     head: ConditionalHead

@@ -126,13 +126,9 @@ def build_gaussian_mixture(config: Config, data_dir: Path | None) -> GaussianMix
     source computes Fréchet distances on as many), `seed` of the data (0). `DATA.img_size` does not
     apply.
 
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
     Raises:
-        UserError: An option is unknown or its value not allowed, or there are more components than
-            dimensions or samples.
+        UserError: Options are not as they must be, or there are more components than dimensions or
+            samples.
     """
     options = read_options(GaussianMixtureOptions, NAME, config.DATA.options)
     for limit in ("dim", "num_samples"):

@@ -155,12 +155,8 @@ def build_gmm25(config: Config, data_dir: Path | None) -> Mixture:
     weight of a rare mode relative to another one (0.1), `seed` of the data (0). `DATA.img_size`
     does not apply.
 
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
     Raises:
-        UserError: An option is unknown or its value not allowed, or a mode would stay empty.
+        UserError: Options are not as they must be, or a mode would stay empty.
     """
     options = read_options(GMM25Options, "gmm25", config.DATA.options)
     rare = list(options.rare_modes)

@@ -41,15 +41,7 @@ def hash_bits(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 
 
 def flipped(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Tells which positions of the stream are flipped: half of them, by a fair coin each.
-
-    Args:
-        seed: The run's seed.
-        positions: Global stream positions [B].
-
-    Returns:
-        bool [B].
-    """
+    """Tells which global stream positions [B] are flipped, bool [B]: by a fair coin each."""
     bits: npt.NDArray[np.bool_] = (hash_bits(seed, positions) >> np.uint64(63)).astype(np.bool_)
     return bits
 

@@ -109,13 +109,9 @@ def check_pair(real: Tensor, fake: Tensor) -> None:
 
 
 def check_samples(metric: str, real: Tensor, fake: Tensor, least: int) -> None:
-    """Raises a UserError if real or generated samples are too few or not all finite.
+    """Raises a UserError if there are fewer than `least` real or generated samples, or bad ones.
 
-    Args:
-        metric: Name of the metric.
-        real: Real samples [n, …].
-        fake: Generated samples [m, …].
-        least: How many it takes of each kind.
+    Bad are those that hold NaN or infinity.
     """
     for kind, samples in (("real", real), ("generated", fake)):
         check_count(metric, kind, len(samples), least)
@@ -123,14 +119,7 @@ def check_samples(metric: str, real: Tensor, fake: Tensor, least: int) -> None:
 
 
 def check_count(metric: str, kind: str, got: int, least: int) -> None:
-    """Raises a UserError if there are too few samples.
-
-    Args:
-        metric: Name of the metric.
-        kind: "real" or "generated".
-        got: How many there are.
-        least: How many it takes.
-    """
+    """Raises a UserError if a metric got too few samples of a kind, "real" or "generated"."""
     if got < least:
         raise UserError(
             f"The metric {metric} needs at least {least} {kind} samples, but got {got}."
@@ -145,14 +134,7 @@ def count_bad(samples: Tensor) -> int:
 
 
 def check_finite(metric: str, kind: str, bad: int, total: int) -> None:
-    """Raises a UserError if any sample is not finite.
-
-    Args:
-        metric: Name of the metric.
-        kind: "real" or "generated".
-        bad: How many samples hold NaN or infinity.
-        total: How many samples there are.
-    """
+    """Raises a UserError if `bad` samples of a kind, out of `total`, hold NaN or infinity."""
     if bad:
         raise UserError(
             f"The metric {metric} got NaN or infinity in {bad:,} of {total:,} {kind} samples; "

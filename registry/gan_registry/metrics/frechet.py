@@ -129,12 +129,7 @@ def between(first: Moments, second: Moments) -> float:
 def trace_of_root(factor1: Tensor, factor2: Tensor) -> float:
     """Computes Tr (Σ₁Σ₂)^½ for Σᵢ = AᵢᵀAᵢ: the sum of the singular values of A₁A₂ᵀ.
 
-    Args:
-        factor1: A₁, float64 [r, D].
-        factor2: A₂, float64 [s, D].
-
-    Returns:
-        The trace.
+    The factors are float64, A₁ [r, D] and A₂ [s, D].
     """
     if len(factor1) > len(factor2):
         factor1, factor2 = factor2, factor1

@@ -58,18 +58,8 @@ def group_precision(
 ) -> dict[int, float]:
     """Computes the share of each group's generated samples inside the real samples' manifold.
 
-    Args:
-        real: Features of real samples, [N, D], N > k.
-        fake: Features of generated samples, [M, D].
-        groups: int [M], what each generated sample is classified as; a negative number is none.
-        k: Neighbours that make the manifold.
-        progress: Told how many pairs of samples have been compared.
-
-    Returns:
-        Number of each group that has generated samples → share.
-
-    Raises:
-        ValueError: As :func:`partial_recall`.
+    Arguments, result and errors are those of :func:`partial_recall`, but it is N that must exceed
+    k, and `groups` [M] are what the generated samples are classified as.
     """
     inside = prdc_by_sample(real, fake, k=k, results=["precision"], progress=progress)["precision"]
     return shares(inside, groups)

@@ -48,11 +48,7 @@ def occurrence(groups: Tensor, num_groups: int) -> Tensor:
 
 
 def group_counts(groups: Tensor, num_groups: int) -> Tensor:
-    """Counts the samples of each group.
-
-    Args:
-        groups: int64 [n]; -1 belongs to none.
-        num_groups: G.
+    """Counts the samples of each group; takes what :func:`occurrence` does, and no sample as well.
 
     Returns:
         int64 [G + 1] on the CPU; the last is the number of samples in no group.

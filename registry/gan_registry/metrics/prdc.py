@@ -75,16 +75,9 @@ def prdc_by_sample(
     real_radii: Tensor | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Tensor]:
-    """Computes what :func:`prdc` takes the averages of.
+    """Computes what :func:`prdc` takes the averages of; arguments and errors are those of that.
 
-    Args:
-        real: As for :func:`prdc`.
-        fake: As for :func:`prdc`.
-        k: As for :func:`prdc`.
-        k_density: As for :func:`prdc`.
-        results: As for :func:`prdc`.
-        real_radii: `squared_radii(real, real_ks(results, k, k_density))` where that is known.
-        progress: As for :func:`prdc`.
+    `real_radii` is `squared_radii(real, real_ks(results, k, k_density))` where it is known.
 
     Returns:
         Those wanted of
@@ -93,9 +86,6 @@ def prdc_by_sample(
         - `recall`: bool [N], whether a real sample is in some generated sample's ball;
         - `density`: int64 [M], the number of real samples' balls that a generated one is in;
         - `coverage`: bool [N], whether a real sample's ball holds a generated one.
-
-    Raises:
-        ValueError: As for :func:`prdc`.
     """
     results = tuple(results)
     if unknown := set(results) - set(RESULTS):
