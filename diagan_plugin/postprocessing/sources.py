@@ -164,8 +164,8 @@ class InterpolatedProposals(Proposals):
 
     def latents(self, n: int) -> Tensor:
         """Draws the latents of the next n samples."""
-        first, second = (super(InterpolatedProposals, self).latents(n) for _ in range(2))
-        return random_interpolation(first, second, self._rng)
+        first = super().latents(n)
+        return random_interpolation(first, super().latents(n), self._rng)
 
 
 class InterpolationSource(PlainSource):

@@ -126,11 +126,7 @@ class RoutedDiscriminator(nn.Module):
 
 
 class WeightedDiscriminator(nn.Module):
-    """Discriminators that all see everything, with learned weights (MIX+GAN).
-
-    Args:
-        components: The discriminators, `(x, y) -> output`.
-    """
+    """Discriminators `(x, y) -> output` that all see everything, with learned weights (MIX+GAN)."""
 
     def __init__(self, components: Iterable[nn.Module]) -> None:
         super().__init__()

@@ -65,13 +65,10 @@ class MixtureLoss(Loss):
 
 
 class MixPlusObjective(AdversarialObjective):
-    """The host's updates, played by mixtures with the loss :class:`MixtureLoss`.
-
-    Args:
-        run: The run, whose networks and loss the plugin has replaced.
+    """The updates of the host, played by mixtures with the loss :class:`MixtureLoss`.
 
     Raises:
-        PluginError: Something else has replaced them since.
+        PluginError: Something else than the plugin has replaced the run's networks or loss.
     """
 
     def __init__(self, run: Run) -> None:

@@ -77,12 +77,7 @@ class PackedDiscriminator(nn.Module):
 
 
 class PackingObjective:
-    """An objective for which D judges packs.
-
-    Args:
-        objective: The run's own.
-        discriminator: The run's D.
-    """
+    """A run's own objective, for which its D judges packs."""
 
     def __init__(self, objective: Objective, discriminator: PackedDiscriminator) -> None:
         self._objective = objective

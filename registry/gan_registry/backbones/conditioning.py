@@ -28,11 +28,8 @@ DISCRIMINATOR_METHODS = ("W/O", "PD", "AC", "MH")
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm whose scale and shift are linear in a condition (de Vries et al., 2017).
 
-    `normalised(x) * (1 + gain(c)) + bias(c)`, with eps 1e-4 as in StudioGAN.
-
-    Args:
-        condition_dim: Dimension of the condition, e.g. the number of classes for one-hot labels.
-        channels: Channels of the feature map.
+    `normalised(x) * (1 + gain(c)) + bias(c)`, with eps 1e-4 as in StudioGAN; c is, for one, the
+    one-hot label.
     """
 
     def __init__(self, condition_dim: int, channels: int) -> None:
@@ -194,11 +191,6 @@ class ConditionalBackbone(Backbone):
 
 def conditions(backbone: str, config: Config, num_classes: int) -> tuple[str, str]:
     """Returns (`MODEL.g_cond_mtd`, `MODEL.d_cond_mtd`) after checking that they can be built.
-
-    Args:
-        backbone: Its name, for messages.
-        config: The configuration.
-        num_classes: Number of classes of the dataset's labels.
 
     Raises:
         UserError: A method is unknown here, G is unconditional while D is not, or there are no

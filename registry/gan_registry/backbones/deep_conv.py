@@ -38,11 +38,7 @@ _LAST = 8
 class UpBlock(nn.Module):
     """A transposed convolution (4×4, stride 2), norm, activation.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        condition_dim: Dimension of the condition of class-conditional batch norm; 0 for plain.
-        act: See `gan_registry.backbones.residual.activation`.
+    Arguments are those of `gan_registry.backbones.residual.GeneratorBlock`.
     """
 
     def __init__(

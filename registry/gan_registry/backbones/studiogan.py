@@ -65,15 +65,8 @@ def studiogan_backbone(
 ) -> ConditionalBackbone:
     """Puts a backbone together by the keys that all of StudioGAN's read.
 
-    Args:
-        name: Its name, for messages.
-        generator: Makes G, with the arguments of `DeepConvGenerator`.
-        discriminator: Makes D, with the arguments of `DeepConvDiscriminator`.
-        config: Section MODEL is read, and LOSS.cond_lambda.
-        channels: Channels of an image.
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
-        blocks: How many blocks G and D have.
+    `generator` and `discriminator` take the arguments of `StudioGANGenerator` and
+    `ConditionalDiscriminator`; `blocks` says how many blocks they have.
 
     Raises:
         UserError: The conditioning or an activation is not supported.

@@ -64,15 +64,7 @@ class ComputedPoints(Dataset):
         return len(self.labels)
 
     def transform(self, noise: Floats, rows: Ints) -> Floats:
-        """Makes samples.
-
-        Args:
-            noise: Standard normal, [B, noise_dim].
-            rows: Indices of the samples [B].
-
-        Returns:
-            Samples [B, dim].
-        """
+        """Makes the samples [B, dim] of `rows` [B] from standard normal noise [B, noise_dim]."""
         raise NotImplementedError
 
     def noise(self, rows: Ints) -> Floats:

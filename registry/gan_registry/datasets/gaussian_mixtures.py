@@ -104,10 +104,7 @@ class GaussianMixture(ComputedPoints):
 
 
 def project(x: Tensor | npt.ArrayLike) -> Floats:
-    """Projects points onto the plane through the first three centres (figure 1 of the source).
-
-    Args:
-        x: Points [n, D], D ≥ 3.
+    """Projects points [n, D], D ≥ 3, onto the plane of the first three centres (source, figure 1).
 
     Returns:
         [n, 2]; e_0 is the origin, e_1 lies on the first axis at √2.

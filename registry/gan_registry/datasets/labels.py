@@ -57,13 +57,7 @@ def class_groups(
 
 
 def labels_of(dataset: Any) -> Ints:
-    """Returns the label of every sample, int64 [N].
-
-    Where the dataset does not tell (`labels` is None), the samples are read.
-
-    Args:
-        dataset: Any dataset of this framework.
-    """
+    """Returns the label of every sample, int64 [N]; without `labels`, the samples are read."""
     labels = getattr(dataset, "labels", None)
     if labels is not None:
         return np.asarray(labels, np.int64)

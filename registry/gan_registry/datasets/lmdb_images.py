@@ -30,10 +30,7 @@ class LmdbOptions(ImageOptions):
 
 
 class LmdbFiles:
-    """Values of an LMDB as files; the database is opened anew in each process.
-
-    Args:
-        path: Folder of the database.
+    """Values of the LMDB in a folder as files; the database is opened anew in each process.
 
     Raises:
         UserError: The package lmdb is missing, or the folder is no LMDB.

@@ -86,11 +86,7 @@ def grid_centres() -> Floats:
 
 
 def mode_counts(num_samples: int, weights: npt.ArrayLike) -> Ints:
-    """Shares samples out among modes in proportion to weights, by largest remainder.
-
-    Args:
-        num_samples: How many samples in all.
-        weights: Relative weight of each mode, [M], positive.
+    """Shares samples out among modes in proportion to weights [M] > 0, by largest remainder.
 
     Returns:
         int64 [M]; sums to `num_samples`, each entry within 1 of its exact share.
@@ -105,12 +101,7 @@ def mode_counts(num_samples: int, weights: npt.ArrayLike) -> Ints:
 
 
 def nearest_modes(x: Floats, centres: Floats, radius: float) -> Ints:
-    """Assigns points to the nearest centre within a radius.
-
-    Args:
-        x: Points [n, D].
-        centres: Centres [M, D].
-        radius: Largest distance to a centre.
+    """Assigns points [n, D] to the nearest of the centres [M, D] within a radius.
 
     Returns:
         int64 [n]; -1 where no centre is within the radius, or where `x` is not finite.

@@ -26,12 +26,7 @@ Model = TypeVar("Model", bound=Options)
 
 
 def read_options(model: type[Model], dataset: str, values: Mapping[str, Any]) -> Model:
-    """Validates the options of a dataset.
-
-    Args:
-        model: Their model.
-        dataset: The dataset's name, for messages.
-        values: `DATA.options`.
+    """Validates `DATA.options` of a dataset by their model.
 
     Raises:
         UserError: An option is unknown (the message lists the known ones and the nearest match) or

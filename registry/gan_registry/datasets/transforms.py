@@ -18,14 +18,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hash_bits(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.uint64]:
-    """Hashes positions into 64 independent fair bits each.
+    """Hashes positions, integers ≥ 0 of any shape, into 64 independent fair bits each.
 
     It is SplitMix64 (Steele et al., 2014): the generator's output at a state is a hash of it. The
     seed, itself hashed, selects where the sequence starts.
-
-    Args:
-        seed: Not negative.
-        positions: Integers of any shape, not negative.
 
     Returns:
         uint64 of the same shape.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gan_registry.catalogs import Catalogs
 from gan_registry.datasets.base import Dataset
@@ -114,7 +113,8 @@ def _measure(
     for start in range(0, len(chosen), _BATCH):
         rows = chosen[start : start + _BATCH]
         x, y = fetch(fake, rows)
-        suite.update(x, y if fake.num_classes > 1 else None, _rows(groups, rows))
+        labels = y if fake.num_classes > 1 else None
+        suite.update(x, labels, None if groups is None else groups[rows])
         progress("generated samples", start + len(rows), len(chosen))
     overall, by_group = suite.compute()
     result: dict[str, Any] = {
@@ -196,7 +196,3 @@ def _check_fit(real: Dataset, fake: Dataset, paths: tuple[Path, Path]) -> None:
         f"{paths[0]} holds images of {described[0]}, {paths[1]} of {described[1]}; bring folders "
         f"to the same with {' and '.join(flags)}, or convert the file."
     )
-
-
-def _rows(groups: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    return None if groups is None else groups[rows]

@@ -124,13 +124,9 @@ def train_classifier(
 def split(
     classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Splits the samples of each class into those to learn from and those held out.
+    """Splits the samples of each class, `classes` [N], into those to learn from and those held out.
 
     A tenth of a class is held out, at least one and at most 100; of fewer than five, none.
-
-    Args:
-        classes: The class of each sample, [N].
-        rng: Chooses.
 
     Returns:
         For each class, the indices of either part.

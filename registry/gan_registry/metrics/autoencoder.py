@@ -65,10 +65,7 @@ PUBLISHED = AutoencoderSettings(
 class ConvolutionalAutoencoder(nn.Module):
     """Maps images [B, C, H, W] in [-1, 1] to reconstructions of the same shape.
 
-    Args:
-        image_shape: (C, H, W).
-        width: Channels of the first convolution.
-        code: Dimension of the code.
+    `width` are the channels of the first convolution, `code` the dimension of the code.
     """
 
     def __init__(self, image_shape: Sequence[int], width: int, code: int) -> None:

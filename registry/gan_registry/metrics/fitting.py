@@ -38,14 +38,8 @@ def minibatches(
 ) -> Iterator[Tensor]:
     """Yields the indices of `steps` batches, out of one shuffled pass after another.
 
-    Args:
-        num_samples: n; a batch holds at most as many.
-        batch_size: Samples a batch.
-        steps: Number of batches.
-        generator: Where the randomness comes from.
-
     Yields:
-        int64 [min(batch_size, n)] on the CPU. Within a pass no index occurs twice.
+        int64 [min(batch_size, n)] on the CPU, for n samples. Within a pass no index occurs twice.
     """
     size = min(batch_size, num_samples)
     order = torch.empty(0, dtype=torch.int64)
@@ -59,11 +53,8 @@ def minibatches(
 def seeded_perceptron(features: int, width: int, hidden: int, seed: int) -> nn.Sequential:
     """Makes a network [B, D] -> [B, 1] with LeakyReLU(0.2), as in Tang (2020, section IV-B).
 
-    Args:
-        features: D.
-        width: Units of a hidden layer.
-        hidden: Number of hidden layers.
-        seed: Seed of the weights; the global random state is neither read nor changed.
+    It has `hidden` layers of `width` units; the weights follow from the seed, and the global random
+    state is neither read nor changed.
     """
     modules: list[nn.Module] = []
     with seeded_weights(derive_seed(seed, "weights")):

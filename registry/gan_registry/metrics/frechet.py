@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.feature_moments import Array, Moments, as_matrix, covariance_factor
 from gan_registry.metrics.fitting import check_count, check_finite
 
@@ -157,7 +156,7 @@ class Fid(Metric):
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"features"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"fid": "down"}
+    directions: ClassVar[Directions] = {"fid": "down"}
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)

@@ -9,14 +9,13 @@ lie in the manifold of *all* real samples. Manifolds are those of precision and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, MetricContext, Needs, Progress, no_progress
+from gan_registry.metrics.base import Batch, Directions, MetricContext, Needs, Progress, no_progress
 from gan_registry.metrics.prdc import PRDC, prdc_by_sample
 
 
@@ -120,7 +119,7 @@ class _ByGroup(PRDC):
 class PartialRecall(_ByGroup):
     """Share of each group's real samples inside the manifold of all generated ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"partial_recall": "up"}
+    directions: ClassVar[Directions] = {"partial_recall": "up"}
     title = "partial recall"
     results = ("recall",)
     value = "partial_recall"
@@ -137,7 +136,7 @@ class GroupPrecision(_ByGroup):
     A group that the generator never draws has no precision.
     """
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"precision": "up"}
+    directions: ClassVar[Directions] = {"precision": "up"}
     title = "precision by group"
     results = ("precision",)
     value = "precision"

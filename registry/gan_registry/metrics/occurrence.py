@@ -16,17 +16,14 @@ of the real data. Two classifiers can be had here, and with them two metrics:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.fitting import check_count, check_finite, count_bad
-
-Direction = Literal["up", "down", "none"]
 
 
 def occurrence(groups: Tensor, num_groups: int) -> Tensor:
@@ -121,7 +118,7 @@ class GroupOccurrence(_Occurrence):
 
     name: ClassVar[str] = "occurrence"
     needs: ClassVar[frozenset[Needs]] = frozenset({"groups"})
-    directions: ClassVar[Mapping[str, Direction]] = {
+    directions: ClassVar[Directions] = {
         "occurrence": "none",
         "occurrence_real": "none",
         "occurrence_other": "down",
@@ -163,7 +160,7 @@ class ClassifierOccurrence(_Occurrence):
 
     name: ClassVar[str] = "occurrence_classifier"
     needs: ClassVar[frozenset[Needs]] = frozenset({"probabilities", "groups"})
-    directions: ClassVar[Mapping[str, Direction]] = {
+    directions: ClassVar[Directions] = {
         **GroupOccurrence.directions,
         "classifier_accuracy": "up",
     }

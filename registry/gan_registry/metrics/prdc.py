@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.metrics.balls import ball_counts
-from gan_registry.metrics.base import Batch, MetricContext, Progress, no_progress
+from gan_registry.metrics.base import Batch, Directions, MetricContext, Progress, no_progress
 from gan_registry.metrics.collected_features import CollectedFeatures
 from gan_registry.metrics.distances import as_points
 from gan_registry.metrics.neighbours import Advance, count_pairs, squared_radii
@@ -154,7 +154,7 @@ class PRDC(CollectedFeatures):
         k_density: Neighbours for density and coverage.
     """
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = dict.fromkeys(RESULTS, "up")
+    directions: ClassVar[Directions] = dict.fromkeys(RESULTS, "up")
     title: ClassVar[str] = "precision, recall, density and coverage"
     results: ClassVar[tuple[str, ...]] = RESULTS
     k: ClassVar[int] = 3
@@ -208,7 +208,7 @@ class PRDC(CollectedFeatures):
 class Precision(PRDC):
     """Share of the generated samples inside the manifold of the real ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"precision": "up"}
+    directions: ClassVar[Directions] = {"precision": "up"}
     title = "precision"
     results = ("precision",)
 
@@ -216,7 +216,7 @@ class Precision(PRDC):
 class Recall(PRDC):
     """Share of the real samples inside the manifold of the generated ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"recall": "up"}
+    directions: ClassVar[Directions] = {"recall": "up"}
     title = "recall"
     results = ("recall",)
 
@@ -224,7 +224,7 @@ class Recall(PRDC):
 class Density(PRDC):
     """In how many real samples' balls a generated one is on average, divided by k = 5."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"density": "up"}
+    directions: ClassVar[Directions] = {"density": "up"}
     title = "density"
     results = ("density",)
 
@@ -232,6 +232,6 @@ class Density(PRDC):
 class Coverage(PRDC):
     """Share of the real samples' balls that hold a generated sample (k = 5)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"coverage": "up"}
+    directions: ClassVar[Directions] = {"coverage": "up"}
     title = "coverage"
     results = ("coverage",)

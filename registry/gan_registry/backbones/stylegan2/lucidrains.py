@@ -133,13 +133,7 @@ def _initialise(network: nn.Module) -> None:
 def build_stylegan2(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> StyleBackbone:
-    """Builds the backbone `stylegan2`.
-
-    Args:
-        config: Sections MODEL and STYLEGAN are read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
+    """Builds the backbone `stylegan2`; the section STYLEGAN is read, too.
 
     Raises:
         UserError: The package is missing, the samples are no images of a supported size, or a key
