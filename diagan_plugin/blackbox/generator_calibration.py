@@ -75,10 +75,8 @@ class Calibration:
 
         def plain(level: Level) -> dict[str, Any]:
             return {
-                "mccs": level.mccs,
-                "mccs_interval": list(level.mccs_interval),
-                "share": level.share,
-                "share_interval": list(level.share_interval),
+                key: list(value) if isinstance(value, Interval) else value
+                for key, value in vars(level).items()
             }
 
         return {

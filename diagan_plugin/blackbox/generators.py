@@ -52,11 +52,7 @@ class Generator(Protocol):
 class ScriptGenerator:
     """A generator in a file that `torch.jit.save` wrote: latents [n, z_dim] → samples [n, ...].
 
-    Args:
-        path: The file.
-        z_dim: Length of a latent; by default the network's own attribute `z_dim`.
-        prior: The distribution of its latents.
-        device: Where it runs.
+    By default `z_dim`, the length of a latent, is the network's own attribute of that name.
 
     Raises:
         UserError: The file is missing, no TorchScript, or `z_dim` is not known.
@@ -143,14 +139,10 @@ class RunGenerator:
 
 
 class Samples(Dataset):
-    """Samples made from given latents when they are asked for: only the latents are kept.
+    """Samples made from latents, float32 [n, z_dim], when asked for: only the latents are kept.
 
     Images are brought to [-1, 1]: bytes are scaled, floats are those of [0, 1] if none of the first
     few is negative, and what leaves the range a little is clipped.
-
-    Args:
-        generator: The generator.
-        latents: float32 [n, z_dim], n > 0.
 
     Raises:
         UserError: What it makes is neither images nor points, out of range, or not finite.

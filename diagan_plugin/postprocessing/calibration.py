@@ -199,15 +199,11 @@ class CalibrationCurve:
 
 
 def calibration_curve(real: ArrayLike, generated: ArrayLike, bins: int = 10) -> CalibrationCurve:
-    """Compares predicted probabilities of being real with what was observed.
+    """Compares predicted probabilities of being real with what was observed, in `bins` at most.
 
     Bins hold equally many samples, as far as ties allow; a fixed width would leave most of them
-    empty where D is sure of itself.
-
-    Args:
-        real: Logits of real samples that neither D nor its calibration has seen, [n].
-        generated: Logits of generated samples [m].
-        bins: The number of bins, at most.
+    empty where D is sure of itself. Logits are of real samples [n] that neither D nor its
+    calibration has seen, and of generated ones [m].
 
     Raises:
         ValueError: One of them has no finite logit, or `bins` is below 1.

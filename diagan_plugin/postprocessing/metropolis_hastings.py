@@ -35,11 +35,7 @@ _METHOD = "Metropolis–Hastings sampling"
 
 
 def acceptance_probability(current: Tensor, proposed: Tensor) -> Tensor:
-    """Computes min(1, exp(l' − l)), the probability of a move.
-
-    Args:
-        current: Logits l of where the chains are, any shape, any floating dtype.
-        proposed: Logits l' of the proposals, of the same shape.
+    """Computes min(1, exp(l' − l)), the probability of a move from logits l to as many l'.
 
     Returns:
         Probabilities, at least float32. 0 where l' is NaN, ±inf; 1 where l is −inf or NaN (a place

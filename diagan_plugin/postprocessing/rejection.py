@@ -39,10 +39,8 @@ _METHOD = "Rejection sampling"
 def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor:
     """Computes F0 = (l − M) − log(1 − exp(l − M − ε)) in float64 (Azadi et al. 2019).
 
-    Args:
-        logits: Log-density ratios l, any shape, any floating dtype.
-        max_logit: Their maximum M; a logit above it counts as M.
-        eps: ε > 0, which keeps F0 finite at l = M.
+    Log-density ratios l may be of any shape and floating dtype. One above M, their maximum, counts
+    as M; ε > 0 keeps F0 finite at l = M.
 
     Returns:
         F0, float64, of the same shape on the CPU: −inf where l is −inf, NaN where l is NaN.

@@ -25,14 +25,11 @@ __all__ = ["MixPlusObjective", "MixtureLoss"]
 class MixtureLoss(Loss):
     """A loss of single networks, averaged over the pairs of a mixture by their weights.
 
-    With w and v the weights of generators and discriminators, the term of a real sample is
-    Σ_j v_j · term of D_j, and that of a generated one w_i · B/B_i · Σ_j v_j · term of D_j, where
-    B_i of the B samples of the batch are of its generator i: so the mean over the batch is
-    Σ_i Σ_j w_i v_j (mean term over the samples of i). D's terms have a gradient in v, G's in w.
-
-    Args:
-        loss: The loss of one pair.
-        generator_shares: Returns w, [n_G], with its graph.
+    With w and v the weights of generators (`generator_shares` returns w, [n_G], with its graph) and
+    discriminators, the term of a real sample is Σ_j v_j · term of D_j, and that of a generated one
+    w_i · B/B_i · Σ_j v_j · term of D_j, where B_i of the B samples of the batch are of its
+    generator i: so the mean over the batch is Σ_i Σ_j w_i v_j (mean term over the samples of i).
+    D's terms have a gradient in v, G's in w.
     """
 
     def __init__(self, loss: Loss, generator_shares: Callable[[], Tensor]) -> None:

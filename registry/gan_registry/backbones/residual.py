@@ -71,8 +71,6 @@ class GeneratorBlock(nn.Module):
     """Norm, activation, upsampling, 3×3, norm, activation, 3×3, plus an upsampled shortcut.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
         condition_dim: Dimension of the condition of class-conditional batch norm; 0 for plain.
         act: See `activation`.
         mode: "nearest" or "bilinear".

@@ -23,18 +23,15 @@ Floats = npt.NDArray[np.float64]
 class ComputedPoints(Dataset):
     """Points made from Gaussian noise; a subclass implements `transform`.
 
+    Beside the arguments of `ArrayDataset`:
+
     Args:
-        name: Name in the catalog.
         recipe: Everything that `transform` depends on, as text; part of the fingerprint.
         num_samples: N.
         noise_dim: Dimension of a sample's noise.
         dim: Dimension of a sample.
         seed: Seed of the noise.
         labels: Label of each sample [N]; None stands for zeros.
-        num_classes: Number of labels.
-
-    Attributes:
-        labels: int64 [N].
     """
 
     kind = "points"

@@ -43,12 +43,9 @@ def flipped(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def flip(x: Tensor, seed: int, positions: npt.ArrayLike) -> Tensor:
-    """Mirrors some images of a batch left to right (StudioGAN's `PRE.apply_rflip`).
+    """Mirrors some images [B, C, H, W] of a batch left to right (StudioGAN's `PRE.apply_rflip`).
 
-    Args:
-        x: Images [B, C, H, W] on any device.
-        seed: The run's seed.
-        positions: Global stream position of each [B]; see :func:`flipped`.
+    Which ones, by the run's seed and the global stream positions [B]: see :func:`flipped`.
 
     Returns:
         A new tensor of the shape, type and device of `x`.

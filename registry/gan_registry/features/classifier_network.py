@@ -34,12 +34,6 @@ class ClassifierNetwork(nn.Module):
     ReLU, each but the first halving the size until no side has more than 4 px, and one hidden
     layer. Group norm, as it makes an image's features independent of its batch; SiLU at the end,
     as units that are never active would be features without variance.
-
-    Args:
-        channels: C.
-        height: H.
-        width: W.
-        num_classes: Number of logits.
     """
 
     def __init__(self, channels: int, height: int, width: int, num_classes: int) -> None:

@@ -111,9 +111,6 @@ class PointAutoencoder(nn.Module):
     """Maps points [B, D] to reconstructions [B, D] through a code of half the dimension.
 
     In the plane the code is thus one number, and what is learnt is a curve through the points.
-
-    Args:
-        features: D.
     """
 
     def __init__(self, features: int) -> None:

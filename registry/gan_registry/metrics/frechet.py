@@ -93,10 +93,8 @@ def fid(real_features: Array, fake_features: Array) -> float:
         UserError: There are fewer than 2 samples of a kind, or some are not finite.
         ValueError: The shapes are wrong.
     """
-    real, fake = (
-        as_matrix(real_features, "real_features"),
-        as_matrix(fake_features, "fake_features"),
-    )
+    real = as_matrix(real_features, "real_features")
+    fake = as_matrix(fake_features, "fake_features")
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
             "Arguments `real_features` and `fake_features` must have equally many columns, but got "

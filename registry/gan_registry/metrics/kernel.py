@@ -80,10 +80,8 @@ def kernel_distance(
         UserError: There are fewer than 2 samples of a kind, or some are not finite.
         ValueError: A shape or a number is out of range.
     """
-    real, fake = (
-        as_matrix(real_features, "real_features"),
-        as_matrix(fake_features, "fake_features"),
-    )
+    real = as_matrix(real_features, "real_features")
+    fake = as_matrix(fake_features, "fake_features")
     if real.shape[1] != fake.shape[1] or real.shape[1] == 0:
         raise ValueError(
             "Arguments `real_features` and `fake_features` must be [n, D] and [m, D], but got "

@@ -145,9 +145,6 @@ class PRDC(CollectedFeatures):
 
     Subclasses restrict it to some of the results, and it computes only what these need.
 
-    Args:
-        context: See :class:`~gan_registry.metrics.base.Metric`.
-
     Attributes:
         results: What it computes.
         k: Neighbours for precision and recall.

@@ -95,10 +95,8 @@ class LucidrainsGenerator(StyleGenerator):
 class LucidrainsDiscriminator(nn.Module):
     """Maps images [B, in_channels, image_size, image_size] to logits [B].
 
-    Args:
-        image_size: One of `SUPPORTED_SIZES`.
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
-        capacity: The package's `network_capacity`.
+    Arguments are named as those of `LucidrainsGenerator`; `in_channels` are those of m images
+    stacked for a D that packs them.
     """
 
     def __init__(self, image_size: int, in_channels: int = RGB, capacity: int = 16) -> None:
