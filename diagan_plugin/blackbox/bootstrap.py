@@ -28,18 +28,12 @@ def mccs_interval(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Computes an interval for one anchor's MCCS by drawing its samples anew.
+    """Computes an interval for one anchor's MCCS by drawing its similarities [n] in [0, 1] anew.
 
-    Only the similarities above 0 are drawn, as many as a draw of all would have hit: it is the same
+    Only those above 0 are drawn, as many as a draw of all would have hit: it is the same
     distribution, at the cost of the few that matter. Where there is none, resampling would be
     certain of 0; the upper end is then that of 3 copies of the anchor among the n ("rule of three",
-    which holds for 95 %).
-
-    Args:
-        similarities: [n] in [0, 1], n > 0.
-        rng: Where the randomness comes from.
-        level: Its confidence, in (0, 1).
-        resamples: How often to draw.
+    which holds for 95 %). An interval has the confidence `level` in (0, 1), by `resamples` draws.
 
     Raises:
         ValueError: `similarities` is no list of numbers, or `level` is out of its range.
@@ -81,14 +75,8 @@ def population_intervals(
 ) -> tuple[Interval, Interval]:
     """Computes intervals for mean and standard deviation of MCCS over the anchors (paper, eq. 8).
 
-    Anchors are drawn anew, and so are the blocks of samples, since all anchors share their samples'
-    luck.
-
-    Args:
-        comparison: Anchors and blocks of samples; 20 blocks or so.
-        rng: Where the randomness comes from.
-        level: Their confidence, in (0, 1).
-        resamples: How often to draw.
+    Anchors are drawn anew, and so are the blocks of samples, 20 or so, since all anchors share
+    their samples' luck.
     """
     anchors, blocks = comparison.similarities.shape
     means, deviations = np.empty(resamples), np.empty(resamples)

@@ -63,15 +63,10 @@ class Hull:
 
 
 class HullLatents(CalibratedLatents):
-    """Latents of the prior, of which those in some hulls are thinned out.
-
-    Args:
-        hulls: The regions.
-        z_dim: Length of a latent.
-        prior: The prior.
-        about: See :class:`CalibratedLatents`.
+    """Latents of the prior, of which those in some hulls are thinned out; see the base class.
 
     Attributes:
+        hulls: The regions.
         acceptance_rate: Share of the prior's latents that were kept in the last draw; NaN before.
     """
 

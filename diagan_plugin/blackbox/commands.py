@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagan_plugin.blackbox.thresholds import NUM, SHARE
+from gan_registry.cli.evaluate import progress_of
 from gan_registry.errors import UserError
-
-if TYPE_CHECKING:
-    from gan_registry.metrics.base import Progress
-
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""
@@ -132,14 +129,6 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     task = calibrate_generator if arguments.use is None else draw_samples
     task(arguments, progress_of(arguments))
     return 0
-
-
-def progress_of(arguments: argparse.Namespace) -> Progress:
-    """Returns what shows how far it is."""
-    from gan_registry.evaluation.progress import ProgressBar
-    from gan_registry.metrics.base import no_progress
-
-    return no_progress if arguments.quiet or arguments.json else ProgressBar()
 
 
 def _add_generator(parser: Any, **kwargs: Any) -> None:

@@ -115,14 +115,10 @@ def write_report(
     anchors: Part,
     samples: Part,
 ) -> Path:
-    """Writes `diagnosis.json`, `report.html` and, of images, `mode1.png` and so on.
+    """Writes `diagnosis.json`, `report.html` and, of images, `mode1.png` and so on into a folder.
 
-    Args:
-        folder: Where to.
-        diagnosis: The diagnosis.
-        facts: What was diagnosed and how, for both files.
-        anchors: The anchors: a dataset, and the index there of each row of the diagnosis.
-        samples: The samples, likewise.
+    Anchors and samples are a dataset each, and the index there of each row of the diagnosis;
+    `facts` say for both files what was diagnosed and how.
 
     Returns:
         The path of the page.

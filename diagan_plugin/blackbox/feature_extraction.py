@@ -52,13 +52,8 @@ def features_of(
 ) -> Tensor:
     """Extracts the features of samples, which are held one batch at a time.
 
-    Args:
-        extractor: The extractor.
-        dataset: The samples.
-        indices: Which of them, and in which order; None takes all.
-        device: The extractor's; the CPU by default.
-        what: What to tell `progress`.
-        progress: Told (what, done, n).
+    `indices` say which of the samples, in which order; None takes all. `progress` is told (what,
+    done, n), and `device` is the extractor's, by default the CPU.
 
     Returns:
         float32 [n, D] on the CPU.

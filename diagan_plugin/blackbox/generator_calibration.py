@@ -75,10 +75,8 @@ class Calibration:
 
         def plain(level: Level) -> dict[str, Any]:
             return {
-                "mccs": level.mccs,
-                "mccs_interval": list(level.mccs_interval),
-                "share": level.share,
-                "share_interval": list(level.share_interval),
+                key: list(value) if isinstance(value, Interval) else value
+                for key, value in vars(level).items()
             }
 
         return {
@@ -118,26 +116,13 @@ def calibrate(
 ) -> Calibration:
     """Diagnoses a generator, reshapes its latent distribution, and measures both on fresh samples.
 
-    The generator is asked for 3·num + 2·anchors samples.
-
-    Args:
-        generator: The generator.
-        extractor: What tells samples apart.
-        method: "mixture" (algorithm 1) or "hull" (algorithm 2).
-        num: Samples of each draw.
-        anchors: Anchors of each diagnosis.
-        modes: Dense modes to calibrate, at most.
-        theta: θ; by default the rule of `thresholds`.
-        radius: r; likewise.
-        share: The share of that rule.
-        center: Subtract the mean of the first draw's features.
-        clusters: K of the mixture; see `fit_mixture`.
-        rule: How the mixture's weights are lowered; see `fit_mixture`.
-        directions: Of the hull; see `fit_hull`.
-        vertices: Of the hull; see `fit_hull`.
-        seed: What all randomness follows from.
-        device: The extractor's.
-        progress: Told how far it is.
+    The generator is asked for 3·num + 2·anchors samples: `num` of each draw and `anchors` of each
+    diagnosis, by features of the `extractor` (on `device`), from which `center` subtracts the mean
+    of the first draw's. θ, r, `share`, `modes`, `seed` and `progress` are as in
+    :func:`~diagan_plugin.blackbox.collapse_diagnosis.diagnose`. The method is "mixture" (algorithm
+    1), with `clusters` and `rule` as in
+    :func:`~diagan_plugin.blackbox.calibrate_mixture.fit_mixture`, or "hull" (algorithm 2), with
+    `directions` and `vertices` as in :func:`~diagan_plugin.blackbox.calibrate_hull.fit_hull`.
 
     Raises:
         UserError: The generator fails, or a mode has too few neighbours.
@@ -211,13 +196,8 @@ def level_of(
 ) -> Level:
     """Measures how dense samples are around an anchor that they had no part in choosing.
 
-    Args:
-        anchor: float32 [D], of length 1.
-        samples: float32 [N, D], rows of length 1.
-        theta: θ.
-        radius: r.
-        rng: Where the randomness of the intervals comes from.
-        level: Their confidence.
+    Both are features of length 1, float32 [D] and [N, D]; `rng` and `level` are those of the
+    intervals (:mod:`diagan_plugin.blackbox.bootstrap`).
     """
     distances = angular_distances(anchor[None], samples)[0]
     similar = similarity(distances, theta).cpu().numpy().astype(np.float64)

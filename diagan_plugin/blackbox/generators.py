@@ -5,9 +5,8 @@ From a TorchScript file, or from a run folder of gan_registry's. No pickle is ev
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from diagan_plugin.blackbox.latent_sampler import PRIORS, Prior, draw_prior
 from gan_registry.datasets.base import Dataset, Indices
 from gan_registry.errors import UserError
+from gan_registry.features.torchscript import last_line, read_script
 from gan_registry.features.weights import sha256_of
 from gan_registry.seeding import (
     derive_seed,
@@ -52,11 +52,7 @@ class Generator(Protocol):
 class ScriptGenerator:
     """A generator in a file that `torch.jit.save` wrote: latents [n, z_dim] → samples [n, ...].
 
-    Args:
-        path: The file.
-        z_dim: Length of a latent; by default the network's own attribute `z_dim`.
-        prior: The distribution of its latents.
-        device: Where it runs.
+    By default `z_dim`, the length of a latent, is the network's own attribute of that name.
 
     Raises:
         UserError: The file is missing, no TorchScript, or `z_dim` is not known.
@@ -74,18 +70,7 @@ class ScriptGenerator:
         if not path.is_file():
             raise UserError(f"There is no generator {path}; check the path.")
         self._device = device or torch.device("cpu")
-        try:
-            with warnings.catch_warnings():
-                # torch advises those who write such files to turn to another format.
-                warnings.simplefilter("ignore", FutureWarning)
-                warnings.simplefilter("ignore", DeprecationWarning)
-                network = torch.jit.load(str(path), map_location=self._device)  # type: ignore[no-untyped-call]
-            self._network: Any = network.eval()
-        except Exception as error:  # a damaged file can raise anything
-            raise UserError(
-                f"{path} cannot be read as TorchScript ({type(error).__name__}); --generator takes "
-                "a file written by torch.jit.save, not by torch.save."
-            ) from error
+        self._network = read_script(path, self._device, "--generator takes a file")
         own = getattr(self._network, "z_dim", None)
         if z_dim is None and not isinstance(own, int):
             raise UserError(
@@ -110,10 +95,9 @@ class ScriptGenerator:
         except RuntimeError as error:  # also what the network itself raises
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
-            last = [line for line in str(error).splitlines() if line.strip()][-1:]
             raise UserError(
-                f"The generator {self.name} fails on latents {list(z.shape)}: "
-                f"{''.join(last).strip()} (is --z-dim {z.shape[1]} right?)."
+                f"The generator {self.name} fails on latents {list(z.shape)}: {last_line(error)} "
+                f"(is --z-dim {z.shape[1]} right?)."
             ) from error
         if not isinstance(output, Tensor) or output.dim() < 2 or len(output) != len(z):
             got = f"shape {list(output.shape)}" if isinstance(output, Tensor) else type(output)
@@ -126,10 +110,6 @@ class ScriptGenerator:
 
 class RunGenerator:
     """The generator of a run folder, as it samples (with its averaged weights, if it has any).
-
-    Args:
-        folder: The run folder.
-        device: auto, cpu, cuda or mps.
 
     Raises:
         UserError: It is no run folder, or its generator needs class labels.
@@ -159,14 +139,10 @@ class RunGenerator:
 
 
 class Samples(Dataset):
-    """Samples made from given latents when they are asked for: only the latents are kept.
+    """Samples made from latents, float32 [n, z_dim], when asked for: only the latents are kept.
 
     Images are brought to [-1, 1]: bytes are scaled, floats are those of [0, 1] if none of the first
     few is negative, and what leaves the range a little is clipped.
-
-    Args:
-        generator: The generator.
-        latents: float32 [n, z_dim], n > 0.
 
     Raises:
         UserError: What it makes is neither images nor points, out of range, or not finite.

@@ -29,16 +29,9 @@ _METHODS = {
 
 
 def draw_prior(n: int, z_dim: int, prior: Prior, rng: torch.Generator) -> Tensor:
-    """Draws latents as the generator expects them.
+    """Draws latents as the generator expects them, float32 [n, z_dim] on the device of `rng`.
 
-    Args:
-        n: How many.
-        z_dim: Their length.
-        prior: "gaussian", standard normal; or "uniform", between −1 and 1.
-        rng: Where the randomness comes from.
-
-    Returns:
-        float32 [n, z_dim] on the generator's device.
+    They are standard normal ("gaussian"), or between −1 and 1 ("uniform").
     """
     if prior == "gaussian":
         return torch.randn(n, z_dim, generator=rng, device=rng.device)
@@ -73,11 +66,7 @@ class CalibratedLatents(ABC):
         self.about = dict(about or {})
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Draws latents, a pure function of `seed`: the first m of n are the same for every n.
-
-        Args:
-            n: How many.
-            seed: Which draw.
+        """Draws n latents, a pure function of `seed`: the first m of n are the same for every n.
 
         Returns:
             float32 [n, z_dim] on the CPU.

@@ -65,13 +65,9 @@ def unit_vectors(features: object, center: object | None = None, name: str = "fe
 
 
 def angular_distances(anchors: Tensor, samples: Tensor) -> Tensor:
-    """Computes the angles between unit vectors, as shares of π (paper, eq. 4).
+    """Computes the angles of unit vectors, float32 [M, D] and [N, D], over π (paper, eq. 4).
 
     In float32 they are off by up to about 1e-4 where vectors coincide.
-
-    Args:
-        anchors: float32 [M, D], rows of length 1.
-        samples: float32 [N, D], likewise.
 
     Returns:
         float32 [M, N] in [0, 1].
@@ -81,27 +77,18 @@ def angular_distances(anchors: Tensor, samples: Tensor) -> Tensor:
 
 
 def similarity(distances: Tensor, theta: float) -> Tensor:
-    """Computes the similarity at distances (paper, eq. 3): 1 at 0, 0 from `theta` on.
+    """Computes the similarity at distances in [0, 1] (paper, eq. 3): 1 at 0, 0 from `theta` on.
 
-    Args:
-        distances: Of any shape, in [0, 1].
-        theta: θ in (0, 1].
-
-    Returns:
-        Of the same shape and type.
+    The result has the shape and type of the distances, which may be any; θ is in (0, 1].
     """
     _check_theta(theta)
     return (theta - distances).clamp_(min=0.0).expm1_().div_(math.expm1(theta))
 
 
 def collapse_score(mean_similarity: npt.ArrayLike) -> Floats:
-    """Computes MCCS from an anchor's mean similarity (paper, eq. 7).
+    """Computes MCCS from the mean similarity of an anchor, or of many (paper, eq. 7).
 
-    Args:
-        mean_similarity: Of any shape, in [0, 1].
-
-    Returns:
-        float64 of the same shape, in [0, 1]; 0 where the mean is 0.
+    Both are in [0, 1] and of the same shape, the result in float64; it is 0 where the mean is 0.
     """
     with np.errstate(divide="ignore"):
         scores: Floats = 1.0 / (1.0 - np.log(np.asarray(mean_similarity, np.float64)))

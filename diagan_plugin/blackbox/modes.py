@@ -65,12 +65,7 @@ def find_modes(
 
 
 def nearest_samples(anchor: Tensor, samples: Tensor, count: int) -> tuple[list[int], list[float]]:
-    """Finds the samples nearest to one anchor.
-
-    Args:
-        anchor: float32 [D], of length 1.
-        samples: float32 [N, D], rows of length 1.
-        count: How many.
+    """Finds the `count` samples [N, D] nearest to an anchor [D], all float32 and of length 1.
 
     Returns:
         Rows of `samples`, the nearest first, and their distances.

@@ -58,11 +58,7 @@ class RealSamples(NamedTuple):
 def calibrate(run: LiveRun, judge: Judge, options: PostOptions, name: str) -> Calibrated:
     """Fits the calibration to one half of the samples, and measures it with the other.
 
-    Args:
-        run: The run.
-        judge: Its discriminator.
-        options: How to calibrate, and with how many samples.
-        name: The post-processor, under which the report shows the outcome.
+    The report shows the outcome under `name`, the post-processor's.
 
     Raises:
         UserError: There are fewer than 4 real samples, the logits are unusable, or the held-out

@@ -61,17 +61,10 @@ class PlattCalibration:
 
     @classmethod
     def fit(cls, real: ArrayLike, generated: ArrayLike) -> PlattCalibration:
-        """Fits the line by logistic regression, with Platt's targets.
+        """Fits the line by logistic regression, with Platt's targets; see :func:`fit_calibration`.
 
         These lie slightly within 0 and 1, so that the slope stays finite even where D tells all
-        samples apart.
-
-        Args:
-            real: Logits of held-out real samples [n].
-            generated: Logits of generated samples [m].
-
-        Raises:
-            ValueError: One of them has no finite logit, or all are equal.
+        samples apart. Logits that are all equal raise a ValueError.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -125,17 +118,10 @@ class IsotonicCalibration:
 
     @classmethod
     def fit(cls, real: ArrayLike, generated: ArrayLike) -> IsotonicCalibration:
-        """Fits the function by isotonic regression.
+        """Fits the function by isotonic regression; see :func:`fit_calibration`.
 
         Where only real or only generated samples lie, it would be certain. n examples can't show
         that, so that probabilities are kept within [1/(n + 2), (n + 1)/(n + 2)].
-
-        Args:
-            real: Logits of held-out real samples [n].
-            generated: Logits of generated samples [m].
-
-        Raises:
-            ValueError: One of them has no finite logit.
         """
         from sklearn.isotonic import IsotonicRegression
 
@@ -158,7 +144,7 @@ def fit_calibration(method: str, real: ArrayLike, generated: ArrayLike) -> Calib
         generated: Logits of generated samples [m], likewise.
 
     Raises:
-        ValueError: The method is unknown, or the logits don't suffice.
+        ValueError: The method is unknown, or one kind has no finite logit.
     """
     if method == "platt":
         return PlattCalibration.fit(real, generated)
@@ -174,17 +160,11 @@ def z_statistic(real: ArrayLike, generated: ArrayLike) -> float:
 
     Z = Σ(y − D) / sqrt(Σ D·(1 − D)) over real (y = 1) and generated (y = 0) samples. Standard
     normal where D is calibrated and labels are drawn at random; with fixed numbers of both kinds,
-    as here, its variance is smaller, so that |Z| > 2 tells even more.
-
-    Args:
-        real: Logits of real samples [n]; NaN and ±inf are left out.
-        generated: Logits of generated samples [m], likewise.
+    as here, its variance is smaller, so that |Z| > 2 tells even more. Logits are given as to
+    :func:`fit_calibration`, and with the same error.
 
     Returns:
         Z: above 0 where D says "real" too seldom, below 0 where too often.
-
-    Raises:
-        ValueError: One of them has no finite logit.
     """
     logits, labels, _ = _examples(real, generated)
     # The logits are meant for equal numbers; the labels here are as frequent as they are.
@@ -219,15 +199,11 @@ class CalibrationCurve:
 
 
 def calibration_curve(real: ArrayLike, generated: ArrayLike, bins: int = 10) -> CalibrationCurve:
-    """Compares predicted probabilities of being real with what was observed.
+    """Compares predicted probabilities of being real with what was observed, in `bins` at most.
 
     Bins hold equally many samples, as far as ties allow; a fixed width would leave most of them
-    empty where D is sure of itself.
-
-    Args:
-        real: Logits of real samples that neither D nor its calibration has seen, [n].
-        generated: Logits of generated samples [m].
-        bins: The number of bins, at most.
+    empty where D is sure of itself. Logits are of real samples [n] that neither D nor its
+    calibration has seen, and of generated ones [m].
 
     Raises:
         ValueError: One of them has no finite logit, or `bins` is below 1.

@@ -79,11 +79,7 @@ def add_calibration(report: Report, calibrations: Mapping[str, Any] | None) -> N
 
 
 def calibration_chart(curves: Mapping[str, Mapping[str, Any]]) -> str:
-    """Draws calibration curves as SVG text.
-
-    Args:
-        curves: Title → `predicted`, `observed`, `low` and `high` of each bin, equally long.
-    """
+    """Draws calibration curves, title → `predicted`, `observed`, `low` and `high`, as SVG text."""
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.add_subplot()

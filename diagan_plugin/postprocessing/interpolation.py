@@ -18,15 +18,9 @@ __all__ = ["interpolate_latents", "random_interpolation"]
 
 
 def interpolate_latents(z1: Tensor, z2: Tensor, alpha: Tensor) -> Tensor:
-    """Computes α·z₁ + (1 − α)·z₂.
+    """Computes α·z₁ + (1 − α)·z₂ for latents [B, ...] of equal shape and shares [B] in [0, 1].
 
-    Args:
-        z1: Latents [B, ...].
-        z2: Latents of the same shape.
-        alpha: Mixing shares [B], each in [0, 1].
-
-    Returns:
-        Latents [B, ...] in the dtype of `z1`.
+    The result has the dtype of `z1`.
 
     Raises:
         ValueError: The shapes do not fit.
@@ -42,11 +36,5 @@ def interpolate_latents(z1: Tensor, z2: Tensor, alpha: Tensor) -> Tensor:
 
 
 def random_interpolation(z1: Tensor, z2: Tensor, rng: torch.Generator) -> Tensor:
-    """Mixes latents [B, ...] pairwise, with a share of its own for each pair.
-
-    Args:
-        z1: Latents [B, ...].
-        z2: Latents of the same shape.
-        rng: Generator for the shares, on any device.
-    """
+    """Mixes latents [B, ...] pairwise, with a share of its own for each pair, drawn by `rng`."""
     return interpolate_latents(z1, z2, torch.rand(len(z1), generator=rng, device=rng.device))

@@ -94,11 +94,7 @@ class Judge:
         return torch.cat([self.logits(*read(self._run, dataset, part)) for part in parts])
 
     def proposer(self, seed: int) -> Propose:
-        """Returns an endless supply of the run's samples with their logits.
-
-        Args:
-            seed: Distinguishes several draws from one run.
-        """
+        """Returns an endless supply of samples with their logits; `seed` tells draws apart."""
         proposals = Proposals(self._run, seed)
 
         def propose(n: int) -> Proposal:
@@ -160,13 +156,10 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
 def fresh_judge(run: LiveRun, steps: int) -> Judge:
     """Trains a discriminator for a run's generator as it is, once for as long as the run is open.
 
-    It has the form of the run's own with new weights. It is trained by the logistic loss, with the
-    run's batch size and D's learning rate, on all but the share :data:`HELD_OUT` of the data. It
-    follows from (the run's seed, its state, `steps`) alone, so that several draws share it.
-
-    Args:
-        run: The run, trained.
-        steps: For how many steps.
+    It has the form of the run's own with new weights. It is trained by the logistic loss for so
+    many steps, with the run's batch size and D's learning rate, on all but the share
+    :data:`HELD_OUT` of the data. It follows from (the run's seed, its state, `steps`) alone, so
+    that several draws share it.
 
     Raises:
         UserError: The dataset is too small.

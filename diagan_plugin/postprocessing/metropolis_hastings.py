@@ -35,11 +35,7 @@ _METHOD = "Metropolis–Hastings sampling"
 
 
 def acceptance_probability(current: Tensor, proposed: Tensor) -> Tensor:
-    """Computes min(1, exp(l' − l)), the probability of a move.
-
-    Args:
-        current: Logits l of where the chains are, any shape, any floating dtype.
-        proposed: Logits l' of the proposals, of the same shape.
+    """Computes min(1, exp(l' − l)), the probability of a move from logits l to as many l'.
 
     Returns:
         Probabilities, at least float32. 0 where l' is NaN, ±inf; 1 where l is −inf or NaN (a place
@@ -54,13 +50,12 @@ def acceptance_probability(current: Tensor, proposed: Tensor) -> Tensor:
 class MetropolisHastingsSampler(SampleStream):
     """Independent chains over the generator's samples, a batch of chains at a time (MH-GAN).
 
-    `batch_size` chains advance together; each gives one sample after `steps` proposals. See
-    :class:`~diagan_plugin.postprocessing.streaming.SampleStream` for what is common to all
-    samplers: samples depend on the seed alone and memory does not grow with their number.
+    `batch_size` chains advance together; each gives one sample after `steps` proposals, whose
+    logits are to be calibrated (:mod:`diagan_plugin.postprocessing.calibration`). What all samplers
+    have in common, further arguments too, is told at
+    :class:`~diagan_plugin.postprocessing.streaming.SampleStream`.
 
     Args:
-        propose: `n -> (x, logits)`, `(x, logits, y)` or `(x, logits, y, z)` of n new samples, with
-            calibrated logits (:mod:`diagan_plugin.postprocessing.calibration`).
         rng: Generator for the decisions, best on the proposals' device.
         initial: `n -> logits [n]` of real samples, calibrated likewise: where chains begin. None
             begins at generated samples; then short chains keep a trace of the generator's own
@@ -74,11 +69,6 @@ class MetropolisHastingsSampler(SampleStream):
         restarted: How many of them never left the real sample they began at, and were run again
             from a generated one, as published.
         accepted: The number of moves.
-
-    Raises:
-        ValueError: An argument is out of range, or `propose` or `initial` gives tensors of the
-            wrong length.
-        AcceptanceRateError: The share of moves is under `floor`, or no logit is finite.
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)

@@ -39,10 +39,8 @@ _METHOD = "Rejection sampling"
 def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor:
     """Computes F0 = (l − M) − log(1 − exp(l − M − ε)) in float64 (Azadi et al. 2019).
 
-    Args:
-        logits: Log-density ratios l, any shape, any floating dtype.
-        max_logit: Their maximum M; a logit above it counts as M.
-        eps: ε > 0, which keeps F0 finite at l = M.
+    Log-density ratios l may be of any shape and floating dtype. One above M, their maximum, counts
+    as M; ε > 0 keeps F0 finite at l = M.
 
     Returns:
         F0, float64, of the same shape on the CPU: −inf where l is −inf, NaN where l is NaN.
@@ -65,17 +63,11 @@ def acceptance_probability(
 ) -> Tensor:
     """Computes the probability sigmoid(F0 − γ) with which a proposal is accepted.
 
-    Args:
-        logits: Log-density ratios l, any shape.
-        max_logit: Their maximum M; a logit above it counts as M.
-        gamma: γ; 0 is exact rejection, exp(l − M) up to a relative error of ε.
-        eps: ε of :func:`drs_statistic`.
+    With γ = 0 that is exact rejection, exp(l − M) up to a relative error of ε. The other arguments
+    and the errors are those of :func:`drs_statistic`.
 
     Returns:
         Probabilities, float64, of the same shape on the CPU; 0 where l is NaN.
-
-    Raises:
-        ValueError: As :func:`drs_statistic`.
     """
     return torch.sigmoid(drs_statistic(logits, max_logit, eps) - gamma).nan_to_num(nan=0.0)
 
@@ -85,36 +77,23 @@ class RejectionSampler(SampleStream):
 
     The first use proposes `burn_in` samples, which are not kept, for M and for γ. M is raised
     whenever a larger logit comes up later; that is counted and logged, as samples accepted before
-    were held to a lower standard. Proposals are made and judged in batches of `batch_size`, and
-    accepted ones that a call did not ask for wait for the next: the samples depend on the seed
-    alone, not on how they are asked for, and memory does not grow with their number.
+    were held to a lower standard. What all samplers have in common, further arguments and
+    attributes too, is told at :class:`~diagan_plugin.postprocessing.streaming.SampleStream`.
 
     Args:
-        propose: `n -> (x, logits)`, `(x, logits, y)` or `(x, logits, y, z)` of n new samples; run
-            without gradients. It brings its own random state.
         rng: Generator for the decisions, on any device.
         gamma: A fixed γ (0: exact rejection), or None for a percentile.
         percentile: With `gamma=None`, γ is this percentile of F0 over the burn-in and then fixed;
             in [0, 100], 80 as published. Proposals of F0 = −inf don't count for it.
         per_batch: Takes the percentile within each batch instead, as the published code does.
         burn_in: The number of proposals (in whole batches) for M; 10,000 as published.
-        batch_size: The number of proposals at a time.
         eps: ε of :func:`drs_statistic`.
-        floor: The acceptance rate under which sampling stops; judged from 10/`floor` proposals on.
-            0 never stops.
 
     Attributes:
         max_logit: M; −inf before the burn-in.
         gamma: γ; None before the burn-in, and always with `per_batch`.
         max_updates: How often M was raised after the burn-in.
-        proposed: The number of proposals judged, without the burn-in.
-        accepted: The number of them accepted, including those waiting.
-        invalid: The number of proposals with a logit of NaN or +inf, burn-in included; they are
-            never accepted.
-
-    Raises:
-        ValueError: An argument is out of range, or `propose` gives tensors of the wrong length.
-        AcceptanceRateError: The acceptance rate is under `floor`, or no burn-in logit is finite.
+        proposed: The number of proposals judged, without the burn-in; `invalid` counts that too.
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)

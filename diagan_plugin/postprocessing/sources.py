@@ -1,4 +1,7 @@
-"""What corrects samples, as sources of samples for the host, a factory each."""
+"""What corrects samples, as sources of samples for the host, a factory each.
+
+A factory takes the run, trained, and a seed that distinguishes several draws from one run.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from diagan_plugin.postprocessing.options import EXACT, PostOptions
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.postprocessing.streaming import Proposal, SampleStream
 from diagan_plugin.postprocessing.threshold import ThresholdSampler
+from gan_registry.evaluation.sources import PlainSource, Proposals
 from gan_registry.records import Fake
 from gan_registry.seeding import generator_for
-from gan_registry.training.samples import BATCH, generate_batches
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -55,12 +58,7 @@ class RejectionSource(StreamSource):
     """Discriminator rejection sampling (post-processor `drs`).
 
     Uses the auxiliary discriminator where the run has one, as its ratio is unbiased by the weighted
-    sampling (paper, §4.3), else the run's own.
-
-    Args:
-        run: The run, trained.
-        seed: Distinguishes several draws from one run.
-        options: The run's own by default.
+    sampling (paper, §4.3), else the run's own. `options` are the run's by default.
     """
 
     def __init__(self, run: LiveRun, seed: int = 0, options: PostOptions | None = None) -> None:
@@ -91,13 +89,8 @@ def fresh_rejection(run: LiveRun, seed: int = 0) -> RejectionSource:
 class MetropolisHastingsSource(StreamSource):
     """Metropolis–Hastings GAN (post-processor `mh`).
 
-    Chains begin at the calibrated scores of the real samples that calibration used.
-
-    Args:
-        run: The run, trained.
-        seed: Distinguishes several draws from one run.
-        options: The run's own by default.
-        name: The post-processor's name, for messages and the report.
+    Chains begin at the calibrated scores of the real samples that calibration used. `options` are
+    the run's by default, and `name` is the post-processor's, for messages and the report.
     """
 
     stream: MetropolisHastingsSampler
@@ -147,12 +140,7 @@ def fresh_metropolis_hastings(run: LiveRun, seed: int = 0) -> MetropolisHastings
 
 
 class ThresholdSource(StreamSource):
-    """Threshold rejection (post-processor `threshold`).
-
-    Args:
-        run: The run, trained.
-        seed: Distinguishes several draws from one run.
-    """
+    """Threshold rejection (post-processor `threshold`)."""
 
     def __init__(self, run: LiveRun, seed: int = 0) -> None:
         options = PostOptions.of(run)
@@ -169,38 +157,23 @@ class ThresholdSource(StreamSource):
         )
 
 
-class InterpolationSource:
-    """Samples from between two latents (post-processor `interpolation`); none is rejected.
+class InterpolatedProposals(Proposals):
+    """Endless samples from between two latents, both of one class: there is none in between."""
 
-    Args:
-        run: The run, trained.
-        seed: Distinguishes several draws from one run.
-    """
+    purpose = "interpolation"
+
+    def latents(self, n: int) -> Tensor:
+        """Draws the latents of the next n samples."""
+        first = super().latents(n)
+        return random_interpolation(first, super().latents(n), self._rng)
+
+
+class InterpolationSource(PlainSource):
+    """Samples from between two latents (post-processor `interpolation`); none is rejected."""
 
     def __init__(self, run: LiveRun, seed: int = 0) -> None:
-        self._run = run
-        self._seed = seed
-        self._calls = 0
-        self._rng = generator_for(run.seed, "interpolation", seed, device=run.device)
-
-    def batches(self, n: int) -> Iterator[Tensor]:
-        """Yields exactly n samples."""
-        return (batch.x for batch in self.labelled_batches(n))
-
-    def labelled_batches(self, n: int) -> Iterator[Fake]:
-        """Yields the same with their latents and class labels."""
-        for start in range(0, n, BATCH):
-            yield self._next(min(BATCH, n - start))
+        self._proposals = InterpolatedProposals(run, seed)
 
     def statistics(self) -> dict[str, float]:
         """Returns an acceptance rate of 1: every sample is taken."""
         return {"acceptance_rate": 1.0}
-
-    def _next(self, n: int) -> Fake:
-        run = self._run
-        first, second = (run.backbone.latent(n, self._rng, run.device) for _ in range(2))
-        z = random_interpolation(first, second, self._rng)
-        # Both ends are of one class: between two classes there is none to ask for.
-        y = run.labels(n, "interpolation", self._seed, self._calls)
-        self._calls += 1
-        return Fake(generate_batches(run.sampling_generator, z, y), z, y)

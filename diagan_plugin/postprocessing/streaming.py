@@ -91,10 +91,7 @@ class SampleStream(ABC):
             yield self._next_batch()
 
     def sample(self, n: int) -> Iterator[Proposal]:
-        """Yields exactly n accepted samples, at most `batch_size` at a time.
-
-        Args:
-            n: How many, at least 0.
+        """Yields exactly n accepted samples, n ≥ 0, at most `batch_size` at a time.
 
         Raises:
             ValueError: `n` is negative.
@@ -154,10 +151,8 @@ class SampleStream(ABC):
     def _check_floor(self, method: str, advice: str, fact: str = "") -> None:
         """Stops where the acceptance rate is too low.
 
-        Args:
-            method: What samples, to begin the message with.
-            advice: What can be done, a sentence.
-            fact: What helps to judge it, in brackets.
+        The message begins with the method, ends with an advice, and has a fact to judge it by in
+        brackets.
         """
         if self.proposed * self.floor < _MIN_ACCEPTED or self.acceptance_rate >= self.floor:
             return

@@ -26,27 +26,19 @@ _METHOD = "Threshold rejection"
 class ThresholdSampler(SampleStream):
     """An endless source of the samples that D rates at a threshold or above.
 
-    See :class:`~diagan_plugin.postprocessing.streaming.SampleStream` for what is common to all
-    samplers: samples depend on the seed alone and memory does not grow with their number.
+    What all samplers have in common, further arguments too, is told at
+    :class:`~diagan_plugin.postprocessing.streaming.SampleStream`. Only the order of the logits
+    counts, so they need not be a density ratio.
 
     Args:
-        propose: `n -> (x, logits)`, `(x, logits, y)` or `(x, logits, y, z)` of n new samples. Only
-            the order of the logits counts, so they need not be a density ratio.
         threshold: The smallest logit that is kept; D = σ(logit), so 0 stands for D = 0.5. None
             takes a percentile.
         percentile: With `threshold=None`, this percentile of the logits of the burn-in, in
             [0, 100): the share that is thrown away. Logits of NaN and +inf don't count for it.
         burn_in: The number of proposals (in whole batches) for it; they are not kept.
-        batch_size: The number of proposals at a time.
-        floor: The acceptance rate under which sampling stops; judged from 10/`floor` proposals on.
-            0 never stops.
 
     Attributes:
         threshold: The threshold; None before the burn-in.
-
-    Raises:
-        ValueError: An argument is out of range, or `propose` gives tensors of the wrong length.
-        AcceptanceRateError: The acceptance rate is under `floor`, or no burn-in logit is finite.
 
     Example:
         >>> noise = torch.Generator().manual_seed(1)

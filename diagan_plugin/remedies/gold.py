@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import AUTO, or_auto, share_of_steps
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.timing import phase1_end
 from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
@@ -92,26 +93,19 @@ class GoldPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--gold` and what belongs to it."""
-        group = parser.add_argument_group(
-            "GOLD", "weight generated samples by how much more often they occur in the data"
-        )
-        group.add_argument(
-            "--gold", dest=f"{NAME}.enabled", action="store_true", default=False,
-            help="weight generated samples by the gap of log-densities in phase 2",
+        add = argument_group(
+            parser, NAME, "GOLD",
+            "weight generated samples by how much more often they occur in the data",
         )  # fmt: skip
-        group.add_argument(
-            "--gold-on", dest=f"{NAME}.on", choices=("discriminator", "generator"),
-            default="discriminator", help="whose loss is weighted",
-        )  # fmt: skip
-        group.add_argument(
-            "--gold-clamp", dest=f"{NAME}.clamp", choices=CLAMPS, default="zero",
-            help="raise negative weights to zero, or leave them as published",
-        )  # fmt: skip
-        group.add_argument(
-            "--gold-start", dest=f"{NAME}.start", type=or_auto(share_of_steps), default=AUTO,
+        add("--gold", "enabled", action="store_true", default=False,
+            help="weight generated samples by the gap of log-densities in phase 2")  # fmt: skip
+        add("--gold-on", "on", choices=("discriminator", "generator"), default="discriminator",
+            help="whose loss is weighted")  # fmt: skip
+        add("--gold-clamp", "clamp", choices=CLAMPS, default="zero",
+            help="raise negative weights to zero, or leave them as published")  # fmt: skip
+        add("--gold-start", "start", type=or_auto(share_of_steps), default=AUTO,
             metavar="auto|SHARE",
-            help="share of the steps before phase 2; auto: as --dia-phase1",
-        )  # fmt: skip
+            help="share of the steps before phase 2; auto: as --dia-phase1")  # fmt: skip
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.timing import epoch_of
 from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
@@ -60,14 +61,7 @@ def mode_seeking_term(x1: Tensor, x2: Tensor, z1: Tensor, z2: Tensor, eps: float
 
 
 def mode_seeking_weight(weight: float, increase: float, every: int, epoch: int) -> float:
-    """Returns λ in an epoch: `weight`, and `increase` more after each `every` epochs.
-
-    Args:
-        weight: λ at the start.
-        increase: What is added.
-        every: Epochs, at least 1.
-        epoch: Epochs done, from 0.
-    """
+    """Returns λ in an epoch (from 0): `weight`, and `increase` more after each `every` epochs."""
     return weight + increase * (epoch // every)
 
 
@@ -83,22 +77,16 @@ class ModeSeekingPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--mode-seeking` and its schedule."""
-        group = parser.add_argument_group(
-            "Mode seeking", "reward G for distant samples from distant latents"
+        add = argument_group(
+            parser, NAME, "Mode seeking", "reward G for distant samples from distant latents"
         )
-        group.add_argument(
-            "--mode-seeking", dest=f"{NAME}.weight", type=at_least(float, 0.0), default=0.0,
-            metavar="LAMBDA",
-            help="weight of the term in G's loss, at the start; 0 and no increase leave it out",
-        )  # fmt: skip
-        group.add_argument(
-            "--mode-seeking-increase", dest=f"{NAME}.increase", type=at_least(float, 0.0),
-            default=0.0, metavar="STEP", help="what is added to LAMBDA at regular intervals",
-        )  # fmt: skip
-        group.add_argument(
-            "--mode-seeking-every", dest=f"{NAME}.every", type=at_least(int, 1), default=10,
-            metavar="EPOCHS", help="epochs between two increases",
-        )  # fmt: skip
+        add("--mode-seeking", "weight", type=at_least(float, 0.0), default=0.0, metavar="LAMBDA",
+            help="weight of the term in G's loss, at the start; 0 and no increase leave it "
+            "out")  # fmt: skip
+        add("--mode-seeking-increase", "increase", type=at_least(float, 0.0), default=0.0,
+            metavar="STEP", help="what is added to LAMBDA at regular intervals")  # fmt: skip
+        add("--mode-seeking-every", "every", type=at_least(int, 1), default=10, metavar="EPOCHS",
+            help="epochs between two increases")  # fmt: skip
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:

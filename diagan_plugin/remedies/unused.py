@@ -12,12 +12,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def warn_of_unused(run: LiveRun, plugin: str, switch: str) -> None:
-    """Warns of each option of a plugin that is not at its default.
+    """Warns of each option not at its default of a plugin that does not act in a run.
 
-    Args:
-        run: A run in which the plugin does not act.
-        plugin: The plugin's name.
-        switch: What would turn it on, as one would type it.
+    `switch` is what would turn it on, as one would type it.
     """
     for option in run.plugins.options:
         if option.plugin == plugin and run.options[plugin][option.name] != option.default:

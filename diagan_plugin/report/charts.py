@@ -30,15 +30,11 @@ def shorten(name: str, length: int = 22) -> str:
 def score_histogram(
     score: NDArray[Any], group: NDArray[Any], names: Sequence[str], highlight: Sequence[int] = ()
 ) -> str:
-    """Draws how scores are distributed, each group as shares of its own samples.
+    """Draws how scores [N] are distributed, each group as shares of its own samples.
 
-    Scaled to the group, since a rare group would be invisible among the others.
-
-    Args:
-        score: Score [N]; non-finite ones are left out.
-        group: Group numbers [N], -1 unknown.
-        names: Names of groups 0, 1, ….
-        highlight: Groups to tell apart where there are too many for all (more than 6).
+    Scaled to the group, since a rare group would be invisible among the others. Scores that are not
+    finite are left out, and where there are too many groups for all (more than 6), those of
+    `highlight` are told apart.
     """
     kept = np.isfinite(score)
     score, group = score[kept], group[kept]
@@ -94,15 +90,10 @@ def group_dots(
     order: Sequence[int],
     highlight: Sequence[int] = (),
 ) -> str:
-    """Draws LDRM and LDRV of each group: the mean as a dot, the middle half as a bar.
+    """Draws LDRM and LDRV [N] of each group: the mean as a dot, the middle half as a bar.
 
-    Args:
-        ldrm: LDRM [N].
-        ldrv: LDRV [N].
-        group: Group numbers [N].
-        names: Names of groups 0, 1, ….
-        order: The groups to show, from top to bottom.
-        highlight: Those to set off.
+    `group` are group numbers [N] and `names` those of groups 0, 1, …; the groups in `order` are
+    shown from top to bottom, those in `highlight` set off.
     """
     plain = _GREY if highlight else PALETTE[0]
     colors = [PALETTE[0] if g in highlight else plain for g in order]
@@ -132,13 +123,10 @@ def group_dots(
 def heat_map(
     rows: NDArray[Any], labels: Sequence[str], steps: NDArray[Any], boundary: int | None = None
 ) -> str:
-    """Draws log-density ratios over training, one row a group or bin.
+    """Draws log-density ratios over training, means [G, R] at R steps, one row a group or bin.
 
-    Args:
-        rows: Means [G, R]; NaN where nothing is known.
-        labels: Names of the rows, from top to bottom; an empty one leaves the row unmarked.
-        steps: Steps of the records [R], increasing.
-        boundary: Where phase 2 begins, marked by a line.
+    NaN stands where nothing is known; an empty label leaves its row unmarked; a line marks the
+    `boundary`, where phase 2 begins.
     """
     edges = _edges(np.asarray(steps, dtype=float))
     norm, cmap = _scale(rows)
@@ -174,10 +162,7 @@ def share_bars(shares: Mapping[str, Sequence[float | None]], names: Sequence[str
     """Draws the share of each group in the data, among the draws and in what is generated.
 
     Few groups get bars; many get a row each, with a tick for the data and dots for the others.
-
-    Args:
-        shares: Kind ("data" first) -> share of each group, None where it is not known.
-        names: Names of the groups, from top to bottom.
+    `shares` map the kind, "data" first, to the share of each group, None where it is not known.
     """
     kinds = list(shares)
     colors = ["#5b6875", PALETTE[1], PALETTE[0], PALETTE[2], PALETTE[3], PALETTE[4]]

@@ -11,12 +11,7 @@ ORDER = 58
 
 
 def add_choices(report: Report, result: Mapping[str, Any]) -> None:
-    """Adds what was chosen and why.
-
-    Args:
-        report: The document.
-        result: What `result.json` holds; read is `chosen`, and without it nothing is added.
-    """
+    """Adds what was chosen and why, if the result has `chosen`."""
     chosen = result.get("chosen")
     if not isinstance(chosen, Mapping) or not chosen:
         return

@@ -33,11 +33,7 @@ class HistoryRows:
 def history_rows(
     diagnosis: Diagnosis, groups: Sequence[GroupFinding] | None = None
 ) -> HistoryRows | None:
-    """Averages the recorded history.
-
-    Args:
-        diagnosis: Holds it.
-        groups: The groups that get a row, in this order; without them samples are binned by score.
+    """Averages the recorded history: a row a group, in their order; without groups, bins by score.
 
     Returns:
         The rows, or None if there is nothing to show.

@@ -18,13 +18,8 @@ def max_permutation_p(
 
     The statistic is sqrt(n·m/N)·(mean of the group − mean of its m others): for fixed values it
     grows with the two-sample t, so that both give the same p. The maximum over groups controls the
-    chance of any false finding (Westfall and Young, 1993, single step).
-
-    Args:
-        values: A finite value of each sample [N].
-        slot: Its group [N], numbered 0 … G−1 without gaps, G ≥ 2.
-        seed: Of the permutations.
-        permutations: Number of them.
+    chance of any false finding (Westfall and Young, 1993, single step). Values [N] are finite, and
+    the groups `slot` [N] numbered 0 … G−1 without gaps, G ≥ 2.
 
     Returns:
         p [G], at least 1 / (permutations + 1).

@@ -32,11 +32,9 @@ class FrequentGroup:
 def extreme_samples(
     score: NDArray[np.float64], count: int = SHOWN
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the samples with the highest and with the lowest score.
+    """Returns the samples with the highest and with the lowest finite score of [N].
 
-    Args:
-        score: Score [N]; non-finite ones are left out.
-        count: How many of each; fewer if there are not 2·count, so that none is in both.
+    There are `count` of each; fewer if there are not 2·count, so that none is in both.
 
     Returns:
         Indices, highest first; and indices, lowest first. Equal scores keep the dataset's order.
@@ -51,12 +49,9 @@ def extreme_samples(
 def frequent_group(
     group: NDArray[np.int64], most: NDArray[np.int64], num_groups: int
 ) -> FrequentGroup | None:
-    """Finds the group that is most over-represented among some samples.
+    """Finds the group that is most over-represented among the samples `most` (indices).
 
-    Args:
-        group: Group of each training sample [N]; -1 unknown.
-        most: Indices of the samples.
-        num_groups: Number of groups with a name.
+    Groups [N] are those of all training samples, -1 unknown; `num_groups` have a name.
 
     Returns:
         The group; None if fewer than two are known, or none is frequent enough to be named.

@@ -29,12 +29,9 @@ class ShareTable:
 def share_table(
     result: Mapping[str, Any], found: GroupDiagnosis, diagnosis: Diagnosis
 ) -> ShareTable:
-    """Gathers the shares that are known, by group.
+    """Gathers the shares that are known, by group: a result's, and those of the data.
 
-    Args:
-        result: What `result.json` holds.
-        found: The findings, which decide the order.
-        diagnosis: Gives the size of the groups.
+    The findings decide the order.
     """
     # What was found comes first: the generated share, then the score.
     shown = [*found.short, *(f for f in found.standing_out if not f.is_short)]

@@ -38,13 +38,9 @@ Floats = NDArray[np.float64]
 def diagnose_result(
     diagnosis: Diagnosis, result: Mapping[str, Any], names: Sequence[str], seed: int
 ) -> GroupDiagnosis | None:
-    """Finds them from a diagnosis and a result; see :func:`diagnose_groups`.
+    """Finds them from a diagnosis and `result.json` (`num_generated`, and the shares in `groups`).
 
-    Args:
-        diagnosis: Gives the scores and the groups.
-        result: What `result.json` holds: `num_generated`, and the shares in `groups`.
-        names: Names of groups 0, 1, ….
-        seed: Of the permutations.
+    See :func:`diagnose_groups`.
     """
 
     def shares(key: str) -> list[float]:
@@ -153,11 +149,8 @@ def diagnose_groups(
 def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:
     """Compares how often a group was generated with its share of the data.
 
-    Args:
-        share_data: Its share of the data, in (0, 1].
-        count: How many of the generated samples belong to it.
-        total: How many generated samples belong to any group.
-        alpha: Level of the two one-sided binomial tests.
+    `count` of the `total` generated samples of any group belong to it; `alpha` is the level of the
+    two one-sided binomial tests.
 
     Returns:
         "fitting" unless the difference is both beyond chance and larger than `MIN_SHORTFALL`.
@@ -176,18 +169,11 @@ def share_state(share_data: float, count: int, total: int, *, alpha: float = ALP
 def diagnose_samples(
     score: ArrayLike, ldrm: ArrayLike, ldrv: ArrayLike, count: ArrayLike, *, alpha: float = ALPHA
 ) -> SampleDiagnosis:
-    """Finds single samples that stand out, where no groups are known.
+    """Finds single samples that stand out, where no groups are known; all arguments are [N].
 
     The spread of LDRM between samples has to be more than the noise of the records makes (noise
     alone gives a variance of LDRV / count), and more samples have to lie far above the median score
-    than a normal distribution has in its tail.
-
-    Args:
-        score: Score [N].
-        ldrm: LDRM [N].
-        ldrv: LDRV [N].
-        count: Records [N].
-        alpha: Level of the test for the tail.
+    than a normal distribution has in its tail, by a test at the level `alpha`.
     """
     s, m, v, c = (np.asarray(a, np.float64).reshape(-1) for a in (score, ldrm, ldrv, count))
     usable = np.isfinite(s) & np.isfinite(m) & np.isfinite(v) & (c >= 2)

@@ -25,9 +25,7 @@ _SHOWN = 3
 def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
     """Words the findings about groups.
 
-    Args:
-        diagnosis: The findings.
-        weighted: Whether this run drew samples by their score (phase 2), so that Dia acted.
+    `weighted` says that this run drew samples by their score (phase 2), so that Dia acted.
     """
     short, scored = diagnosis.short, diagnosis.standing_out
     overdone = diagnosis.overdone if weighted else ()

@@ -93,6 +93,14 @@ class Dispatcher:
     def _event(self, hook: str, run: LiveRun, **arguments: Any) -> None:
         self._call(hook, run, _nothing, **arguments)
 
+    def _penalty(self, hook: str, run: LiveRun, fake: Fake, **arguments: Any) -> Tensor | None:
+        total: Tensor | None = None
+        for _, penalty in self._call(
+            hook, run, lambda given: _wrong_penalty(given, fake), fake=fake, **arguments
+        ):
+            total = penalty if total is None else total + penalty
+        return total
+
     def build(self, run: LiveRun) -> None:
         """Fires `gan_build`."""
         self._event("gan_build", run)
@@ -147,17 +155,8 @@ class Dispatcher:
         self, run: LiveRun, real: Real, fake: Fake, real_out: Any, fake_out: Any
     ) -> Tensor | None:
         """Adds up the plugins' penalties of D."""
-        return _total(
-            self._call(
-                "gan_discriminator_penalty",
-                run,
-                lambda penalty: _wrong_penalty(penalty, fake),
-                real=real,
-                fake=fake,
-                real_out=real_out,
-                fake_out=fake_out,
-            )
-        )
+        outputs = {"real_out": real_out, "fake_out": fake_out}
+        return self._penalty("gan_discriminator_penalty", run, fake, real=real, **outputs)
 
     def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Fires `gan_discriminator_updated`."""
@@ -181,15 +180,7 @@ class Dispatcher:
 
     def generator_penalty(self, run: LiveRun, fake: Fake, fake_out: Any) -> Tensor | None:
         """Adds up the plugins' penalties of G."""
-        return _total(
-            self._call(
-                "gan_generator_penalty",
-                run,
-                lambda penalty: _wrong_penalty(penalty, fake),
-                fake=fake,
-                fake_out=fake_out,
-            )
-        )
+        return self._penalty("gan_generator_penalty", run, fake, fake_out=fake_out)
 
     def step_end(self, run: LiveRun) -> None:
         """Fires `gan_step_end`."""
@@ -328,10 +319,3 @@ def _multiply(product: Tensor | None, weights: Tensor | None) -> Tensor | None:
         return product
     weights = weights.detach()
     return weights if product is None else torch.mul(product, weights)
-
-
-def _total(results: list[tuple[str, Any]]) -> Tensor | None:
-    total: Tensor | None = None
-    for _, value in results:
-        total = value if total is None else total + value
-    return total

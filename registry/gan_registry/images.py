@@ -58,15 +58,9 @@ def to_pngs(
     value_range: tuple[float, float] | None = (-1.0, 1.0),
     max_size: int | None = None,
 ) -> list[bytes]:
-    """Encodes each of [N, C, H, W] as a PNG.
+    """Encodes each of [N, C, H, W] as a PNG; see :func:`to_uint8`.
 
-    Args:
-        images: A tensor or an array; see :func:`to_uint8`.
-        value_range: See :func:`to_uint8`.
-        max_size: Shrinks images whose longer side has more pixels, to keep a page small.
-
-    Returns:
-        N PNG files.
+    Images whose longer side has more than `max_size` pixels shrink to that, to keep a page small.
     """
     return [_encode(pixels, max_size) for pixels in to_uint8(images, value_range)]
 
@@ -79,11 +73,8 @@ def grid_png(
 ) -> bytes:
     """Arranges [N, C, H, W] row by row in one PNG; see :func:`to_uint8`.
 
-    Args:
-        images: A tensor or an array of at least one image.
-        columns: Images in a row; about square if None.
-        value_range: See :func:`to_uint8`.
-        padding: Mid-grey pixels between images.
+    A row has `columns` images, about as many as there are rows if None; between images are
+    `padding` mid-grey pixels.
 
     Raises:
         ValueError: There is no image.

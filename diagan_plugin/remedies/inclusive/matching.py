@@ -120,13 +120,9 @@ class LatentMatching:
         self.searches += 1
 
     def batch(self, run: LiveRun, number: int) -> tuple[Tensor, Tensor]:
-        """Returns training samples and their latents for an update of G.
+        """Returns training samples and their latents for G's micro-batch `number`, from 0 on.
 
         Every sample comes once an epoch of a stream of its own, whatever the run's sampler draws.
-
-        Args:
-            run: The run.
-            number: The micro-batch's number from the beginning of the training.
 
         Returns:
             x [B, ...] and latents near theirs [B, z_dim], this rank's share, on the run's device.

@@ -10,11 +10,9 @@ if TYPE_CHECKING:
 
 
 def gaussian_log_density(features: ArrayLike, reg: float = 1e-5) -> NDArray[np.float64]:
-    """Returns each sample's log-density under the Gaussian fitted to all, float64 [N].
+    """Returns each sample's log-density under the Gaussian fitted to all [N, D], float64 [N].
 
-    Args:
-        features: [N, D], N ≥ 1.
-        reg: Added to the variances, as in the published code.
+    `reg` is added to the variances, as in the published code.
     """
     import numpy as np
     from scipy.linalg import solve_triangular
@@ -30,11 +28,9 @@ def gaussian_log_density(features: ArrayLike, reg: float = 1e-5) -> NDArray[np.f
 
 
 def neighbour_density(features: ArrayLike, k: int = 5) -> NDArray[np.float64]:
-    """Returns each sample's negative distance to its k-th nearest neighbour, float64 [N].
+    """Returns the negative distance of each of [N, D] to its k-th nearest neighbour, float64 [N].
 
-    Args:
-        features: [N, D].
-        k: The sample itself is not counted; at most N − 1 is used. A sample alone has density 0.
+    The sample itself is not counted, and k is at most N − 1. A sample alone has density 0.
     """
     import numpy as np
     import torch

@@ -24,15 +24,10 @@ if TYPE_CHECKING:
 
 
 class SelectedSampler:
-    """Visits each of the samples kept once an epoch, in a new order each epoch.
+    """Visits each of the `num_samples` kept once an epoch, in a new order each epoch.
 
-    Which ones those are is found out at the first draw, as a run that is only opened to sample from
-    it needs no features, and kept in the state.
-
-    Args:
-        num_samples: How many samples are kept, M.
-        select: Returns their dataset indices, int64 [M].
-        seed: The run's seed.
+    Which ones those are `select` finds out at the first draw, as a run that is only opened to
+    sample from it needs no features; it is kept in the state.
     """
 
     def __init__(

@@ -13,11 +13,7 @@ from diagan_plugin.remedies.instance_selection.options import DENSITIES
 
 
 def selected_counts(labels: ArrayLike, share: float) -> NDArray[np.int64]:
-    """Returns how many samples of each class are kept: its share, rounded, and at least one.
-
-    Args:
-        labels: Class of each sample, [N].
-        share: In (0, 1].
+    """Returns how many samples of each class, labels [N], are kept: its share, and at least one.
 
     Returns:
         int64 [number of classes that occur], by ascending class.

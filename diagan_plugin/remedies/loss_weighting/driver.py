@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 class WeightingDriver(DiaDriver):
     """Diagnoses and scores as Dia does, but leaves the draws alone.
 
-    Args:
-        run: The run, with dataset and networks.
-        options: Dia's options.
-
     Attributes:
         active_probabilities: float32 [N] on the run's device, or None in phase 1.
     """

@@ -53,11 +53,7 @@ def deal_latents(z: Tensor, shares: Tensor, prior: str = "gaussian") -> tuple[Te
 
 
 def class_owners(num_classes: int, count: int) -> list[tuple[int, ...]]:
-    """Divides classes among generators, max(num_classes/count, 1) for each (Tang, 2020, §V).
-
-    Args:
-        num_classes: At least 1.
-        count: Generators, at least 1.
+    """Divides classes among `count` generators, max(num_classes/count, 1) each (Tang, 2020, §V).
 
     Returns:
         For each class the generators that make it: one, or several if there are more of them.
@@ -70,9 +66,7 @@ def class_owners(num_classes: int, count: int) -> list[tuple[int, ...]]:
 def row_weights(shares: Tensor, size: int) -> Tensor:
     """Returns weights by which the mean over a training batch is the mixture's expectation.
 
-    Args:
-        shares: Shares w of the generators, [n]; row r of the batch is of generator r mod n.
-        size: Rows B, at least n.
+    Row r of the `size` rows B is of generator r mod n, whose shares w are [n].
 
     Returns:
         w_i · B / (rows of generator i) for each row, [B]; of mean 1.

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.pacgan import plugin as pacgan
 from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
@@ -39,21 +40,15 @@ class MixGanPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--mix-…`."""
-        group = parser.add_argument_group(
-            "MIX-GAN", "several generators and discriminators, which split batches"
+        add = argument_group(
+            parser, NAME, "MIX-GAN", "several generators and discriminators, which split batches"
         )
-        group.add_argument(
-            "--mix-generators", dest=f"{NAME}.generators", type=at_least(int, 1), default=1,
-            metavar="N", help="number of generators",
-        )  # fmt: skip
-        group.add_argument(
-            "--mix-discriminators", dest=f"{NAME}.discriminators", type=at_least(int, 1),
-            default=1, metavar="N", help="number of discriminators",
-        )  # fmt: skip
-        group.add_argument(
-            "--mix-classes", dest=f"{NAME}.classes", choices=CLASSES, default="all",
-            help="let each generator make all classes, or a subset of its own",
-        )  # fmt: skip
+        add("--mix-generators", "generators", type=at_least(int, 1), default=1, metavar="N",
+            help="number of generators")  # fmt: skip
+        add("--mix-discriminators", "discriminators", type=at_least(int, 1), default=1,
+            metavar="N", help="number of discriminators")  # fmt: skip
+        add("--mix-classes", "classes", choices=CLASSES, default="all",
+            help="let each generator make all classes, or a subset of its own")  # fmt: skip
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
@@ -124,13 +119,7 @@ class MixGanPlugin:
 
 
 def several(run: LiveRun, kind: str, count: int) -> list[Any]:
-    """Returns the run's own network and others like it, each with weights of its own.
-
-    Args:
-        run: The run, with its networks.
-        kind: "generator" or "discriminator".
-        count: How many in all.
-    """
+    """Returns a run's "generator" or "discriminator" and others with weights of their own."""
     return [getattr(run, kind), *(run.build(kind) for _ in range(count - 1))]
 
 

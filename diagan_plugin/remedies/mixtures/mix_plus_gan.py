@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.flags import at_least
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.mixtures import mix_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
 from diagan_plugin.remedies.unused import warn_of_unused
@@ -40,13 +41,9 @@ OBJECTIVE = "mix_plus"
 
 
 def mixture_entropy_term(shares: Tensor) -> Tensor:
-    """Computes −1/n Σ log w, which is smallest, log n, for equal shares.
+    """Computes −1/n Σ log w for shares w [n] of sum 1; it is smallest, log n, for equal ones.
 
-    Args:
-        shares: Positive, of sum 1, [n].
-
-    Returns:
-        A scalar with its graph; the cross-entropy of the uniform distribution and the shares.
+    It is a scalar with its graph, the cross-entropy of the uniform distribution and the shares.
     """
     return -shares.log().mean()
 
@@ -62,21 +59,16 @@ class MixPlusGanPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--mix-plus-…`."""
-        group = parser.add_argument_group(
-            "MIX+GAN", f"mixtures with learned weights (LOSS.objective={OBJECTIVE})"
+        add = argument_group(
+            parser, NAME, "MIX+GAN", f"mixtures with learned weights (LOSS.objective={OBJECTIVE})"
         )
-        group.add_argument(
-            "--mix-plus-generators", dest=f"{NAME}.generators", type=at_least(int, 1), default=3,
-            metavar="N", help="number of generators",
-        )  # fmt: skip
-        group.add_argument(
-            "--mix-plus-discriminators", dest=f"{NAME}.discriminators", type=at_least(int, 1),
-            default=3, metavar="N", help="number of discriminators",
-        )  # fmt: skip
-        group.add_argument(
-            "--mix-plus-entropy", dest=f"{NAME}.entropy", type=at_least(float, 0.0), default=1.0,
-            metavar="LAMBDA", help="weight of the terms that keep the weights apart from 0",
-        )  # fmt: skip
+        add("--mix-plus-generators", "generators", type=at_least(int, 1), default=3, metavar="N",
+            help="number of generators")  # fmt: skip
+        add("--mix-plus-discriminators", "discriminators", type=at_least(int, 1), default=3,
+            metavar="N", help="number of discriminators")  # fmt: skip
+        add("--mix-plus-entropy", "entropy", type=at_least(float, 0.0), default=1.0,
+            metavar="LAMBDA",
+            help="weight of the terms that keep the weights apart from 0")  # fmt: skip
 
     @hookimpl
     def gan_register(self, catalogs: Catalogs) -> None:

@@ -96,15 +96,11 @@ class MixtureGenerator(nn.Module):
 
 
 class RoutedDiscriminator(nn.Module):
-    """Discriminators that see a share of each batch in training, and average in evaluation.
+    """Discriminators `(x, y) -> output` that share a batch in training, and average in evaluation.
 
-    The cheap form of MIX-GAN (Tang, 2020, §V): with B samples, of which each generator made B/n_G,
-    each discriminator sees B/n_D, equally many of each generator. In evaluation the output is the
-    mean of all discriminators' (eq. 5 with equal weights).
-
-    Args:
-        components: The discriminators, `(x, y) -> output`.
-        num_generators: n_G.
+    The cheap form of MIX-GAN (Tang, 2020, §V): with B samples, of which each of n_G generators made
+    B/n_G, each discriminator sees B/n_D, equally many of each generator. In evaluation the output
+    is the mean of all discriminators' (eq. 5 with equal weights).
     """
 
     def __init__(self, components: Iterable[nn.Module], num_generators: int) -> None:
@@ -126,11 +122,7 @@ class RoutedDiscriminator(nn.Module):
 
 
 class WeightedDiscriminator(nn.Module):
-    """Discriminators that all see everything, with learned weights (MIX+GAN).
-
-    Args:
-        components: The discriminators, `(x, y) -> output`.
-    """
+    """Discriminators `(x, y) -> output` that all see everything, with learned weights (MIX+GAN)."""
 
     def __init__(self, components: Iterable[nn.Module]) -> None:
         super().__init__()

@@ -25,14 +25,11 @@ __all__ = ["MixPlusObjective", "MixtureLoss"]
 class MixtureLoss(Loss):
     """A loss of single networks, averaged over the pairs of a mixture by their weights.
 
-    With w and v the weights of generators and discriminators, the term of a real sample is
-    Σ_j v_j · term of D_j, and that of a generated one w_i · B/B_i · Σ_j v_j · term of D_j, where
-    B_i of the B samples of the batch are of its generator i: so the mean over the batch is
-    Σ_i Σ_j w_i v_j (mean term over the samples of i). D's terms have a gradient in v, G's in w.
-
-    Args:
-        loss: The loss of one pair.
-        generator_shares: Returns w, [n_G], with its graph.
+    With w and v the weights of generators (`generator_shares` returns w, [n_G], with its graph) and
+    discriminators, the term of a real sample is Σ_j v_j · term of D_j, and that of a generated one
+    w_i · B/B_i · Σ_j v_j · term of D_j, where B_i of the B samples of the batch are of its
+    generator i: so the mean over the batch is Σ_i Σ_j w_i v_j (mean term over the samples of i).
+    D's terms have a gradient in v, G's in w.
     """
 
     def __init__(self, loss: Loss, generator_shares: Callable[[], Tensor]) -> None:
@@ -65,13 +62,10 @@ class MixtureLoss(Loss):
 
 
 class MixPlusObjective(AdversarialObjective):
-    """The host's updates, played by mixtures with the loss :class:`MixtureLoss`.
-
-    Args:
-        run: The run, whose networks and loss the plugin has replaced.
+    """The updates of the host, played by mixtures with the loss :class:`MixtureLoss`.
 
     Raises:
-        PluginError: Something else has replaced them since.
+        PluginError: Something else than the plugin has replaced the run's networks or loss.
     """
 
     def __init__(self, run: Run) -> None:

@@ -15,15 +15,10 @@ __all__ = ["PackedDiscriminator", "PackingObjective", "packed_of"]
 
 
 class PackedDiscriminator(nn.Module):
-    """Packs a batch and passes the packs through a network; labels are not used.
+    """Packs a batch, `size` = m at a time, for `packed`, a D of m·C channels.
 
-    With a second network, of single samples, that one answers wherever :meth:`packing` is not on:
-    in sweeps, in evaluation, and in copies of this module.
-
-    Args:
-        packed: D of m·C channels.
-        size: Samples of a pack, m.
-        unpacked: D of C channels, or None.
+    With a second network, `unpacked`, of single samples, that one answers wherever :meth:`packing`
+    is not on: in sweeps, in evaluation, and in copies of this module. Labels are not used.
     """
 
     def __init__(self, packed: nn.Module, size: int, unpacked: nn.Module | None = None) -> None:
@@ -77,12 +72,7 @@ class PackedDiscriminator(nn.Module):
 
 
 class PackingObjective:
-    """An objective for which D judges packs.
-
-    Args:
-        objective: The run's own.
-        discriminator: The run's D.
-    """
+    """A run's own objective, for which its D judges packs."""
 
     def __init__(self, objective: Objective, discriminator: PackedDiscriminator) -> None:
         self._objective = objective

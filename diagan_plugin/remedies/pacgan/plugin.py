@@ -17,6 +17,7 @@ from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.flags import at_least
 from diagan_plugin.postprocessing.options import JUDGED_BY_RUN
 from diagan_plugin.postprocessing.options import NAME as POSTPROCESSING
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -41,15 +42,12 @@ class PacGanPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--pacgan`."""
-        group = parser.add_argument_group("PacGAN", "let D judge several samples at a time")
-        group.add_argument(
-            "--pacgan", dest=f"{NAME}.size", type=at_least(int, 1), default=1, metavar="M",
-            help="samples of a pack; 1 packs nothing",
-        )  # fmt: skip
-        group.add_argument(
-            "--pacgan-unpacked", dest=f"{NAME}.unpacked", action="store_true", default=False,
-            help="train a discriminator of single samples beside it, as --dia-… and DRS need one",
-        )  # fmt: skip
+        add = argument_group(parser, NAME, "PacGAN", "let D judge several samples at a time")
+        add("--pacgan", "size", type=at_least(int, 1), default=1, metavar="M",
+            help="samples of a pack; 1 packs nothing")  # fmt: skip
+        add("--pacgan-unpacked", "unpacked", action="store_true", default=False,
+            help="train a discriminator of single samples beside it, as --dia-… and DRS need "
+            "one")  # fmt: skip
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
@@ -138,11 +136,7 @@ class PacGanPlugin:
 
 
 def _check_samples(run: LiveRun) -> None:
-    """Refuses, before the training, to correct samples afterwards by a discriminator of packs.
-
-    Raises:
-        UserError: The post-processor would ask D about single samples.
-    """
+    """Refuses, before the training, to ask a discriminator of packs about single samples later."""
     samples = run.config.RUN.samples
     if run.options[NAME]["unpacked"] or samples not in JUDGED_BY_RUN:
         return
@@ -154,11 +148,7 @@ def _check_samples(run: LiveRun) -> None:
 
 
 def _check_dia(run: LiveRun) -> None:
-    """Refuses a diagnosis of packs.
-
-    Raises:
-        UserError: Dia would read logits of packs.
-    """
+    """Refuses a diagnosis of packs, whose logits Dia would read."""
     from diagan_plugin.dia.plugin import is_active as is_diagnosed
 
     if not is_diagnosed(run):

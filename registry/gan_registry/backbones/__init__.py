@@ -1,4 +1,10 @@
-"""Pairs of generator and discriminator, built by name from a configuration."""
+"""Pairs of generator and discriminator, built by name from a configuration.
+
+A builder is a function `(config, sample_shape, num_classes, seed) -> Backbone`. It reads section
+MODEL of the configuration (its module says which keys), and LOSS.cond_lambda where D can take
+labels; `sample_shape` is that of a sample of the dataset, `num_classes` the number of classes of
+its labels, and the initial weights follow from `seed`.
+"""
 
 from __future__ import annotations
 

@@ -12,9 +12,6 @@ class SelfAttention(nn.Module):
 
     As in BigGAN: queries and keys have an eighth of the channels, values a half, keys and values
     are max-pooled 2×2, and `sigma` starts at 0, so that the layer starts as the identity.
-
-    Args:
-        channels: Channels of the feature map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -46,10 +43,7 @@ class SelfAttention(nn.Module):
 def attention_places(apply_attn: bool, places: list[int] | None, blocks: int) -> tuple[int, ...]:
     """Returns the blocks (counted from 1) that self-attention follows.
 
-    Args:
-        apply_attn: `MODEL.apply_attn`.
-        places: `MODEL.attn_g_loc` or `MODEL.attn_d_loc`.
-        blocks: How many blocks there are; a place beyond the last is without effect, as in
-            StudioGAN.
+    `places` are `MODEL.attn_g_loc` or `MODEL.attn_d_loc`; one beyond the last block is without
+    effect, as in StudioGAN.
     """
     return tuple(i for i in sorted(set(places or ())) if 1 <= i <= blocks) if apply_attn else ()

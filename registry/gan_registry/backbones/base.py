@@ -168,9 +168,7 @@ class Backbone:
     def lazy_generator_terms(self, z: Tensor, y: Tensor | None = None) -> Tensor | None:
         """Returns what the lazy step of G minimises, already times the interval, or None.
 
-        Args:
-            z: The latents [B, z_dim] of the update before it.
-            y: Its labels, int64 [B], or None.
+        Latents [B, z_dim] and labels [B] or None are those of the update before it.
         """
         return None
 
@@ -186,7 +184,13 @@ class Backbone:
 
 
 class LinearHead(nn.Module):
-    """An unconditional discriminator: features from its `body`, logits from a linear `head`."""
+    """An unconditional discriminator: features from its `body`, logits from a linear `head`.
+
+    Its classes take `in_channels`, the channels of an image or the dimension of a point (for a D
+    that packs m samples, of m of them together); `spectral`, spectral norm on each layer;
+    `dropout`, the probability of dropping a unit of a hidden layer; `init`, see `finish`; and
+    `out_features`, the number of outputs.
+    """
 
     body: nn.Module
     head: nn.Module
@@ -260,15 +264,9 @@ def finish(
 ) -> None:
     """Initialises a network in place, then puts spectral norm on its layers if asked to.
 
-    In this order, because spectral norm measures the weights when it is attached.
-
-    Args:
-        network: Its linear, convolutional, embedding and batch-norm layers are treated.
-        init: See `gan_registry.backbones.init.initialise`.
-        spectral: Normalise the largest singular value of each linear, convolutional and
-            embedding layer to 1 (Miyato et al., 2018).
-        eps: Of the spectral norm.
-        exclude: Layers without spectral norm.
+    In this order, because spectral norm measures the weights when it is attached. See
+    `gan_registry.backbones.init`: `initialise` and, for `eps` and `exclude`,
+    `normalise_spectrally`.
 
     Raises:
         ValueError: `init` is unknown.

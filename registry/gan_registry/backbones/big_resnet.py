@@ -33,19 +33,14 @@ class BigResNetGenerator(nn.Module):
 
     The latent is cut into equal chunks. The first makes the smallest feature map; each block's
     batch norm is conditioned on a chunk of its own and on an embedding of the label that all
-    blocks share. An unconditional G is conditioned on the chunks alone.
+    blocks share. An unconditional G is conditioned on the chunks alone. Arguments are named as
+    those of `StudioGANGenerator` and, beside them or different:
 
     Args:
         z_dim: Dimension of the latent, a multiple of the number of blocks + 1.
         image_size: One of `SUPPORTED_SIZES`.
-        out_channels: Channels of an image.
-        width: Base width (`g_conv_dim`).
         num_classes: Number of classes; 0 for an unconditional G.
         shared_dim: Dimension of the shared embedding, which has no spectral norm.
-        attention: Blocks (from 1) that self-attention follows.
-        act: See `gan_registry.backbones.residual.activation`.
-        spectral: Spectral norm on each layer but the shared embedding.
-        init: See `gan_registry.backbones.init.initialise`.
 
     Raises:
         ValueError: `z_dim` can't be cut evenly.
@@ -116,12 +111,6 @@ def build_big_resnet(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> ConditionalBackbone:
     """Builds the backbone `big_resnet`.
-
-    Args:
-        config: Section MODEL is read, and LOSS.cond_lambda.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
 
     Raises:
         UserError: The samples are no images of a supported size, the conditioning is not

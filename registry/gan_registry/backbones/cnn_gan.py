@@ -35,12 +35,7 @@ class CNNGANGenerator(PlainGenerator):
     """Maps z [B, z_dim] to images [B, out_channels, image_size, image_size] in [-1, 1].
 
     Args:
-        z_dim: Dimension of the latent.
-        image_size: One of `SUPPORTED_SIZES`.
-        out_channels: Channels of an image.
         width: Channels of the last hidden layer.
-        spectral: Spectral norm on each layer.
-        init: See `gan_registry.backbones.init.initialise`.
     """
 
     def __init__(
@@ -72,11 +67,7 @@ class CNNGANDiscriminator(LinearHead):
 
     Args:
         image_size: One of `SUPPORTED_SIZES`.
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
         width: Channels of the first block.
-        dropout: Probability of dropping a unit of a hidden layer.
-        init: See `gan_registry.backbones.init.initialise`.
-        out_features: Number of outputs.
     """
 
     def __init__(
@@ -106,12 +97,6 @@ def build_cnn_gan(
 ) -> Backbone:
     """Builds the backbone `cnn_gan`.
 
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
-
     Raises:
         UserError: The samples are no images of a supported size, or conditioning is asked for.
     """
@@ -120,8 +105,8 @@ def build_cnn_gan(
     model = config.MODEL
     return assemble(
         Backbone,
-        partial(CNNGANGenerator, image_size=size, spectral=model.apply_g_sn, init=model.g_init),
-        partial(CNNGANDiscriminator, image_size=size, dropout=model.d_dropout, init=model.d_init),
+        partial(CNNGANGenerator, image_size=size, spectral=model.apply_g_sn),
+        partial(CNNGANDiscriminator, image_size=size, dropout=model.d_dropout),
         config,
         channels,
         seed,

@@ -28,11 +28,8 @@ DISCRIMINATOR_METHODS = ("W/O", "PD", "AC", "MH")
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm whose scale and shift are linear in a condition (de Vries et al., 2017).
 
-    `normalised(x) * (1 + gain(c)) + bias(c)`, with eps 1e-4 as in StudioGAN.
-
-    Args:
-        condition_dim: Dimension of the condition, e.g. the number of classes for one-hot labels.
-        channels: Channels of the feature map.
+    `normalised(x) * (1 + gain(c)) + bias(c)`, with eps 1e-4 as in StudioGAN; c is, for one, the
+    one-hot label.
     """
 
     def __init__(self, condition_dim: int, channels: int) -> None:
@@ -109,7 +106,20 @@ class ConditionalHead(nn.Module):
 
 
 class ConditionalDiscriminator(nn.Module):
-    """A discriminator of a `body`, x -> features [B, F], and a `head`, (features, y) -> output."""
+    """A discriminator of a `body`, x -> features [B, F], and a `head`, (features, y) -> output.
+
+    Args:
+        in_channels: Channels of an image; of m images stacked for a D that packs them.
+        width: Base width (`d_conv_dim`), of which the channels of all layers are multiples.
+        method: How labels are taken: "W/O", "PD", "AC" or "MH".
+        num_classes: Number of classes.
+        normalize: See `ConditionalHead`.
+        attention: Blocks (from 1) that self-attention follows.
+        act: See `gan_registry.backbones.residual.activation`.
+        spectral: Spectral norm on each layer; without it, batch norm.
+        init: See `gan_registry.backbones.init.initialise`.
+        out_features: Number of adversarial logits.
+    """
 
     body: nn.Module
     head: ConditionalHead
@@ -181,11 +191,6 @@ class ConditionalBackbone(Backbone):
 
 def conditions(backbone: str, config: Config, num_classes: int) -> tuple[str, str]:
     """Returns (`MODEL.g_cond_mtd`, `MODEL.d_cond_mtd`) after checking that they can be built.
-
-    Args:
-        backbone: Its name, for messages.
-        config: The configuration.
-        num_classes: Number of classes of the dataset's labels.
 
     Raises:
         UserError: A method is unknown here, G is unconditional while D is not, or there are no

@@ -50,13 +50,8 @@ class DCGANGenerator(PlainGenerator):
     halve the channels down to `width`, and a 3×3 convolution with tanh.
 
     Args:
-        z_dim: Dimension of the latent.
-        image_size: One of `SUPPORTED_SIZES`.
-        out_channels: Channels of an image.
         width: Channels of the last hidden layer (`g_conv_dim`).
         batch_norm: Batch norm in each hidden layer.
-        spectral: Spectral norm on each layer.
-        init: See `gan_registry.backbones.base.finish`.
     """
 
     def __init__(
@@ -99,13 +94,8 @@ class DCGANDiscriminator(LinearHead):
 
     Args:
         image_size: One of `SUPPORTED_SIZES`.
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
         width: Channels of the first layer (`d_conv_dim`).
         batch_norm: Batch norm in each hidden layer but the first, as in the original.
-        spectral: Spectral norm on each layer.
-        dropout: Probability of dropping a unit of a hidden layer.
-        init: See `gan_registry.backbones.base.finish`.
-        out_features: Number of outputs.
     """
 
     def __init__(
@@ -140,12 +130,6 @@ def build_dcgan(
 ) -> Backbone:
     """Builds the backbone `dcgan`.
 
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Not used: the networks are unconditional.
-        seed: Seed of the initial weights.
-
     Raises:
         UserError: The samples are no images of a supported size and number of channels.
     """
@@ -156,11 +140,7 @@ def build_dcgan(
         )
     model = config.MODEL
     generator = partial(
-        DCGANGenerator,
-        image_size=size,
-        batch_norm=model.g_bn,
-        spectral=model.apply_g_sn,
-        init=model.g_init,
+        DCGANGenerator, image_size=size, batch_norm=model.g_bn, spectral=model.apply_g_sn
     )
     discriminator = partial(
         DCGANDiscriminator,
@@ -168,6 +148,5 @@ def build_dcgan(
         batch_norm=model.d_bn,
         spectral=model.apply_d_sn,
         dropout=model.d_dropout,
-        init=model.d_init,
     )
     return assemble(Backbone, generator, discriminator, config, channels, seed)

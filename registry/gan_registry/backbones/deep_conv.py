@@ -38,11 +38,7 @@ _LAST = 8
 class UpBlock(nn.Module):
     """A transposed convolution (4×4, stride 2), norm, activation.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        condition_dim: Dimension of the condition of class-conditional batch norm; 0 for plain.
-        act: See `gan_registry.backbones.residual.activation`.
+    Arguments are those of `gan_registry.backbones.residual.GeneratorBlock`.
     """
 
     def __init__(
@@ -68,15 +64,8 @@ class UpBlock(nn.Module):
 class DeepConvGenerator(StudioGANGenerator):
     """Maps z [B, z_dim] and labels [B] to images [B, out_channels, 32, 32].
 
-    Args:
-        z_dim: Dimension of the latent.
-        out_channels: Channels of an image.
-        width: Channels of the last hidden layer.
-        num_classes: Classes of class-conditional batch norm; 0 for plain batch norm.
-        attention: Blocks (from 1) that self-attention follows.
-        act: See `gan_registry.backbones.residual.activation`.
-        spectral: Spectral norm on each layer.
-        init: See `gan_registry.backbones.init.initialise`.
+    Its arguments are those of `StudioGANGenerator`; `width` are the channels of the last hidden
+    layer.
     """
 
     def __init__(
@@ -108,17 +97,7 @@ class DeepConvGenerator(StudioGANGenerator):
 class DeepConvDiscriminator(ConditionalDiscriminator):
     """Maps images [B, in_channels, 32, 32] to the output of a `ConditionalHead`.
 
-    Args:
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
-        width: Channels of the first block.
-        method: How labels are taken: "W/O", "PD", "AC" or "MH".
-        num_classes: Number of classes.
-        normalize: See `ConditionalHead`.
-        attention: Blocks (from 1) that self-attention follows.
-        act: See `gan_registry.backbones.residual.activation`.
-        spectral: Spectral norm on each layer; without it, batch norm after each convolution.
-        init: See `gan_registry.backbones.init.initialise`.
-        out_features: Number of adversarial logits.
+    Its arguments are those of `ConditionalDiscriminator`; batch norm is after each convolution.
     """
 
     def __init__(
@@ -157,12 +136,6 @@ def build_deep_conv(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> ConditionalBackbone:
     """Builds the backbone `deep_conv`.
-
-    Args:
-        config: Section MODEL is read, and LOSS.cond_lambda.
-        sample_shape: (channels, 32, 32).
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
 
     Raises:
         UserError: The samples are no images of 32 px, or the conditioning is not supported.

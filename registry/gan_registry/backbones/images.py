@@ -10,12 +10,7 @@ from gan_registry.errors import UserError
 def image_shape(
     backbone: str, sample_shape: tuple[int, ...], sizes: Collection[int]
 ) -> tuple[int, int]:
-    """Returns (channels, size) of square images.
-
-    Args:
-        backbone: Its name, for messages.
-        sample_shape: Shape of a sample of the dataset.
-        sizes: Image sizes in pixels that the backbone supports.
+    """Returns (channels, size) of square images of one of the `sizes` that a backbone supports.
 
     Raises:
         UserError: The samples are no images, or have a size that is not supported.

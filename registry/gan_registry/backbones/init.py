@@ -58,10 +58,8 @@ def normalise_spectrally(
 ) -> None:
     """Normalises the largest singular value of each layer's weight to 1 (Miyato et al., 2018).
 
-    Args:
-        network: Its linear, convolutional and embedding layers are treated, in place.
-        eps: Keeps the power iteration's vectors from being divided by zero; 1e-6 in BigGAN.
-        exclude: Layers to leave alone.
+    In place; the layers are linear, convolutional and embedding ones, but for those to `exclude`.
+    `eps` keeps the power iteration's vectors from being divided by zero; 1e-6 in BigGAN.
     """
     left_alone = set(exclude)
     layers = [m for m in network.modules() if isinstance(m, (*WEIGHTED, nn.Embedding))]

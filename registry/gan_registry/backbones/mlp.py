@@ -6,11 +6,13 @@ Supported: samples of shape (D,). Keys read: `MODEL.z_dim`, `z_prior`, `hidden_d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
+from gan_registry.backbones.assembly import PlainGenerator
 from gan_registry.backbones.base import Backbone, LinearHead, finish, hidden_layer
 from gan_registry.errors import UserError
 
@@ -18,17 +20,14 @@ if TYPE_CHECKING:
     from gan_registry.config.schema import Config
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(PlainGenerator):
     """Maps z [B, z_dim] to points [B, out_features] through ReLU layers.
 
     Args:
-        z_dim: Dimension of the latent.
         out_features: Dimension of a point.
         width: Units of a hidden layer.
         num_layers: Number of hidden layers.
         batch_norm: Batch norm after each hidden linear layer.
-        spectral: Spectral norm on each linear layer.
-        init: See `gan_registry.backbones.base.finish`.
     """
 
     def __init__(
@@ -42,34 +41,20 @@ class MLPGenerator(nn.Module):
         init: str = "default",
     ) -> None:
         super().__init__()
-        modules: list[nn.Module] = []
-        for i in range(num_layers):
-            linear = nn.Linear(z_dim if i == 0 else width, width, bias=not batch_norm)
-            modules += hidden_layer(
-                linear, nn.BatchNorm1d(width) if batch_norm else None, nn.ReLU, 0.0
-            )
-        modules.append(nn.Linear(width if num_layers else z_dim, out_features))
-        self.layers = nn.Sequential(*modules)
+        hidden = _hidden_layers(z_dim, width, num_layers, batch_norm, nn.ReLU)
+        self.layers = nn.Sequential(
+            *hidden, nn.Linear(width if num_layers else z_dim, out_features)
+        )
         finish(self, init, spectral)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Returns points [B, out_features]; `y` is not used."""
-        points: Tensor = self.layers(z)
-        return points
 
 
 class MLPDiscriminator(LinearHead):
     """Maps points [B, in_channels] to logits [B, 1] through LeakyReLU(0.2) layers.
 
     Args:
-        in_channels: Dimension of a point; of m points side by side for a D that packs them.
         width: Units of a hidden layer.
         num_layers: Number of hidden layers.
         batch_norm: Batch norm after each hidden linear layer.
-        spectral: Spectral norm on each linear layer.
-        dropout: Probability of dropping a hidden unit.
-        init: See `gan_registry.backbones.base.finish`.
-        out_features: Number of outputs.
     """
 
     def __init__(
@@ -84,30 +69,34 @@ class MLPDiscriminator(LinearHead):
         out_features: int = 1,
     ) -> None:
         super().__init__()
-        modules: list[nn.Module] = []
-        for i in range(num_layers):
-            linear = nn.Linear(in_channels if i == 0 else width, width, bias=not batch_norm)
-            modules += hidden_layer(
-                linear,
-                nn.BatchNorm1d(width) if batch_norm else None,
-                partial(nn.LeakyReLU, 0.2),
-                dropout,
-            )
-        self.body = nn.Sequential(*modules)
+        leaky = partial(nn.LeakyReLU, 0.2)
+        self.body = nn.Sequential(
+            *_hidden_layers(in_channels, width, num_layers, batch_norm, leaky, dropout)
+        )
         self.head = nn.Linear(width if num_layers else in_channels, out_features)
         finish(self, init, spectral)
+
+
+def _hidden_layers(
+    inputs: int,
+    width: int,
+    count: int,
+    batch_norm: bool,
+    activation: Callable[[], nn.Module],
+    dropout: float = 0.0,
+) -> list[nn.Module]:
+    modules: list[nn.Module] = []
+    for i in range(count):
+        linear = nn.Linear(inputs if i == 0 else width, width, bias=not batch_norm)
+        norm = nn.BatchNorm1d(width) if batch_norm else None
+        modules += hidden_layer(linear, norm, activation, dropout)
+    return modules
 
 
 def build_mlp(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> Backbone:
     """Builds the backbone `mlp`.
-
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (D,).
-        num_classes: Not used: the networks are unconditional.
-        seed: Seed of the initial weights.
 
     Raises:
         UserError: The samples are no points.

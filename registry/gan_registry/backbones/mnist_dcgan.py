@@ -43,12 +43,7 @@ class MNISTDCGANGenerator(PlainGenerator):
     """Maps z [B, z_dim] to images [B, out_channels, image_size, image_size] in [-1, 1].
 
     Args:
-        z_dim: Dimension of the latent.
-        image_size: One of `SUPPORTED_SIZES`.
-        out_channels: Channels of an image.
         width: Base width; 64 gives the published widths.
-        spectral: Spectral norm on each layer.
-        init: See `gan_registry.backbones.init.initialise`.
     """
 
     def __init__(
@@ -80,12 +75,8 @@ class MNISTDCGANDiscriminator(LinearHead):
     """Maps images [B, in_channels, 28 or 32, same] to logits [B, out_features].
 
     Args:
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
         width: Base width; 64 gives the published widths.
-        spectral: Spectral norm on each layer.
-        dropout: Probability of dropping a unit of a hidden layer; published: 0.5.
-        init: See `gan_registry.backbones.init.initialise`.
-        out_features: Number of outputs.
+        dropout: Published: 0.5.
     """
 
     def __init__(
@@ -120,12 +111,6 @@ def build_mnist_dcgan(
 ) -> Backbone:
     """Builds the backbone `mnist_dcgan`.
 
-    Args:
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
-
     Raises:
         UserError: The samples are no images of a supported size, or conditioning is asked for.
     """
@@ -134,13 +119,8 @@ def build_mnist_dcgan(
     model = config.MODEL
     return assemble(
         Backbone,
-        partial(MNISTDCGANGenerator, image_size=size, spectral=model.apply_g_sn, init=model.g_init),
-        partial(
-            MNISTDCGANDiscriminator,
-            spectral=model.apply_d_sn,
-            dropout=model.d_dropout,
-            init=model.d_init,
-        ),
+        partial(MNISTDCGANGenerator, image_size=size, spectral=model.apply_g_sn),
+        partial(MNISTDCGANDiscriminator, spectral=model.apply_d_sn, dropout=model.d_dropout),
         config,
         channels,
         seed,

@@ -71,8 +71,6 @@ class GeneratorBlock(nn.Module):
     """Norm, activation, upsampling, 3×3, norm, activation, 3×3, plus an upsampled shortcut.
 
     Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
         condition_dim: Dimension of the condition of class-conditional batch norm; 0 for plain.
         act: See `activation`.
         mode: "nearest" or "bilinear".
@@ -116,11 +114,8 @@ class GeneratorBlock(nn.Module):
 class FirstBlock(nn.Module):
     """The first block of a discriminator: 3×3, activation, 3×3, pooling, plus a shortcut.
 
-    Args:
-        in_channels: Channels of the image.
-        out_channels: Channels of the output.
-        batch_norm: Batch norm between the convolutions and in the shortcut.
-        act: See `activation`.
+    Batch norm, if wanted, is between the convolutions and in the shortcut; for `act` see
+    `activation`.
     """
 
     def __init__(
@@ -144,13 +139,8 @@ class FirstBlock(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Activation, 3×3, activation, 3×3, perhaps pooling, plus a shortcut.
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        downsample: Halve height and width.
-        batch_norm: Batch norm before the activations and in the shortcut.
-        act: See `activation`.
-        hidden_channels: Channels between the convolutions; None for `out_channels`.
+    Batch norm, if wanted, is before the activations and in the shortcut; for `act` see
+    `activation`. Between the convolutions there are `hidden_channels`, by default `out_channels`.
     """
 
     def __init__(

@@ -57,16 +57,10 @@ SUPPORTED_SIZES = tuple(PLANS)
 class ResNetGenerator(StudioGANGenerator):
     """Maps z [B, z_dim] and labels [B] to images [B, out_channels, image_size, image_size].
 
+    Beside the arguments of `StudioGANGenerator`:
+
     Args:
-        z_dim: Dimension of the latent.
         image_size: One of `SUPPORTED_SIZES`.
-        out_channels: Channels of an image.
-        width: Base width (`g_conv_dim`).
-        num_classes: Classes of class-conditional batch norm; 0 for plain batch norm.
-        attention: Blocks (from 1) that self-attention follows.
-        act: See `gan_registry.backbones.residual.activation`.
-        spectral: Spectral norm on each layer.
-        init: See `gan_registry.backbones.init.initialise`.
         mode: How blocks upsample, "nearest" or "bilinear".
         eps: Of plain batch norm.
     """
@@ -110,18 +104,10 @@ class ResNetGenerator(StudioGANGenerator):
 class ResNetDiscriminator(ConditionalDiscriminator):
     """Maps images [B, in_channels, image_size, image_size] to the output of a `ConditionalHead`.
 
+    Beside the arguments of `ConditionalDiscriminator`, whose batch norm is in each block:
+
     Args:
         image_size: One of `SUPPORTED_SIZES`.
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
-        width: Base width (`d_conv_dim`).
-        method: How labels are taken: "W/O", "PD", "AC" or "MH".
-        num_classes: Number of classes.
-        normalize: See `ConditionalHead`.
-        attention: Blocks (from 1) that self-attention follows.
-        act: See `gan_registry.backbones.residual.activation`.
-        spectral: Spectral norm on each layer; without it, batch norm in each block.
-        init: See `gan_registry.backbones.init.initialise`.
-        out_features: Number of adversarial logits.
         narrow: Whether the hidden layer of a block has the incoming width, not the outgoing.
         halvings: How many blocks halve the size; None for StudioGAN's.
         eps: Of spectral norm.
@@ -170,12 +156,6 @@ def build_resnet(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> ConditionalBackbone:
     """Builds the backbone `resnet`.
-
-    Args:
-        config: Section MODEL is read, and LOSS.cond_lambda.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
 
     Raises:
         UserError: The samples are no images of a supported size, or the conditioning is not

@@ -22,7 +22,7 @@ from gan_registry.backbones.assembly import AnyBackbone, assemble
 from gan_registry.backbones.base import Backbone
 from gan_registry.backbones.conditioning import require_unconditional
 from gan_registry.backbones.images import image_shape
-from gan_registry.backbones.init import WEIGHTED, Initialiser
+from gan_registry.backbones.init import WEIGHTED
 from gan_registry.backbones.residual import DiscriminatorBlock, FirstBlock, GeneratorBlock
 from gan_registry.backbones.resnet import ResNetDiscriminator, ResNetGenerator
 
@@ -58,35 +58,20 @@ def mimicry_backbone(
 ) -> AnyBackbone:
     """Builds a backbone of mimicry's residual networks, which its SNGAN and SSGAN share.
 
-    Args:
-        name: Its name, for messages.
-        config: Section MODEL is read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
-        kind: Class of the backbone.
-        discriminator: Class of D.
+    Beside what a builder takes: the backbone's name, for messages, its class and that of D.
 
     Raises:
         UserError: The samples are no images of a supported size, or conditioning is asked for.
     """
     channels, size = image_shape(name, sample_shape, SUPPORTED_SIZES)
     require_unconditional(name, config)
-    model = config.MODEL
     return assemble(
         kind,
-        partial(
-            ResNetGenerator,
-            image_size=size,
-            init=_init(model.g_init),
-            mode="bilinear",
-            eps=1e-5,
-        ),
+        partial(ResNetGenerator, image_size=size, mode="bilinear", eps=1e-5),
         partial(
             discriminator,
             image_size=size,
             spectral=True,
-            init=_init(model.d_init),
             narrow=True,
             halvings=HALVINGS[size],
             eps=1e-12,
@@ -94,13 +79,9 @@ def mimicry_backbone(
         config,
         channels,
         seed,
+        own_init=mimicry_init,
         num_classes=num_classes,
     )
-
-
-def _init(init: str) -> str | Initialiser:
-    """Returns what `g_init` or `d_init` means here: "default" is mimicry's own."""
-    return mimicry_init if init == "default" else init
 
 
 def build_sngan(

@@ -36,11 +36,7 @@ GENERATOR_SCALE = 0.2
 
 
 class SSGANDiscriminator(ResNetDiscriminator):
-    """A residual discriminator with a second head that classifies rotations.
-
-    Args:
-        **keys: Those of `ResNetDiscriminator`.
-    """
+    """A `ResNetDiscriminator` with a second head that classifies rotations."""
 
     def __init__(self, **keys: Any) -> None:
         super().__init__(**keys)
@@ -67,10 +63,7 @@ class SSGANBackbone(Backbone):
         return GENERATOR_SCALE * self.rotation_loss(fake.x)
 
     def rotation_loss(self, x: Tensor) -> Tensor:
-        """Returns the mean cross-entropy of D's classification of rotated images, a scalar.
-
-        Args:
-            x: Upright images [B, C, H, H].
+        """Returns the mean cross-entropy of D's classes of images [B, C, H, H], rotated; a scalar.
 
         Raises:
             ValueError: The current discriminator does not classify rotations, one an image.

@@ -23,8 +23,18 @@ EPS = 1e-6  # of spectral norm
 class StudioGANGenerator(nn.Module):
     """A generator that projects the latent and conditions each of its blocks on the label.
 
-    Attributes:
+    Args:
+        z_dim: Dimension of the latent.
+        out_channels: Channels of an image.
+        width: Base width (`g_conv_dim`), of which the channels of all layers are multiples.
         num_classes: Classes of class-conditional batch norm; 0 for plain batch norm.
+        attention: Blocks (from 1) that self-attention follows.
+        act: See `gan_registry.backbones.residual.activation`.
+        spectral: Spectral norm on each layer.
+        init: See `gan_registry.backbones.init.initialise`.
+
+    Attributes:
+        num_classes: As given.
     """
 
     num_classes: int
@@ -55,15 +65,8 @@ def studiogan_backbone(
 ) -> ConditionalBackbone:
     """Puts a backbone together by the keys that all of StudioGAN's read.
 
-    Args:
-        name: Its name, for messages.
-        generator: Makes G, with the arguments of `DeepConvGenerator`.
-        discriminator: Makes D, with the arguments of `DeepConvDiscriminator`.
-        config: Section MODEL is read, and LOSS.cond_lambda.
-        channels: Channels of an image.
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
-        blocks: How many blocks G and D have.
+    `generator` and `discriminator` take the arguments of `StudioGANGenerator` and
+    `ConditionalDiscriminator`; `blocks` says how many blocks they have.
 
     Raises:
         UserError: The conditioning or an activation is not supported.
@@ -79,7 +82,6 @@ def studiogan_backbone(
             attention=attention_places(model.apply_attn, model.attn_g_loc, blocks[0]),
             act=g_act,
             spectral=model.apply_g_sn,
-            init=_init(model.g_init),
         ),
         partial(
             discriminator,
@@ -89,18 +91,13 @@ def studiogan_backbone(
             attention=attention_places(model.apply_attn, model.attn_d_loc, blocks[1]),
             act=d_act,
             spectral=model.apply_d_sn,
-            init=_init(model.d_init),
         ),
         config,
         channels,
         seed,
+        own_init="ortho",
         num_classes=num_classes,
         g_cond=g_cond,
         d_cond=d_cond,
         cond_lambda=config.LOSS.cond_lambda,
     )
-
-
-def _init(init: str) -> str:
-    """Returns what `g_init` or `d_init` means here: "default" is StudioGAN's own."""
-    return "ortho" if init == "default" else init

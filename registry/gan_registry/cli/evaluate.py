@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     from gan_registry.evaluation.tables import result_table
 
     measure = _measure_run if mode == "--run" else _measure_images
-    result = measure(arguments, plugins, metrics, _progress(arguments))
+    result = measure(arguments, plugins, metrics, progress_of(arguments))
     print(json.dumps(result, indent=2) if arguments.json else result_table(result))
     return 0
 
@@ -172,7 +172,8 @@ def _chosen_metrics(texts: list[str] | None, plugins: PluginManager) -> list[str
     return names
 
 
-def _progress(arguments: argparse.Namespace) -> Progress:
+def progress_of(arguments: argparse.Namespace) -> Progress:
+    """Returns what shows how far it is, by `--quiet` and `--json`."""
     from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.metrics.base import no_progress
 

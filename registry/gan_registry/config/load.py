@@ -58,10 +58,7 @@ def packaged_configs() -> list[str]:
 
 
 def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
-    """Reads a configuration by name or path, without validating it.
-
-    Args:
-        source: The name of a packaged configuration, or a YAML file.
+    """Reads a packaged configuration by its name, or a YAML file, without validating it.
 
     Returns:
         Its name, where it was found (for messages), and its content.
@@ -119,16 +116,11 @@ def apply_settings(content: Mapping[str, Any], settings: Iterable[str]) -> dict[
 
 
 def set_key(content: Mapping[str, Any], key: str, value: Any, flag: str) -> dict[str, Any]:
-    """Returns a copy of a configuration in which one key has another value.
-
-    Args:
-        content: Section → key → value.
-        key: `SECTION.key`, or deeper.
-        value: The value.
-        flag: What asks for it, for messages.
+    """Returns a copy of a configuration with another value of `SECTION.key`, or of a deeper key.
 
     Raises:
-        UserError: `key` is not of that form, or leads through something that takes no keys.
+        UserError: `key` is not of that form, or leads through something that takes no keys; the
+            message begins with `flag`, what asks for it.
     """
     changed = copy.deepcopy(dict(content))
     parts = key.split(".")
@@ -262,12 +254,7 @@ def load_config(
     settings: Iterable[str] = (),
     claims: Mapping[str, str] | None = None,
 ) -> Config:
-    """Reads, changes and validates a configuration.
-
-    Args:
-        source: The name of a packaged configuration, or a YAML file.
-        settings: Changes of the form `SECTION.key=value`.
-        claims: Host keys that plugins understand.
+    """Reads, changes and validates a configuration; see the functions that it calls.
 
     Raises:
         UserError: Something is wrong; says what and where.

@@ -183,8 +183,7 @@ def known_keys(section: str) -> frozenset[str]:
 def without_absent(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a copy without the keys that have StudioGAN's value for "none", "N/A".
 
-    Args:
-        content: Section → key → value. What is no mapping is left as it is.
+    What is no mapping of a section's keys is left as it is.
     """
     present: dict[str, Any] = {}
     for section, values in content.items():
@@ -255,9 +254,7 @@ def _is_plugins(feature: Feature, value: Any, backbones: Container[str]) -> bool
 def supported_part(content: Mapping[str, Any], backbones: Container[str] = ()) -> dict[str, Any]:
     """Returns what is left for the host's schema to check: its own keys, and slips.
 
-    Args:
-        content: Section → key → value, without "N/A".
-        backbones: Names of the backbones that come from plugins.
+    Takes what :func:`find_unsupported` does.
     """
     part: dict[str, Any] = {}
     for section, values in content.items():

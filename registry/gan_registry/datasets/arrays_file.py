@@ -29,17 +29,10 @@ class ArraysFileOptions(Options):
 
 
 def build_arrays_file(config: Config, data_dir: Path | None) -> ArrayDataset:
-    """Builds the dataset `arrays_file`; see :func:`read_arrays`.
+    """Builds the dataset `arrays_file` from a .npz or .npy file; see :func:`read_arrays`.
 
     Options: `layout` of images, "NCHW", "NHWC" or "auto" (default), which tells by the channels.
-
-    Args:
-        config: Section DATA is read: `img_size`, which images must have, and `options`.
-        data_dir: The .npz (or .npy) file.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, or the file is missing or not as
-            described.
+    Images must be of `DATA.img_size`.
     """
     options = read_options(ArraysFileOptions, NAME, config.DATA.options)
     if data_dir is None:

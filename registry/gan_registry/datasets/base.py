@@ -104,10 +104,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return digest.hexdigest()
 
     def classify(self, x: Tensor | npt.ArrayLike) -> Ints:
-        """Returns the group of each *generated* sample, int64 [n]; -1 belongs to no group.
-
-        Args:
-            x: Samples [n, *sample_shape].
+        """Returns the group of each *generated* sample x [n, *sample_shape], int64 [n]; -1 is none.
 
         Raises:
             NotImplementedError: `can_classify` is False.
@@ -115,11 +112,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         raise NotImplementedError(f"The dataset {self.name!r} cannot classify samples.")
 
     def evaluate_generated(self, x: Tensor | npt.ArrayLike) -> dict[str, float]:
-        """Returns the metrics that only this dataset can give, by name.
-
-        Args:
-            x: Generated samples [n, *sample_shape].
-        """
+        """Returns metrics of generated samples [n, *sample_shape] that only this dataset gives."""
         return {}
 
     def _content(self, indices: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -52,20 +52,12 @@ class CelebA(LazyImages):
 def build_celeba(config: Config, data_dir: Path | None) -> CelebA:
     """Builds the dataset `CelebA`.
 
-    The largest centred square (178 px) is cut out and resized. Options: `split`, "train" (default),
-    "valid", "test" or "all"; `attribute`, e.g. "Bald", which makes two groups, those without and
-    those with it (without this option there are no groups); `labels`, "attribute" makes the same
-    the label y, for conditional models ("none"); `channels`, `resize` (lanczos), `crop`,
-    `skip_corrupt` as in `image_folder`.
-
-    Args:
-        config: Section DATA is read: `img_size`, `options`.
-        data_dir: The folder that holds `img_align_celeba` and the lists, or one with a folder
-            `celeba` that does, as torchvision lays it out.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed; or files are missing or damaged,
-            named with the line.
+    The data's folder holds `img_align_celeba` and the lists, or a folder `celeba` that does, as
+    torchvision lays it out. The largest centred square (178 px) is cut out and resized. Options:
+    `split`, "train" (default), "valid", "test" or "all"; `attribute`, e.g. "Bald", which makes two
+    groups, those without and those with it (without this option there are no groups); `labels`,
+    "attribute" makes the same the label y, for conditional models ("none"); `channels`, `resize`
+    (lanczos), `crop`, `skip_corrupt` as in `image_folder`.
     """
     options = read_options(CelebAOptions, NAME, config.DATA.options)
     root = require_folder(NAME, data_dir)

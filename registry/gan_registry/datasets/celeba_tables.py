@@ -66,11 +66,9 @@ def read_attributes(path: Path) -> Attributes:
 
 
 def read_partition(path: Path, files: list[str]) -> Ints:
-    """Reads `list_eval_partition.txt` (or .csv): 0 train, 1 valid, 2 test.
+    """Reads the split of each of the files from `list_eval_partition.txt` (or .csv).
 
-    Args:
-        path: The list; a line is an image's name and the number.
-        files: The images to look up.
+    A line is an image's name and a number: 0 train, 1 valid, 2 test.
 
     Returns:
         int64 [N] in the order of `files`.

@@ -77,18 +77,13 @@ class CifarOptions(FolderOptions):
 def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
     """Builds the dataset `CIFAR10` or `CIFAR100`.
 
+    The data's folder holds the unpacked binary version (`cifar-10-batches-bin`), or is that one
+    itself; or it holds images in class folders, with or without `train` and `valid` above. The
+    Python version is refused.
+
     Options: `split`, "train" (50,000 images) or "test" (10,000); `groups`, "class" (default),
     "superclass" (CIFAR100, 20 groups) or "none"; `resize`, the filter if `DATA.img_size` is not 32.
     A folder of images takes the options of `image_folder`, too.
-
-    Args:
-        config: Section DATA is read: `name`, `img_size`, `options`.
-        data_dir: The folder that holds the unpacked binary version (`cifar-10-batches-bin`), or
-            that one itself; or images in class folders, with or without `train` and `valid` above.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, or the files are missing, damaged
-            or of the Python version.
     """
     name = config.DATA.name
     version = _VERSIONS[name]

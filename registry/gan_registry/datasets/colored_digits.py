@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from gan_registry.datasets.coloring import Bytes, Colored, ColoringOptions, select_digits
-from gan_registry.datasets.options import bad_image_size, read_options
+from gan_registry.datasets.options import check_image_size, read_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,18 +27,10 @@ def build_colored_digits(config: Config, data_dir: Path | None) -> Colored:
 
     Options: `ratio`, the share of red digits (0.95); `digits` to keep, a list (all); `seed` of the
     colours (0). The label is the digit.
-
-    Args:
-        config: Section DATA is read: `img_size`, `options`.
-        data_dir: Not used.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, or the size is none of the three.
     """
     options = read_options(ColoringOptions, NAME, config.DATA.options)
     size = config.DATA.img_size
-    if size not in SIZES:
-        raise bad_image_size(NAME, SIZES, size)
+    check_image_size(NAME, SIZES, size)
     digits = load_digits()
     grey = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
     y = digits.target.astype(np.int64)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gan_registry.datasets.base import Ints
 from gan_registry.datasets.coloring import Bytes, Colored, ColoringOptions, select_digits
-from gan_registry.datasets.options import bad_image_size, read_options
+from gan_registry.datasets.options import check_image_size, read_options
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,19 +32,10 @@ def build_colored_mnist(config: Config, data_dir: Path | None) -> Colored:
 
     Options: `split`, "train" (60,000 digits) or "test" (10,000); `ratio`, the share of red digits
     (0.95); `digits` to keep, a list (all); `seed` of the colours (0). The label is the digit.
-
-    Args:
-        config: Section DATA is read: `img_size`, `options`.
-        data_dir: The folder that holds `MNIST/raw`, as torchvision writes it.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, the size is none of the three,
-            torchvision is missing, or the files are missing or damaged.
     """
     options = read_options(ColoredMNISTOptions, NAME, config.DATA.options)
     size = config.DATA.img_size
-    if size not in SIZES:
-        raise bad_image_size(NAME, SIZES, size)
+    check_image_size(NAME, SIZES, size)
     grey, y = read_mnist(data_dir, options.split)
     grey, y = select_digits(NAME, options, grey, y)
     return Colored(
@@ -53,14 +44,10 @@ def build_colored_mnist(config: Config, data_dir: Path | None) -> Colored:
 
 
 def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[Bytes, Ints]:
-    """Reads one split of MNIST.
+    """Reads one split of MNIST, "train" or "test", from the folder that holds `MNIST/raw`.
 
     Torchvision's readers are used rather than its dataset class, which asks for the files of both
     splits when it needs those of one.
-
-    Args:
-        data_dir: The folder that holds `MNIST/raw`.
-        split: "train" or "test".
 
     Returns:
         Images, uint8 [N, 28, 28], and labels, int64 [N].

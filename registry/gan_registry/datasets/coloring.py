@@ -36,11 +36,10 @@ class ColoringOptions(Options):
 class Colored(ArrayDataset):
     """Red and green images, uint8 [N, 3, H, W], labelled with what they show.
 
+    Beside the arguments of `ArrayDataset`:
+
     Args:
-        name: Name in the catalog.
         grey: Grey images, uint8 [N, H, W].
-        y: Labels [N].
-        num_classes: Number of labels.
         ratio: Share of red (major) images.
         seed: Seed of the choice of the green ones.
     """
@@ -66,12 +65,7 @@ class Colored(ArrayDataset):
 
 
 def choose_colors(num_samples: int, ratio: float, seed: int) -> Ints:
-    """Chooses which samples are green.
-
-    Args:
-        num_samples: N.
-        ratio: Share of red samples.
-        seed: Seed of the choice. A lower ratio keeps the green samples and adds to them.
+    """Chooses which of N samples are green; a lower ratio keeps the green ones and adds to them.
 
     Returns:
         int64 [N] of `RED` and exactly round(N·(1 - ratio)) `GREEN`.

@@ -23,18 +23,15 @@ Floats = npt.NDArray[np.float64]
 class ComputedPoints(Dataset):
     """Points made from Gaussian noise; a subclass implements `transform`.
 
+    Beside the arguments of `ArrayDataset`:
+
     Args:
-        name: Name in the catalog.
         recipe: Everything that `transform` depends on, as text; part of the fingerprint.
         num_samples: N.
         noise_dim: Dimension of a sample's noise.
         dim: Dimension of a sample.
         seed: Seed of the noise.
         labels: Label of each sample [N]; None stands for zeros.
-        num_classes: Number of labels.
-
-    Attributes:
-        labels: int64 [N].
     """
 
     kind = "points"
@@ -64,15 +61,7 @@ class ComputedPoints(Dataset):
         return len(self.labels)
 
     def transform(self, noise: Floats, rows: Ints) -> Floats:
-        """Makes samples.
-
-        Args:
-            noise: Standard normal, [B, noise_dim].
-            rows: Indices of the samples [B].
-
-        Returns:
-            Samples [B, dim].
-        """
+        """Makes the samples [B, dim] of `rows` [B] from standard normal noise [B, noise_dim]."""
         raise NotImplementedError
 
     def noise(self, rows: Ints) -> Floats:

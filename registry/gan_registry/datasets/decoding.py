@@ -55,14 +55,10 @@ class ImageFormat:
 
 
 def decode(data: bytes, form: ImageFormat) -> Bytes:
-    """Decodes an image, turns it upright (EXIF), and crops and resizes it.
+    """Decodes the content of an image file, turns it upright (EXIF), and crops and resizes it.
 
     Transparency is dropped, 16-bit grey is scaled to 8 bits, of an animation the first frame is
     taken.
-
-    Args:
-        data: The content of an image file.
-        form: What to bring it to.
 
     Returns:
         uint8 [C, H, W].
@@ -93,12 +89,7 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
 
 
 def resize_images(images: Bytes, size: int, resize: Filter = "lanczos") -> Bytes:
-    """Resizes square images in memory.
-
-    Args:
-        images: uint8 [N, C, H, H].
-        size: New side in pixels.
-        resize: Filter, see `ImageFormat`.
+    """Resizes square images in memory, uint8 [N, C, H, H], to `size` pixels.
 
     Returns:
         uint8 [N, C, size, size]; the very same array if it has that size.

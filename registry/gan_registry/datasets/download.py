@@ -104,9 +104,7 @@ _ALSO_IMAGES = ("CIFAR10", "CIFAR100")  # read from a folder of images as well
 def download(name: str, data_dir: Path | None) -> None:
     """Fetches what is missing of a dataset; does nothing if all is there, in whatever form.
 
-    Args:
-        name: Name of the dataset.
-        data_dir: The folder for it; made if missing.
+    The data's folder is made if it is missing.
 
     Raises:
         UserError: This dataset cannot be fetched, no folder is given, there is no network, or what

@@ -78,13 +78,6 @@ def build_gaussian(config: Config, data_dir: Path | None) -> Gaussian:
 
     Options: `num_samples` (10,000), `std` (3.0), `major_ratio` (0.9), `seed` of the data (0).
     `DATA.img_size` does not apply.
-
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed.
     """
     options = read_options(GaussianOptions, "gaussian", config.DATA.options)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([options.seed])))

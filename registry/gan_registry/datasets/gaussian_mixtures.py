@@ -104,10 +104,7 @@ class GaussianMixture(ComputedPoints):
 
 
 def project(x: Tensor | npt.ArrayLike) -> Floats:
-    """Projects points onto the plane through the first three centres (figure 1 of the source).
-
-    Args:
-        x: Points [n, D], D ≥ 3.
+    """Projects points [n, D], D ≥ 3, onto the plane of the first three centres (source, figure 1).
 
     Returns:
         [n, 2]; e_0 is the origin, e_1 lies on the first axis at √2.
@@ -126,13 +123,9 @@ def build_gaussian_mixture(config: Config, data_dir: Path | None) -> GaussianMix
     source computes Fréchet distances on as many), `seed` of the data (0). `DATA.img_size` does not
     apply.
 
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
     Raises:
-        UserError: An option is unknown or its value not allowed, or there are more components than
-            dimensions or samples.
+        UserError: Options are not as they must be, or there are more components than dimensions or
+            samples.
     """
     options = read_options(GaussianMixtureOptions, NAME, config.DATA.options)
     for limit in ("dim", "num_samples"):

@@ -15,13 +15,10 @@ _UNSIGNED_BYTE = 8
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Reads an IDX file of bytes.
+    """Reads an IDX file of bytes, packed if its name ends in .gz.
 
     The header is 0, 0, the type (8 for bytes), the number of dimensions, then each of them as a
     big-endian 32-bit integer.
-
-    Args:
-        path: The file; if its name ends in .gz it is unpacked.
 
     Raises:
         UserError: The file cannot be read or is damaged.

@@ -92,13 +92,9 @@ def build_image_folder(config: Config, data_dir: Path | None) -> LazyImages:
     `resize` (lanczos); `crop`, the side of the centred square to cut out (the largest);
     `skip_corrupt` (false).
 
-    Args:
-        config: Section DATA is read: `name`, `img_size`, `options`.
-        data_dir: The folder.
-
     Raises:
-        UserError: An option is unknown or its value not allowed; or the folder is missing, has no
-            image, or has images beside its classes.
+        UserError: Options are not as they must be; or the folder is missing, has no image, or has
+            images beside its classes.
     """
     name = config.DATA.name
     options = read_options(FolderOptions, name, config.DATA.options)
@@ -118,16 +114,9 @@ def build_unlabelled_folder(config: Config, data_dir: Path | None) -> LazyImages
 def open_folder(
     name: str, data_dir: Path | None, size: int | None, options: FolderOptions
 ) -> LazyImages:
-    """Opens a folder of images; see :func:`build_image_folder`.
+    """Opens a folder of images; arguments and errors are as for :func:`build_image_folder`.
 
-    Args:
-        name: Name of the dataset.
-        data_dir: The folder.
-        size: Side of the images in pixels; None keeps theirs, which must then all be the same.
-        options: Options of the folder.
-
-    Raises:
-        UserError: See :func:`build_image_folder`.
+    Without a `size` in pixels images keep theirs, which must then all be the same.
     """
     root = split_folder(name, require_folder(name, data_dir), options.split)
     files = find_images(root)

@@ -28,8 +28,6 @@ class Thinned(Dataset):
         group_names: Name of each group, if `groups` is given.
 
     Attributes:
-        dataset: The whole dataset.
-        indices: int64 [M].
         attributes: What the dataset has per sample under this name, [M, A]; None if nothing.
     """
 

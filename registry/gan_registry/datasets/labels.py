@@ -24,12 +24,8 @@ class ClassOptions(Options):
 class LabelledImages(ArrayDataset):
     """Labelled images in memory, uint8 [N, C, H, W], whose classes may be their groups.
 
-    Args:
-        name: Name in the catalog.
-        x: Images.
-        y: Labels [N].
-        class_names: Name of each class.
-        groups: "class" makes each class a group, "none" none.
+    Arguments are those of `ArrayDataset`, the name of each class, and in `groups` whether they are
+    groups, "class" or "none".
     """
 
     def __init__(
@@ -51,12 +47,9 @@ class LabelledImages(ArrayDataset):
 def class_groups(
     labels: Ints, class_names: Sequence[str], choice: str
 ) -> tuple[Ints | None, tuple[str, ...]]:
-    """Returns groups [N] and their names: the classes, or nothing.
+    """Returns groups [N] and their names: the classes, or nothing by the choice "none".
 
-    Args:
-        labels: Label of each sample [N].
-        class_names: Name of each class; a single class divides nothing.
-        choice: "class" or "none".
+    A single class divides nothing, and makes no group.
     """
     if choice == "none" or len(class_names) < 2:
         return None, ()
@@ -64,13 +57,7 @@ def class_groups(
 
 
 def labels_of(dataset: Any) -> Ints:
-    """Returns the label of every sample, int64 [N].
-
-    Where the dataset does not tell (`labels` is None), the samples are read.
-
-    Args:
-        dataset: Any dataset of this framework.
-    """
+    """Returns the label of every sample, int64 [N]; without `labels`, the samples are read."""
     labels = getattr(dataset, "labels", None)
     if labels is not None:
         return np.asarray(labels, np.int64)

@@ -47,15 +47,14 @@ class LazyImages(Dataset):
     Decoded images are kept, as bytes, if all of them fit in `cache_bytes`; each loader process
     has a cache of its own and an equal share of that memory.
 
+    Beside `name`, `groups` and `group_names` as for `ArrayDataset`:
+
     Args:
-        name: Name in the catalog.
         source: Where the files come from.
         names: Name of each file [N], in the order of the dataset.
         form: What images are brought to; without a size, all must have that of the first.
         labels: Label of each image [N]; None stands for zeros.
         class_names: Name of each class.
-        groups: Group of each image [N], or None.
-        group_names: Name of each group.
         skip_corrupt: Leave out images that cannot be decoded, with a warning, rather than fail when
             one is asked for. All files are read once to find them.
         cache_bytes: Memory for decoded images; 0 keeps none.

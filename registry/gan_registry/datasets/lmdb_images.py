@@ -30,10 +30,7 @@ class LmdbOptions(ImageOptions):
 
 
 class LmdbFiles:
-    """Values of an LMDB as files; the database is opened anew in each process.
-
-    Args:
-        path: Folder of the database.
+    """Values of the LMDB in a folder as files; the database is opened anew in each process.
 
     Raises:
         UserError: The package lmdb is missing, or the folder is no LMDB.
@@ -91,18 +88,10 @@ def build_lmdb(config: Config, data_dir: Path | None) -> LazyImages:
 
     In LSUN's databases (Yu et al., 2015) each value is an image file. One with a key `length` is
     read as `prepare_data.py` of the StyleGAN2 code writes it: `SIZE-NUMBER`, at `DATA.img_size`.
-    There are no labels.
+    There are no labels. The data's folder is that of `data.mdb`; reading it takes the package lmdb.
 
     Options: `num_samples`, the first ones (all); `channels`, `resize` (lanczos), `crop`,
     `skip_corrupt` as in `image_folder`.
-
-    Args:
-        config: Section DATA is read: `name`, `img_size`, `options`.
-        data_dir: Folder of the database (that of `data.mdb`).
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, the package lmdb is missing, or
-            the folder is no LMDB with images.
     """
     name = config.DATA.name
     options = read_options(LmdbOptions, name, config.DATA.options)

@@ -86,11 +86,7 @@ def grid_centres() -> Floats:
 
 
 def mode_counts(num_samples: int, weights: npt.ArrayLike) -> Ints:
-    """Shares samples out among modes in proportion to weights, by largest remainder.
-
-    Args:
-        num_samples: How many samples in all.
-        weights: Relative weight of each mode, [M], positive.
+    """Shares samples out among modes in proportion to weights [M] > 0, by largest remainder.
 
     Returns:
         int64 [M]; sums to `num_samples`, each entry within 1 of its exact share.
@@ -105,12 +101,7 @@ def mode_counts(num_samples: int, weights: npt.ArrayLike) -> Ints:
 
 
 def nearest_modes(x: Floats, centres: Floats, radius: float) -> Ints:
-    """Assigns points to the nearest centre within a radius.
-
-    Args:
-        x: Points [n, D].
-        centres: Centres [M, D].
-        radius: Largest distance to a centre.
+    """Assigns points [n, D] to the nearest of the centres [M, D] within a radius.
 
     Returns:
         int64 [n]; -1 where no centre is within the radius, or where `x` is not finite.
@@ -155,12 +146,8 @@ def build_gmm25(config: Config, data_dir: Path | None) -> Mixture:
     weight of a rare mode relative to another one (0.1), `seed` of the data (0). `DATA.img_size`
     does not apply.
 
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
     Raises:
-        UserError: An option is unknown or its value not allowed, or a mode would stay empty.
+        UserError: Options are not as they must be, or a mode would stay empty.
     """
     options = read_options(GMM25Options, "gmm25", config.DATA.options)
     rare = list(options.rare_modes)

@@ -12,7 +12,7 @@ from gan_registry.datasets.base import Ints
 from gan_registry.datasets.colored_mnist import SIZES, resize
 from gan_registry.datasets.idx import find_idx, read_idx
 from gan_registry.datasets.labels import ClassOptions, LabelledImages
-from gan_registry.datasets.options import bad_image_size, read_options
+from gan_registry.datasets.options import check_image_size, read_options
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,21 +39,13 @@ class MNISTOptions(ClassOptions):
 def build_mnist(config: Config, data_dir: Path | None) -> LabelledImages:
     """Builds the dataset `MNIST` or `FashionMNIST`, one channel of 16, 28 or 32 px.
 
-    32 px are the image with a margin of 2 px, 16 px are that halved. Options: `split`, "train"
-    (60,000 images) or "test" (10,000); `groups`, "class" (default) or "none".
-
-    Args:
-        config: Section DATA is read: `name`, `img_size`, `options`.
-        data_dir: The folder that holds NAME/raw, as torchvision writes it, or the files themselves.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, the size is none of the three, or
-            the files are missing or damaged.
+    The data's folder holds NAME/raw, as torchvision writes it, or the files themselves. 32 px are
+    the image with a margin of 2 px, 16 px are that halved. Options: `split`, "train" (60,000
+    images) or "test" (10,000); `groups`, "class" (default) or "none".
     """
     name = config.DATA.name
     options = read_options(MNISTOptions, name, config.DATA.options)
-    if config.DATA.img_size not in SIZES:
-        raise bad_image_size(name, SIZES, config.DATA.img_size)
+    check_image_size(name, SIZES, config.DATA.img_size)
     grey, y = read_images(name, data_dir, name, options.split)
     images = resize(grey, config.DATA.img_size)[:, None]
     return LabelledImages(name, images, y, CLASS_NAMES[name], options.groups)
@@ -62,13 +54,10 @@ def build_mnist(config: Config, data_dir: Path | None) -> LabelledImages:
 def read_images(
     dataset: str, data_dir: Path | None, name: str, split: Literal["train", "test"]
 ) -> tuple[npt.NDArray[np.uint8], Ints]:
-    """Reads one split of MNIST or Fashion-MNIST.
+    """Reads one split, "train" or "test", of MNIST or Fashion-MNIST (`name`).
 
-    Args:
-        dataset: The dataset that asks, for messages.
-        data_dir: The folder that holds NAME/raw, or for `dataset` itself the files.
-        name: "MNIST" or "FashionMNIST".
-        split: "train" or "test".
+    They are in the folder NAME/raw of `data_dir` or, for the dataset of that name itself (`dataset`
+    is the one that asks), in `data_dir`.
 
     Returns:
         Images, uint8 [N, 28, 28], and labels 0–9, int64 [N].

@@ -15,7 +15,7 @@ from gan_registry.datasets.base import ArrayDataset
 from gan_registry.datasets.colored_mnist import SIZES, resize
 from gan_registry.datasets.coloring import choose_colors
 from gan_registry.datasets.mnist import CLASS_NAMES, read_images
-from gan_registry.datasets.options import Options, bad_image_size, read_options
+from gan_registry.datasets.options import Options, check_image_size, read_options
 from gan_registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,23 +38,15 @@ class MixtureOptions(Options):
 def build_mnist_fmnist(config: Config, data_dir: Path | None) -> ArrayDataset:
     """Builds the dataset `mnist_fmnist`, one channel of 16, 28 or 32 px.
 
-    Options: `ratio`, the share of MNIST (0.99; the paper has 0.99, 0.95 and 0.9); `num_samples` in
-    all (10,000); `split`, "train" or "test"; `seed` of the choice (0). Exactly
-    round(num_samples·(1 − ratio)) are Fashion-MNIST; a lower ratio keeps those and adds to them.
-    Labels are 0–9 for digits and 10–19 for clothing; the groups are the two sets.
-
-    Args:
-        config: Section DATA is read: `img_size`, `options`.
-        data_dir: The folder that holds `MNIST/raw` and `FashionMNIST/raw`.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed, the size is none of the three, or
-            files are missing, damaged or too few.
+    The data's folder holds `MNIST/raw` and `FashionMNIST/raw`. Options: `ratio`, the share of MNIST
+    (0.99; the paper has 0.99, 0.95 and 0.9); `num_samples` in all (10,000); `split`, "train" or
+    "test"; `seed` of the choice (0). Exactly round(num_samples·(1 − ratio)) are Fashion-MNIST; a
+    lower ratio keeps those and adds to them. Labels are 0–9 for digits and 10–19 for clothing; the
+    groups are the two sets.
     """
     options = read_options(MixtureOptions, NAME, config.DATA.options)
     size, count = config.DATA.img_size, options.num_samples
-    if size not in SIZES:
-        raise bad_image_size(NAME, SIZES, size)
+    check_image_size(NAME, SIZES, size)
     parts = [read_images(NAME, data_dir, name, options.split) for name in CLASS_NAMES]
     available = min(len(grey) for grey, _ in parts)
     if count > available:

@@ -26,12 +26,7 @@ Model = TypeVar("Model", bound=Options)
 
 
 def read_options(model: type[Model], dataset: str, values: Mapping[str, Any]) -> Model:
-    """Validates the options of a dataset.
-
-    Args:
-        model: Their model.
-        dataset: The dataset's name, for messages.
-        values: `DATA.options`.
+    """Validates `DATA.options` of a dataset by their model.
 
     Raises:
         UserError: An option is unknown (the message lists the known ones and the nearest match) or
@@ -57,10 +52,10 @@ def bad_option(model: type[Options], dataset: str, option: str, value: object) -
     )
 
 
-def bad_image_size(dataset: str, supported: tuple[int, ...], size: int) -> UserError:
-    """Builds the error for an image size that a dataset does not come in."""
-    sizes = ", ".join(map(str, supported))
-    return UserError(
-        f"The dataset {dataset!r} comes in {sizes} px; set DATA.img_size to one of these, "
-        f"not {size}."
-    )
+def check_image_size(dataset: str, supported: tuple[int, ...], size: int) -> None:
+    """Raises a UserError for an image size that a dataset does not come in."""
+    if size not in supported:
+        raise UserError(
+            f"The dataset {dataset!r} comes in {', '.join(map(str, supported))} px; set "
+            f"DATA.img_size to one of these, not {size}."
+        )

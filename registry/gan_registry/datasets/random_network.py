@@ -84,13 +84,6 @@ def build_random_network(config: Config, data_dir: Path | None) -> RandomNetwork
 
     Options: `layers` (2: an affine map), `dim` (1,024), `num_samples` (50,000), `seed` of network
     and noise (0). `DATA.img_size` does not apply.
-
-    Args:
-        config: Section DATA is read.
-        data_dir: Not used.
-
-    Raises:
-        UserError: An option is unknown or its value not allowed.
     """
     options = read_options(RandomNetworkOptions, NAME, config.DATA.options)
     return RandomNetwork(options.layers, options.dim, options.num_samples, options.seed)

@@ -18,14 +18,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hash_bits(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.uint64]:
-    """Hashes positions into 64 independent fair bits each.
+    """Hashes positions, integers ≥ 0 of any shape, into 64 independent fair bits each.
 
     It is SplitMix64 (Steele et al., 2014): the generator's output at a state is a hash of it. The
     seed, itself hashed, selects where the sequence starts.
-
-    Args:
-        seed: Not negative.
-        positions: Integers of any shape, not negative.
 
     Returns:
         uint64 of the same shape.
@@ -41,26 +37,15 @@ def hash_bits(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 
 
 def flipped(seed: int, positions: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Tells which positions of the stream are flipped: half of them, by a fair coin each.
-
-    Args:
-        seed: The run's seed.
-        positions: Global stream positions [B].
-
-    Returns:
-        bool [B].
-    """
+    """Tells which global stream positions [B] are flipped, bool [B]: by a fair coin each."""
     bits: npt.NDArray[np.bool_] = (hash_bits(seed, positions) >> np.uint64(63)).astype(np.bool_)
     return bits
 
 
 def flip(x: Tensor, seed: int, positions: npt.ArrayLike) -> Tensor:
-    """Mirrors some images of a batch left to right (StudioGAN's `PRE.apply_rflip`).
+    """Mirrors some images [B, C, H, W] of a batch left to right (StudioGAN's `PRE.apply_rflip`).
 
-    Args:
-        x: Images [B, C, H, W] on any device.
-        seed: The run's seed.
-        positions: Global stream position of each [B]; see :func:`flipped`.
+    Which ones, by the run's seed and the global stream positions [B]: see :func:`flipped`.
 
     Returns:
         A new tensor of the shape, type and device of `x`.

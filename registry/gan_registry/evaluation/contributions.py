@@ -61,12 +61,7 @@ def _merge(
 
 
 def add_values(target: dict[str, Any], values: Mapping[str, Any], author: str) -> None:
-    """Adds numbers to others in place.
-
-    Args:
-        target: The numbers, by name.
-        values: Those to add.
-        author: Who gives them, as the message calls it.
+    """Adds numbers by name to others in place; `author` is what the message calls who gives them.
 
     Raises:
         PluginError: One of that name is there already.

@@ -37,18 +37,10 @@ def evaluate(
     """Generates samples, measures them, and writes `result.json` and `samples/final.npz`.
 
     Samples are measured batch by batch; all of them are kept only where the dataset or a plugin
-    measures them at once.
-
-    Args:
-        run: The run, trained.
-        num: How many samples to generate; `RUN.num_eval` by default.
-        postprocessors: What corrects them, beside `plain`, which is always measured; what the run
-            asks for by default.
-        metrics: Names from the catalog `metrics`; `RUN.eval_metrics` by default.
-        features: What they see; `RUN.eval_features` by default.
-        num_real: Real samples to compare with, at most.
-        strict: Raise if a metric can't be computed, rather than leave it out with a warning.
-        progress: Told how far it is.
+    measures them at once. How many, what corrects them beside `plain`, which is always measured,
+    the metrics and what they see are by default what the run asks for (`RUN.num_eval`,
+    `eval_metrics`, `eval_features`); `metrics` and the arguments after it are those of
+    :class:`~gan_registry.evaluation.metric_suite.MetricSuite`.
 
     Returns:
         What `result.json` holds: `config`, `sampler`, `seed`, `steps`, `seconds`, `metrics`,

@@ -16,11 +16,6 @@ from gan_registry.features.choose import extractor_for
 class GuardedExtractor:
     """Builds and calls the extractor of a choice; see `features.choose.extractor_for`.
 
-    Args:
-        choice: A name, a TorchScript file, or "auto".
-        catalogs: The catalogs, with those of plugins.
-        context: What the extractor may know.
-
     Attributes:
         identity: The extractor's.
         num_features: The extractor's.

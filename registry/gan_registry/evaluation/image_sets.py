@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from gan_registry.catalogs import Catalogs
 from gan_registry.datasets.base import Dataset
@@ -42,20 +40,12 @@ def measure_images(
 ) -> dict[str, Any]:
     """Measures generated images against real ones.
 
-    Args:
-        real: A folder of images, or a .npz or .npy file (see `datasets.opening.open_images`).
-        fake: Another, or the same.
-        catalogs: The catalogs, with those of plugins.
-        metrics: Names from the catalog `metrics`; a standard set by default.
-        features: A name from the catalog `features`, a TorchScript file, or "auto": `raw` for
-            points, `classifier` where the real images have labels or groups, else `inception`.
-        num: Generated samples to measure, at most; which ones follows from a fixed seed.
-        num_real: Real samples to compare with, at most.
-        img_size: Side in pixels that images of folders are cropped and resized to.
-        channels: 1 or 3, to which images of folders are brought.
-        skip_corrupt: Leave out images of folders that cannot be read.
-        device: auto, cpu, cuda or mps.
-        progress: Told how far it is.
+    `real` and `fake` are paths, and `img_size`, `channels` and `skip_corrupt` say what is done to
+    images of folders: see `datasets.opening.open_images`. The other arguments are those of
+    :class:`~gan_registry.evaluation.metric_suite.MetricSuite`, but that by default a standard set
+    of metrics is measured, that the features "auto" are `raw` for points, `classifier` where the
+    real images have labels or groups, else `inception`, and that `num` generated samples are
+    measured at most; which ones follows from a fixed seed.
 
     Returns:
         `real`, `generated` (the paths), `num_generated`, `num_real`, `eval_metrics`, `features`,
@@ -78,8 +68,8 @@ def measure_images(
         ]
         _check_fit(sets[0], sets[1], (real, fake))
         return _measure(
-            sets[0], sets[1], (real, fake), catalogs, metrics, features, num, num_real, target,
-            progress,
+            sets[0], sets[1], (real, fake), catalogs, metrics, features, num,
+            device=target, num_real=num_real, progress=progress,
         )  # fmt: skip
     except PluginError:
         raise
@@ -98,23 +88,25 @@ def _measure(
     metrics: Sequence[str] | None,
     features: str,
     num: int,
-    num_real: int,
-    device: torch.device,
     progress: Progress,
+    **settings: Any,
 ) -> dict[str, Any]:
     groups = fake.groups if fake.group_names == real.group_names else None
     known = groups is not None and real.groups is not None
     names = standard_metrics(real) if metrics is None else list(metrics)
     if metrics is None and known:
         names.append("group_precision")
-    suite = _suite(real, names, catalogs, features, num_real, known, device, progress)
+    suite = _suite(
+        names, catalogs, real, features, knows_groups=known, progress=progress, **settings
+    )
     suite.read_real()
     suite.start()
     chosen = choose_indices(len(fake), num)
     for start in range(0, len(chosen), _BATCH):
         rows = chosen[start : start + _BATCH]
         x, y = fetch(fake, rows)
-        suite.update(x, y if fake.num_classes > 1 else None, _rows(groups, rows))
+        labels = y if fake.num_classes > 1 else None
+        suite.update(x, labels, None if groups is None else groups[rows])
         progress("generated samples", start + len(rows), len(chosen))
     overall, by_group = suite.compute()
     result: dict[str, Any] = {
@@ -137,14 +129,7 @@ def _measure(
 
 
 def _suite(
-    real: Dataset,
-    names: Sequence[str],
-    catalogs: Catalogs,
-    features: str,
-    num_real: int,
-    known: bool,
-    device: torch.device,
-    progress: Progress,
+    names: Sequence[str], catalogs: Catalogs, real: Dataset, features: str, **settings: Any
 ) -> MetricSuite:
     choice, hint = features, ""
     if features == AUTO and real.kind == "image":
@@ -152,17 +137,7 @@ def _suite(
         choice = "classifier" if tells_apart else "inception"
         hint = "" if tells_apart else " Or choose other features: --features raw, or a file."
     try:
-        return MetricSuite(
-            names,
-            catalogs,
-            real,
-            features=choice,
-            device=device,
-            num_real=num_real,
-            knows_groups=known,
-            cache=cache_folder(),
-            progress=progress,
-        )
+        return MetricSuite(names, catalogs, real, features=choice, cache=cache_folder(), **settings)
     except PluginError:
         raise
     except UserError as error:
@@ -196,7 +171,3 @@ def _check_fit(real: Dataset, fake: Dataset, paths: tuple[Path, Path]) -> None:
         f"{paths[0]} holds images of {described[0]}, {paths[1]} of {described[1]}; bring folders "
         f"to the same with {' and '.join(flags)}, or convert the file."
     )
-
-
-def _rows(groups: NDArray[np.int64] | None, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    return None if groups is None else groups[rows]

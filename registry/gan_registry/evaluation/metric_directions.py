@@ -39,11 +39,9 @@ def group_metrics(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def direction_of(path: str, result: Mapping[str, Any]) -> str | None:
-    """Returns the direction of a number in a result, None if it is not known.
+    """Returns the direction of a number in a result (`result.json`), None if it is not known.
 
-    Args:
-        path: Where it is: "metrics/fid", "metrics_NAME/fid" or "groups/GROUP/precision_NAME".
-        result: The content of `result.json`.
+    Its path is "metrics/fid", "metrics_NAME/fid" or "groups/GROUP/precision_NAME".
     """
     section, _, rest = path.partition("/")
     directions: Mapping[str, str] = result.get("directions") or {}

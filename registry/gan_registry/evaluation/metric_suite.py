@@ -177,12 +177,7 @@ class MetricSuite:
     def update(
         self, x: Tensor, y: Tensor | None = None, groups: NDArray[np.int64] | None = None
     ) -> None:
-        """Shows some generated samples to the metrics.
-
-        Args:
-            x: Samples [b, *sample_shape].
-            y: Class labels [b], if known.
-            groups: What the samples are classified as, [b], if known.
+        """Shows samples [b, *sample_shape] to the metrics; labels and groups [b] too, if known.
 
         Raises:
             UserError: The samples are not finite, or something that a metric needs isn't known.

@@ -28,11 +28,7 @@ _KEPT_POINTS = 10_000
 
 
 class Tally:
-    """Counts generated samples that come in batches.
-
-    Args:
-        run: The run that made them.
-        num: How many there will be.
+    """Counts the `num` generated samples of a run, which come in batches.
 
     Attributes:
         count: How many there were so far.

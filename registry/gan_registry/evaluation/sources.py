@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -34,30 +34,33 @@ class Proposals:
     Args:
         run: The run, trained.
         seed: Distinguishes several draws from one run.
+
+    Attributes:
+        purpose: Sets the draws apart from those of other kinds of samples.
     """
+
+    purpose: ClassVar[str] = "samples"
 
     def __init__(self, run: LiveRun, seed: int = 0) -> None:
         self._run = run
         self._seed = seed
         self._calls = 0
-        self._rng = generator_for(run.seed, "samples", seed, device=run.device)
+        self._rng = generator_for(run.seed, self.purpose, seed, device=run.device)
+
+    def latents(self, n: int) -> Tensor:
+        """Draws the latents of the next n samples, [n, z_dim] on the device."""
+        return self._run.backbone.latent(n, self._rng, self._run.device)
 
     def __call__(self, n: int) -> Fake:
         """Returns the next n samples."""
-        run = self._run
-        z = run.backbone.latent(n, self._rng, run.device)
-        y = run.labels(n, "samples", self._seed, self._calls)
+        run, z = self._run, self.latents(n)
+        y = run.labels(n, self.purpose, self._seed, self._calls)
         self._calls += 1
         return Fake(generate_batches(run.sampling_generator, z, y), z, y)
 
 
 class PlainSource:
-    """Samples of the generator as they come (post-processor `plain`).
-
-    Args:
-        run: The run, trained.
-        seed: Distinguishes several draws from one run.
-    """
+    """Samples of the generator as they come (post-processor `plain`); see :class:`Proposals`."""
 
     def __init__(self, run: LiveRun, seed: int = 0) -> None:
         self._proposals = Proposals(run, seed)

@@ -69,11 +69,7 @@ def _columns(entries: Collection[Mapping[str, Any]], own: Collection[str]) -> li
     """Returns which numbers of groups to show: what the host counted, and what plugins contributed.
 
     The share in the data, other shares, the generated ones, other numbers; of each of these in the
-    order of the result.
-
-    Args:
-        entries: What is known of each group.
-        own: Keys that have a table of their own.
+    order of the result. `own` are keys that have a table of their own.
     """
     keys = dict.fromkeys(k for entry in entries for k, value in entry.items() if is_number(value))
     return sorted((key for key in keys if key != "count" and key not in own), key=_place)

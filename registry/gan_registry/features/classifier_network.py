@@ -34,12 +34,6 @@ class ClassifierNetwork(nn.Module):
     ReLU, each but the first halving the size until no side has more than 4 px, and one hidden
     layer. Group norm, as it makes an image's features independent of its batch; SiLU at the end,
     as units that are never active would be features without variance.
-
-    Args:
-        channels: C.
-        height: H.
-        width: W.
-        num_classes: Number of logits.
     """
 
     def __init__(self, channels: int, height: int, width: int, num_classes: int) -> None:
@@ -124,13 +118,9 @@ def train_classifier(
 def split(
     classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Splits the samples of each class into those to learn from and those held out.
+    """Splits the samples of each class, `classes` [N], into those to learn from and those held out.
 
     A tenth of a class is held out, at least one and at most 100; of fewer than five, none.
-
-    Args:
-        classes: The class of each sample, [N].
-        rng: Chooses.
 
     Returns:
         For each class, the indices of either part.

@@ -35,11 +35,7 @@ def check_samples(samples: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def image_range(name: str, dataset: Dataset) -> tuple[float, float]:
-    """Returns the values of black and white of a dataset that an image extractor can take.
-
-    Args:
-        name: The extractor's, for the message.
-        dataset: The real data.
+    """Returns the values of black and white, if the extractor `name` can take the images.
 
     Raises:
         UserError: They are no images, have neither 1 nor 3 channels, or no bounded range.

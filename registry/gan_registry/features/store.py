@@ -22,11 +22,7 @@ _VERSION = 1
 
 
 def extract(extractor: FeatureExtractor, samples: Tensor) -> Features:
-    """Extracts from one batch, and checks what comes: an extractor may be anybody's.
-
-    Args:
-        extractor: The extractor.
-        samples: [B, *sample_shape] on the extractor's device.
+    """Extracts from a batch on the extractor's device, and checks what comes: it may be anybody's.
 
     Returns:
         Features, float32 [B, D], and probabilities, float32 [B, C] or None, on the CPU.

@@ -61,10 +61,9 @@ class TorchScript:
         except RuntimeError as error:  # also what the network itself raises
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
-            last = [line for line in str(error).splitlines() if line.strip()][-1:]
             raise UserError(
                 f"The network in {self._path} fails on samples {list(samples.shape)}: "
-                f"{''.join(last).strip()}."
+                f"{last_line(error)}."
             ) from error
         return self._read(output, len(samples))
 
@@ -113,6 +112,15 @@ def load_script(path: Path, device: torch.device) -> Any:
     """
     if not path.is_file():
         raise UserError(f"There is no file {path} for features; check the path.")
+    return read_script(path, device, "features need a file")
+
+
+def read_script(path: Path, device: torch.device, needed: str) -> Any:
+    """Reads a TorchScript file that is there; `needed` says in a message who needs one.
+
+    Raises:
+        UserError: It is no TorchScript.
+    """
     try:
         with warnings.catch_warnings():
             # torch advises those who write such files to turn to another format.
@@ -121,6 +129,11 @@ def load_script(path: Path, device: torch.device) -> Any:
             return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
     except Exception as error:  # a damaged file can raise anything
         raise UserError(
-            f"{path} cannot be read as TorchScript ({type(error).__name__}); features need a file "
+            f"{path} cannot be read as TorchScript ({type(error).__name__}); {needed} "
             "written by torch.jit.save, not by torch.save."
         ) from error
+
+
+def last_line(error: RuntimeError) -> str:
+    """Returns the end of what TorchScript says, where the network's own error stands."""
+    return "".join([line for line in str(error).splitlines() if line.strip()][-1:]).strip()

@@ -39,15 +39,10 @@ class _DownloadError(Exception):
 
 
 def find_weights(file: WeightsFile, features: str, cache: Path | None) -> Path:
-    """Returns the path of a file, which is downloaded if it is nowhere.
+    """Returns the path of a file that an extractor needs, and downloads it if it is nowhere.
 
     Looked for in the folder `weights` of `cache`, in that of the user's cache, and where torch.hub
-    keeps what it downloads.
-
-    Args:
-        file: The file.
-        features: The extractor that needs it, for the message.
-        cache: Where a download goes; None downloads nothing.
+    keeps what it downloads. A download goes to `cache`; without one there is none.
 
     Raises:
         UserError: It is not there and cannot be downloaded; says where to put it by hand.

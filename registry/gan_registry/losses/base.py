@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
+
+from gan_registry.regularizers.full_precision import at_least_float32
 
 
 class Loss(ABC):
@@ -53,5 +54,20 @@ class Loss(ABC):
 
     def logits(self, out: Any) -> Tensor:
         """Returns the realness logits [B], in float32 if they came in half precision."""
-        logits = self.realness(out)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        return at_least_float32(self.realness(out))
+
+
+class LogitLoss(Loss):
+    """What most losses have in common: G wants its samples taken for real, and v stands for r.
+
+    G's loss of a sample is what D's would be if it were real, and D's raw output v is the log
+    density ratio r or its surrogate. A loss overrides what is otherwise.
+    """
+
+    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns the terms of real samples, [B]: where D is surely right, they don't saturate."""
+        return self.real_terms(out, y)
+
+    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
+        """Returns D's raw output v itself, [B]."""
+        return self.logits(out)

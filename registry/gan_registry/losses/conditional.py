@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from gan_registry.regularizers.full_precision import at_least_float32
 
 AUX_CLS_TYPES = ("W/O", "TAC", "ADC")
 
@@ -109,6 +110,4 @@ def classification_terms(out: Any, y: Tensor, key: str = "cls_output") -> Tensor
                 else f"{type(out).__name__}."
             )
         )
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return cross_entropy(logits, y, reduction="none")
+    return cross_entropy(at_least_float32(logits), y, reduction="none")

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gan_registry.losses.base import Loss
+from gan_registry.losses.base import LogitLoss
 
 
-class KullbackLeibler(Loss):
+class KullbackLeibler(LogitLoss):
     """KL(p_data || p_g) for D; G maximises E[T] on its samples, which doesn't saturate.
 
     That form of G's loss is the authors' advice (section 3.2): -f*(T), the other, vanishes where D
@@ -45,10 +45,6 @@ class KullbackLeibler(Loss):
         """Returns f*(T) = exp(v - 1), [B]."""
         return torch.exp(self.logits(out) - 1.0)
 
-    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns -T = -v, [B]."""
-        return -self.logits(out)
-
     def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns v - 1, [B]."""
         return self.logits(out) - 1.0
@@ -62,7 +58,7 @@ class KullbackLeiblerMinimax(KullbackLeibler):
         return -torch.exp(self.logits(out) - 1.0)
 
 
-class ReverseKullbackLeibler(Loss):
+class ReverseKullbackLeibler(LogitLoss):
     """KL(p_g || p_data) for both networks.
 
     G minimises what D maximises. Here that is the form that doesn't saturate, as it is linear in v;
@@ -83,12 +79,8 @@ class ReverseKullbackLeibler(Loss):
         """Returns -f*(T) = 1 - v, [B]."""
         return 1.0 - self.logits(out)
 
-    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns v, [B]."""
-        return self.logits(out)
 
-
-class JensenShannon(Loss):
+class JensenShannon(LogitLoss):
     """Twice the Jensen-Shannon divergence for D; G maximises E[T] on its samples.
 
     It is `logistic` in another guise: with D(x) = σ(v), T = log(2 D) and f*(T) = -log(2 (1 - D)),
@@ -104,14 +96,6 @@ class JensenShannon(Loss):
     def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns f*(T) = -log(2 - exp(T)) = log(1 + exp(v)) - log 2, [B]."""
         return softplus(self.logits(out)) - math.log(2.0)
-
-    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns -T = log(1 + exp(-v)) - log 2, [B]."""
-        return softplus(-self.logits(out)) - math.log(2.0)
-
-    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns v, [B]."""
-        return self.logits(out)
 
 
 class JensenShannonMinimax(JensenShannon):

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn.functional import relu
 
-from gan_registry.losses.base import Loss
+from gan_registry.losses.base import LogitLoss
 
 
-class Hinge(Loss):
+class Hinge(LogitLoss):
     """A margin of 1 for D on both sides; G raises D's output.
 
     The optimal output is sign(p_data - p_g), which holds no density ratio; D's raw output stands in
@@ -30,7 +30,3 @@ class Hinge(Loss):
     def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns -v, [B]."""
         return -self.logits(out)
-
-    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns D's raw output v, a surrogate, [B]."""
-        return self.logits(out)

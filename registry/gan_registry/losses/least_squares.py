@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gan_registry.losses.base import Loss
+from gan_registry.losses.base import LogitLoss
 
 
-class LeastSquares(Loss):
+class LeastSquares(LogitLoss):
     """D regresses 1 on real and 0 on generated samples, with no activation; G wants D's 1.
 
     The regression is optimal where D(x) = p_data / (p_data + p_g), the value that the logistic D
@@ -43,10 +43,6 @@ class LeastSquares(Loss):
     def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns D² / 2, [B]."""
         return 0.5 * self.logits(out).square()
-
-    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns (D - 1)² / 2, [B]."""
-        return 0.5 * (self.logits(out) - 1.0).square()
 
     def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns log(D / (1 - D)) with D clipped to [eps, 1 - eps], [B]."""

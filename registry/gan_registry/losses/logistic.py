@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gan_registry.losses.base import Loss
+from gan_registry.losses.base import LogitLoss
 
 
-class Logistic(Loss):
+class Logistic(LogitLoss):
     """Cross-entropy for D and the non-saturating loss -log D(G(z)) for G."""
 
     is_density_ratio: ClassVar[bool] = True
@@ -27,14 +27,6 @@ class Logistic(Loss):
     def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns -log(1 - D(x)), [B]."""
         return softplus(self.logits(out))
-
-    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns -log D(x), [B]."""
-        return softplus(-self.logits(out))
-
-    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns the logit itself, [B]."""
-        return self.logits(out)
 
 
 class Vanilla(Logistic):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from gan_registry.losses.base import Loss
+from gan_registry.regularizers.full_precision import at_least_float32
 
 
 class MultiHinge(Loss):
@@ -40,11 +41,11 @@ class MultiHinge(Loss):
 
     def real_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns max(0, 1 - s[y] + max of the other scores), [B]."""
-        return _crammer_singer(_float(class_scores(out)), _required(y))
+        return _crammer_singer(at_least_float32(class_scores(out)), _required(y))
 
     def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns max(0, 1 - s[generated] + max of the other scores), [B]; `y` is not used."""
-        scores = _float(class_scores(out))
+        scores = at_least_float32(class_scores(out))
         generated = torch.full(
             scores.shape[:1], scores.shape[1] - 1, dtype=torch.int64, device=scores.device
         )
@@ -52,7 +53,7 @@ class MultiHinge(Loss):
 
     def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns mh_lambda · max(0, 1 - s[y] + max of the other scores), [B]."""
-        return self._mh_lambda * _crammer_singer(_float(class_scores(out)), _required(y))
+        return self._mh_lambda * _crammer_singer(at_least_float32(class_scores(out)), _required(y))
 
     def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns s[y] - s[generated], a surrogate, [B]; without labels the best class's margin."""
@@ -99,7 +100,7 @@ def class_margin(out: Any, y: Tensor | None = None) -> Tensor:
     Returns:
         Margins [B], in float32 at least.
     """
-    scores = _float(class_scores(out))
+    scores = at_least_float32(class_scores(out))
     classes, generated = scores[:, :-1], scores[:, -1]
     if y is None:
         return classes.amax(1) - generated
@@ -110,10 +111,6 @@ def _crammer_singer(scores: Tensor, target: Tensor) -> Tensor:
     index = target.unsqueeze(1)
     others = scores.scatter(1, index, float("-inf")).amax(1)
     return relu(1.0 + others - scores.gather(1, index).squeeze(1))
-
-
-def _float(scores: Tensor) -> Tensor:
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def _required(y: Tensor | None) -> Tensor:

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gan_registry.losses.base import Loss
+from gan_registry.losses.base import LogitLoss
 
 
-class Wasserstein(Loss):
+class Wasserstein(LogitLoss):
     """The difference of D's mean outputs; D must be kept Lipschitz by other means.
 
     That is, by weight clipping or a gradient penalty (`LOSS.apply_wc`, `apply_gp`, …): without, D's
@@ -25,12 +25,4 @@ class Wasserstein(Loss):
 
     def fake_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns v, [B]."""
-        return self.logits(out)
-
-    def generator_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns -v, [B]."""
-        return -self.logits(out)
-
-    def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
-        """Returns D's raw output v, a surrogate, [B]."""
         return self.logits(out)

@@ -65,10 +65,7 @@ PUBLISHED = AutoencoderSettings(
 class ConvolutionalAutoencoder(nn.Module):
     """Maps images [B, C, H, W] in [-1, 1] to reconstructions of the same shape.
 
-    Args:
-        image_shape: (C, H, W).
-        width: Channels of the first convolution.
-        code: Dimension of the code.
+    `width` are the channels of the first convolution, `code` the dimension of the code.
     """
 
     def __init__(self, image_shape: Sequence[int], width: int, code: int) -> None:
@@ -114,9 +111,6 @@ class PointAutoencoder(nn.Module):
     """Maps points [B, D] to reconstructions [B, D] through a code of half the dimension.
 
     In the plane the code is thus one number, and what is learnt is a curve through the points.
-
-    Args:
-        features: D.
     """
 
     def __init__(self, features: int) -> None:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 Needs = Literal["samples", "features", "probabilities", "labels", "groups"]
+Directions = Mapping[str, Literal["up", "down", "none"]]
+"""Name of a result → whether more of it is better ("up"), less ("down"), or neither ("none")."""
+
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, how much is done, how much there is)."""
 
@@ -71,12 +74,11 @@ class Metric(ABC):
 
     Attributes:
         needs: What of a :class:`Batch` it reads.
-        directions: Name of each result → whether more of it is better ("up"), less ("down"), or
-            neither ("none").
+        directions: Of each result.
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"features"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {}
+    directions: ClassVar[Directions] = {}
 
     def __init__(self, context: MetricContext) -> None:
         self.context = context

@@ -19,9 +19,6 @@ class CollectedFeatures(Metric):
     Memory: the features, in the dtype they come in, and while :meth:`compute` joins the batches of
     one side, that side's once more.
 
-    Args:
-        context: See :class:`~gan_registry.metrics.base.Metric`.
-
     Attributes:
         title: What the metric is called in messages.
     """

@@ -180,15 +180,10 @@ class Frame:
 
 
 def lower_bounds(x: View, y: View, out: Tensor | None = None) -> Tensor:
-    """Bounds the scaled squared distances of all pairs from below.
-
-    Args:
-        x: n points.
-        y: m points.
-        out: Memory for the result.
+    """Bounds the scaled squared distances of all pairs of n and m points from below.
 
     Returns:
-        [n, m], of the views' dtype.
+        [n, m], of the views' dtype; in the memory of `out` if that is given.
     """
     with torch.autocast(x.rows.device.type, enabled=False):
         bounds = torch.addmm(y.low, x.rows, y.rows.T, alpha=-2, out=out)

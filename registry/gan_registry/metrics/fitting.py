@@ -38,14 +38,8 @@ def minibatches(
 ) -> Iterator[Tensor]:
     """Yields the indices of `steps` batches, out of one shuffled pass after another.
 
-    Args:
-        num_samples: n; a batch holds at most as many.
-        batch_size: Samples a batch.
-        steps: Number of batches.
-        generator: Where the randomness comes from.
-
     Yields:
-        int64 [min(batch_size, n)] on the CPU. Within a pass no index occurs twice.
+        int64 [min(batch_size, n)] on the CPU, for n samples. Within a pass no index occurs twice.
     """
     size = min(batch_size, num_samples)
     order = torch.empty(0, dtype=torch.int64)
@@ -59,11 +53,8 @@ def minibatches(
 def seeded_perceptron(features: int, width: int, hidden: int, seed: int) -> nn.Sequential:
     """Makes a network [B, D] -> [B, 1] with LeakyReLU(0.2), as in Tang (2020, section IV-B).
 
-    Args:
-        features: D.
-        width: Units of a hidden layer.
-        hidden: Number of hidden layers.
-        seed: Seed of the weights; the global random state is neither read nor changed.
+    It has `hidden` layers of `width` units; the weights follow from the seed, and the global random
+    state is neither read nor changed.
     """
     modules: list[nn.Module] = []
     with seeded_weights(derive_seed(seed, "weights")):
@@ -109,13 +100,9 @@ def check_pair(real: Tensor, fake: Tensor) -> None:
 
 
 def check_samples(metric: str, real: Tensor, fake: Tensor, least: int) -> None:
-    """Raises a UserError if real or generated samples are too few or not all finite.
+    """Raises a UserError if there are fewer than `least` real or generated samples, or bad ones.
 
-    Args:
-        metric: Name of the metric.
-        real: Real samples [n, …].
-        fake: Generated samples [m, …].
-        least: How many it takes of each kind.
+    Bad are those that hold NaN or infinity.
     """
     for kind, samples in (("real", real), ("generated", fake)):
         check_count(metric, kind, len(samples), least)
@@ -123,14 +110,7 @@ def check_samples(metric: str, real: Tensor, fake: Tensor, least: int) -> None:
 
 
 def check_count(metric: str, kind: str, got: int, least: int) -> None:
-    """Raises a UserError if there are too few samples.
-
-    Args:
-        metric: Name of the metric.
-        kind: "real" or "generated".
-        got: How many there are.
-        least: How many it takes.
-    """
+    """Raises a UserError if a metric got too few samples of a kind, "real" or "generated"."""
     if got < least:
         raise UserError(
             f"The metric {metric} needs at least {least} {kind} samples, but got {got}."
@@ -145,14 +125,7 @@ def count_bad(samples: Tensor) -> int:
 
 
 def check_finite(metric: str, kind: str, bad: int, total: int) -> None:
-    """Raises a UserError if any sample is not finite.
-
-    Args:
-        metric: Name of the metric.
-        kind: "real" or "generated".
-        bad: How many samples hold NaN or infinity.
-        total: How many samples there are.
-    """
+    """Raises a UserError if `bad` samples of a kind, out of `total`, hold NaN or infinity."""
     if bad:
         raise UserError(
             f"The metric {metric} got NaN or infinity in {bad:,} of {total:,} {kind} samples; "

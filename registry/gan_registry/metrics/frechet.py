@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.feature_moments import Array, Moments, as_matrix, covariance_factor
 from gan_registry.metrics.fitting import check_count, check_finite
 
@@ -94,10 +93,8 @@ def fid(real_features: Array, fake_features: Array) -> float:
         UserError: There are fewer than 2 samples of a kind, or some are not finite.
         ValueError: The shapes are wrong.
     """
-    real, fake = (
-        as_matrix(real_features, "real_features"),
-        as_matrix(fake_features, "fake_features"),
-    )
+    real = as_matrix(real_features, "real_features")
+    fake = as_matrix(fake_features, "fake_features")
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
             "Arguments `real_features` and `fake_features` must have equally many columns, but got "
@@ -129,12 +126,7 @@ def between(first: Moments, second: Moments) -> float:
 def trace_of_root(factor1: Tensor, factor2: Tensor) -> float:
     """Computes Tr (Σ₁Σ₂)^½ for Σᵢ = AᵢᵀAᵢ: the sum of the singular values of A₁A₂ᵀ.
 
-    Args:
-        factor1: A₁, float64 [r, D].
-        factor2: A₂, float64 [s, D].
-
-    Returns:
-        The trace.
+    The factors are float64, A₁ [r, D] and A₂ [s, D].
     """
     if len(factor1) > len(factor2):
         factor1, factor2 = factor2, factor1
@@ -162,7 +154,7 @@ class Fid(Metric):
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"features"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"fid": "down"}
+    directions: ClassVar[Directions] = {"fid": "down"}
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)

@@ -9,14 +9,13 @@ lie in the manifold of *all* real samples. Manifolds are those of precision and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, MetricContext, Needs, Progress, no_progress
+from gan_registry.metrics.base import Batch, Directions, MetricContext, Needs, Progress, no_progress
 from gan_registry.metrics.prdc import PRDC, prdc_by_sample
 
 
@@ -58,18 +57,8 @@ def group_precision(
 ) -> dict[int, float]:
     """Computes the share of each group's generated samples inside the real samples' manifold.
 
-    Args:
-        real: Features of real samples, [N, D], N > k.
-        fake: Features of generated samples, [M, D].
-        groups: int [M], what each generated sample is classified as; a negative number is none.
-        k: Neighbours that make the manifold.
-        progress: Told how many pairs of samples have been compared.
-
-    Returns:
-        Number of each group that has generated samples → share.
-
-    Raises:
-        ValueError: As :func:`partial_recall`.
+    Arguments, result and errors are those of :func:`partial_recall`, but it is N that must exceed
+    k, and `groups` [M] are what the generated samples are classified as.
     """
     inside = prdc_by_sample(real, fake, k=k, results=["precision"], progress=progress)["precision"]
     return shares(inside, groups)
@@ -130,7 +119,7 @@ class _ByGroup(PRDC):
 class PartialRecall(_ByGroup):
     """Share of each group's real samples inside the manifold of all generated ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"partial_recall": "up"}
+    directions: ClassVar[Directions] = {"partial_recall": "up"}
     title = "partial recall"
     results = ("recall",)
     value = "partial_recall"
@@ -147,7 +136,7 @@ class GroupPrecision(_ByGroup):
     A group that the generator never draws has no precision.
     """
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"precision": "up"}
+    directions: ClassVar[Directions] = {"precision": "up"}
     title = "precision by group"
     results = ("precision",)
     value = "precision"

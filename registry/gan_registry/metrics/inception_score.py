@@ -14,14 +14,13 @@ needs no known length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.feature_moments import Array, as_matrix
 from gan_registry.metrics.fitting import check_count, check_finite
 
@@ -165,7 +164,7 @@ class InceptionScore(Metric):
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"probabilities"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {
+    directions: ClassVar[Directions] = {
         "inception_score": "up",
         "inception_score_std": "none",
         "inception_score_whole": "up",

@@ -11,14 +11,14 @@ biased: two sets from the same distribution have distance 0 on average, and ofte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_registry.metrics.base import Progress, no_progress
+from gan_registry.metrics.base import Directions, Progress, no_progress
 from gan_registry.metrics.feature_moments import Array, as_matrix
 from gan_registry.metrics.fitting import check_samples
 from gan_registry.metrics.reservoir import MAX_SAMPLES, KeptFeatures
@@ -80,10 +80,8 @@ def kernel_distance(
         UserError: There are fewer than 2 samples of a kind, or some are not finite.
         ValueError: A shape or a number is out of range.
     """
-    real, fake = (
-        as_matrix(real_features, "real_features"),
-        as_matrix(fake_features, "fake_features"),
-    )
+    real = as_matrix(real_features, "real_features")
+    fake = as_matrix(fake_features, "fake_features")
     if real.shape[1] != fake.shape[1] or real.shape[1] == 0:
         raise ValueError(
             "Arguments `real_features` and `fake_features` must be [n, D] and [m, D], but got "
@@ -125,10 +123,7 @@ class Kid(KeptFeatures):
     min_samples: ClassVar[int] = MIN_SAMPLES
     max_samples: ClassVar[int] = MAX_SAMPLES
     stream: ClassVar[tuple[str, ...]] = ("kid",)
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {
-        "kid": "down",
-        "kid_std": "none",
-    }
+    directions: ClassVar[Directions] = {"kid": "down", "kid_std": "none"}
     subset_size: ClassVar[int] = SUBSET_SIZE
     num_subsets: ClassVar[int] = NUM_SUBSETS
 

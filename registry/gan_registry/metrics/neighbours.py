@@ -155,11 +155,7 @@ class _Radii:
 def _merge(bounds: Tensor, who: Tensor, tile: Tensor, start: int) -> None:
     """Keeps, in place, the smallest of the bounds so far and those to points `start`, … of a tile.
 
-    Args:
-        bounds: [n, w], the smallest bounds so far.
-        who: int64 [n, w], whose they are.
-        tile: [n, m].
-        start: The number of the point of the tile's first column.
+    The bounds are [n, w], whose they are int64 [n, w], and the tile [n, m].
     """
     width = bounds.shape[1]
     nearest, where = tile.topk(min(width, tile.shape[1]), 1, largest=False, sorted=False)

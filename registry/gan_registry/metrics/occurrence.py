@@ -16,17 +16,14 @@ of the real data. Two classifiers can be had here, and with them two metrics:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.fitting import check_count, check_finite, count_bad
-
-Direction = Literal["up", "down", "none"]
 
 
 def occurrence(groups: Tensor, num_groups: int) -> Tensor:
@@ -48,11 +45,7 @@ def occurrence(groups: Tensor, num_groups: int) -> Tensor:
 
 
 def group_counts(groups: Tensor, num_groups: int) -> Tensor:
-    """Counts the samples of each group.
-
-    Args:
-        groups: int64 [n]; -1 belongs to none.
-        num_groups: G.
+    """Counts the samples of each group; takes what :func:`occurrence` does, and no sample as well.
 
     Returns:
         int64 [G + 1] on the CPU; the last is the number of samples in no group.
@@ -125,7 +118,7 @@ class GroupOccurrence(_Occurrence):
 
     name: ClassVar[str] = "occurrence"
     needs: ClassVar[frozenset[Needs]] = frozenset({"groups"})
-    directions: ClassVar[Mapping[str, Direction]] = {
+    directions: ClassVar[Directions] = {
         "occurrence": "none",
         "occurrence_real": "none",
         "occurrence_other": "down",
@@ -167,7 +160,7 @@ class ClassifierOccurrence(_Occurrence):
 
     name: ClassVar[str] = "occurrence_classifier"
     needs: ClassVar[frozenset[Needs]] = frozenset({"probabilities", "groups"})
-    directions: ClassVar[Mapping[str, Direction]] = {
+    directions: ClassVar[Directions] = {
         **GroupOccurrence.directions,
         "classifier_accuracy": "up",
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs
+from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
 from gan_registry.metrics.feature_moments import Moments
 from gan_registry.metrics.fitting import check_count, check_finite
 from gan_registry.metrics.frechet import MIN_SAMPLES, between
@@ -30,10 +29,7 @@ class PartialFid(Metric):
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"features", "groups"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {
-        "partial_fid": "down",
-        "partial_fid_to_all": "down",
-    }
+    directions: ClassVar[Directions] = {"partial_fid": "down", "partial_fid_to_all": "down"}
 
     def __init__(self, context: MetricContext) -> None:
         super().__init__(context)

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.metrics.balls import ball_counts
-from gan_registry.metrics.base import Batch, MetricContext, Progress, no_progress
+from gan_registry.metrics.base import Batch, Directions, MetricContext, Progress, no_progress
 from gan_registry.metrics.collected_features import CollectedFeatures
 from gan_registry.metrics.distances import as_points
 from gan_registry.metrics.neighbours import Advance, count_pairs, squared_radii
@@ -75,16 +75,9 @@ def prdc_by_sample(
     real_radii: Tensor | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Tensor]:
-    """Computes what :func:`prdc` takes the averages of.
+    """Computes what :func:`prdc` takes the averages of; arguments and errors are those of that.
 
-    Args:
-        real: As for :func:`prdc`.
-        fake: As for :func:`prdc`.
-        k: As for :func:`prdc`.
-        k_density: As for :func:`prdc`.
-        results: As for :func:`prdc`.
-        real_radii: `squared_radii(real, real_ks(results, k, k_density))` where that is known.
-        progress: As for :func:`prdc`.
+    `real_radii` is `squared_radii(real, real_ks(results, k, k_density))` where it is known.
 
     Returns:
         Those wanted of
@@ -93,9 +86,6 @@ def prdc_by_sample(
         - `recall`: bool [N], whether a real sample is in some generated sample's ball;
         - `density`: int64 [M], the number of real samples' balls that a generated one is in;
         - `coverage`: bool [N], whether a real sample's ball holds a generated one.
-
-    Raises:
-        ValueError: As for :func:`prdc`.
     """
     results = tuple(results)
     if unknown := set(results) - set(RESULTS):
@@ -155,16 +145,13 @@ class PRDC(CollectedFeatures):
 
     Subclasses restrict it to some of the results, and it computes only what these need.
 
-    Args:
-        context: See :class:`~gan_registry.metrics.base.Metric`.
-
     Attributes:
         results: What it computes.
         k: Neighbours for precision and recall.
         k_density: Neighbours for density and coverage.
     """
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = dict.fromkeys(RESULTS, "up")
+    directions: ClassVar[Directions] = dict.fromkeys(RESULTS, "up")
     title: ClassVar[str] = "precision, recall, density and coverage"
     results: ClassVar[tuple[str, ...]] = RESULTS
     k: ClassVar[int] = 3
@@ -218,7 +205,7 @@ class PRDC(CollectedFeatures):
 class Precision(PRDC):
     """Share of the generated samples inside the manifold of the real ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"precision": "up"}
+    directions: ClassVar[Directions] = {"precision": "up"}
     title = "precision"
     results = ("precision",)
 
@@ -226,7 +213,7 @@ class Precision(PRDC):
 class Recall(PRDC):
     """Share of the real samples inside the manifold of the generated ones (k = 3)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"recall": "up"}
+    directions: ClassVar[Directions] = {"recall": "up"}
     title = "recall"
     results = ("recall",)
 
@@ -234,7 +221,7 @@ class Recall(PRDC):
 class Density(PRDC):
     """In how many real samples' balls a generated one is on average, divided by k = 5."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"density": "up"}
+    directions: ClassVar[Directions] = {"density": "up"}
     title = "density"
     results = ("density",)
 
@@ -242,6 +229,6 @@ class Density(PRDC):
 class Coverage(PRDC):
     """Share of the real samples' balls that hold a generated sample (k = 5)."""
 
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {"coverage": "up"}
+    directions: ClassVar[Directions] = {"coverage": "up"}
     title = "coverage"
     results = ("coverage",)

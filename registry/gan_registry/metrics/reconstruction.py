@@ -19,14 +19,21 @@ not comparable. On MNIST digits (5,000 generated, 32 px; measured) the short one
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_registry.metrics.autoencoder import PUBLISHED, AutoencoderSettings, train_autoencoder
-from gan_registry.metrics.base import Batch, Metric, MetricContext, Needs, Progress, no_progress
+from gan_registry.metrics.base import (
+    Batch,
+    Directions,
+    Metric,
+    MetricContext,
+    Needs,
+    Progress,
+    no_progress,
+)
 from gan_registry.metrics.fitting import check_count, check_finite, check_pair, count_bad
 from gan_registry.metrics.reservoir import Reservoir
 from gan_registry.seeding import derive_seed
@@ -105,9 +112,7 @@ class ReconstructionError(Metric):
     """
 
     needs: ClassVar[frozenset[Needs]] = frozenset({"samples"})
-    directions: ClassVar[Mapping[str, Literal["up", "down", "none"]]] = {
-        "reconstruction_error": "down"
-    }
+    directions: ClassVar[Directions] = {"reconstruction_error": "down"}
     settings: ClassVar[AutoencoderSettings] = AutoencoderSettings()
 
     def __init__(self, context: MetricContext) -> None:

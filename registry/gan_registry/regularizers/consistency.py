@@ -47,14 +47,8 @@ def consistency(out: Any, other: Any) -> Tensor:
 def latent_diversity(fake: Tensor, neighbour: Tensor) -> Tensor:
     """Computes zCR's term of G's loss, -mean (G(z) - G(z + ε))² (Zhao et al., 2021).
 
-    Times `LOSS.g_lambda`, it makes G answer to small moves of the latent.
-
-    Args:
-        fake: G(z), [B, ...].
-        neighbour: G(z + ε), of the same shape.
-
-    Returns:
-        A scalar ≤ 0, in float32 at least.
+    Times `LOSS.g_lambda`, it makes G answer to small moves of the latent. It is a scalar ≤ 0, in
+    float32 at least, of samples [B, ...] and as many neighbours.
 
     Raises:
         ValueError: Shapes differ.

@@ -7,7 +7,8 @@ samples independently. With batch norm or a minibatch-statistics layer it doesn'
 then means something else; prefer layer norm, or none, in such a D. A call is one more forward pass:
 it updates the running statistics of batch norm and spectral norm's vectors.
 
-Random points come from an explicit `generator`; None falls back to torch's global one.
+Random points come from an explicit `generator`; None falls back to torch's global one. A penalty is
+a scalar, 0 for an empty batch.
 """
 
 from __future__ import annotations
@@ -68,17 +69,8 @@ def dragan_penalty(
 
     x̂ = real + α · δ with α ~ U(0, 1) for each sample and δ ~ U(0, s/2) for each of its elements,
     s the standard deviation of all elements of the batch: so in the authors' code and StudioGAN,
-    where the paper writes a Gaussian.
-
-    Args:
-        discriminator: D, `(x, y) -> output`.
-        real: Training samples [B, ...].
-        y: Their labels, int64 [B], or None.
-        generator: Draws α, then δ.
-        realness: Reads one logit per sample, [B], from D's output.
-
-    Returns:
-        A scalar; 0 for an empty batch.
+    where the paper writes a Gaussian. `generator` draws α, then δ; the other arguments are those of
+    :func:`gradient_penalty`.
     """
     real = at_least_float32(real.detach())
     if len(real) == 0:
@@ -103,21 +95,8 @@ def max_gradient_penalty(
     """Computes Lipschitz GAN's penalty, max ‖∇D(x̂)‖₂² (Zhou et al., 2019).
 
     The maximum is over the batch, so that the penalty grows with the batch and isn't the mean of
-    its micro-batches'.
-
-    Args:
-        discriminator: D, `(x, y) -> output`.
-        real: Training samples [B, ...].
-        fake: Generated samples, of the same shape.
-        y: Labels of the real samples, int64 [B], or None.
-        generator: Draws the points x̂ as in :func:`gradient_penalty`.
-        realness: Reads one logit per sample, [B], from D's output.
-
-    Returns:
-        A scalar; 0 for an empty batch.
-
-    Raises:
-        ValueError: `real` and `fake` differ in shape.
+    its micro-batches'. The points x̂, the arguments and the error are those of
+    :func:`gradient_penalty`.
     """
     points = _between(real, fake, generator)
     if len(points) == 0:
@@ -136,16 +115,8 @@ def r1_penalty(
     """Computes R1, mean ‖∇D(x)‖₂² / 2 on real samples, with a forward pass of its own.
 
     Mescheder et al. (2018), eq. 9 without γ. This is StudioGAN's `r1_place: outside_loop`, and what
-    a lazy regulariser needs: taken every k-th step, multiplied by k.
-
-    Args:
-        discriminator: D, `(x, y) -> output`.
-        real: Training samples [B, ...].
-        y: Their labels, int64 [B], or None.
-        realness: Reads one logit per sample, [B], from D's output.
-
-    Returns:
-        A scalar; 0 for an empty batch.
+    a lazy regulariser needs: taken every k-th step, multiplied by k. Arguments are those of
+    :func:`gradient_penalty`.
     """
     real = at_least_float32(real.detach())
     return _mean(0.5 * _gradients(discriminator, real, y, realness).square().sum(1))

@@ -74,12 +74,9 @@ _STYLE: dict[Any, Any] = {
 
 
 def render(paint: Callable[[Figure], None], width: float = 5.4, height: float = 3.2) -> str:
-    """Draws a chart and returns it as SVG.
+    """Draws a chart on an empty figure of a size in inches, and returns it as SVG.
 
-    Args:
-        paint: Draws on an empty figure.
-        width: In inches; 5.4 fills half of a wide page and stays readable on a phone.
-        height: In inches.
+    A width of 5.4 fills half of a wide page and stays readable on a phone.
 
     Returns:
         SVG text, equal for equal drawings.
@@ -119,16 +116,10 @@ def line_chart(
     ylabel: str,
     width: float = 5.4,
 ) -> str:
-    """Draws one line for each name, e.g. losses over steps.
+    """Draws one line for each name, values `y` over positions `x`, e.g. losses over steps.
 
-    A long series is shown faintly as it is, and strongly as a running mean.
-
-    Args:
-        x: Name -> positions.
-        y: Name -> as many values; non-finite ones leave gaps.
-        xlabel: Label of the horizontal axis.
-        ylabel: Label of the vertical axis.
-        width: In inches.
+    A long series is shown faintly as it is, and strongly as a running mean; values that are not
+    finite leave gaps.
     """
 
     def paint(figure: Figure) -> None:
@@ -157,15 +148,10 @@ def line_chart(
 def scatter(
     points: NDArray[Any], reference: NDArray[Any], color: str = PALETTE[0], max_points: int = 5000
 ) -> str:
-    """Draws points in the plane on the axes of a reference set, so that two charts compare.
+    """Draws points [n, 2] on the axes of a reference set [m, 2], so that two charts compare.
 
-    Stray points therefore do not shrink the picture; how many lie beyond it is written below.
-
-    Args:
-        points: [n, 2].
-        reference: [m, 2]; the axes show where these lie.
-        color: Of the points.
-        max_points: Evenly spaced members are shown of a larger set.
+    Stray points therefore do not shrink the picture; how many lie beyond it is written below. Of a
+    large set `max_points` evenly spaced members are shown.
     """
     low, high = _window(np.asarray(reference, dtype=float).reshape(-1, 2))
     points = np.asarray(points, dtype=float).reshape(-1, 2)

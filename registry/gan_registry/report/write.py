@@ -14,13 +14,7 @@ REPORT_FILE = "report.html"
 
 
 def write_report(run: Run) -> Path:
-    """Writes the report of a run that has been evaluated.
-
-    Args:
-        run: The run, live or opened again.
-
-    Returns:
-        Where the report lies.
+    """Writes the report of a run that has been evaluated, and returns where it lies.
 
     Raises:
         UserError: The run has no folder or no result yet.

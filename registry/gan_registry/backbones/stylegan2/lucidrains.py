@@ -95,10 +95,8 @@ class LucidrainsGenerator(StyleGenerator):
 class LucidrainsDiscriminator(nn.Module):
     """Maps images [B, in_channels, image_size, image_size] to logits [B].
 
-    Args:
-        image_size: One of `SUPPORTED_SIZES`.
-        in_channels: Channels of an image; of m images stacked for a D that packs them.
-        capacity: The package's `network_capacity`.
+    Arguments are named as those of `LucidrainsGenerator`; `in_channels` are those of m images
+    stacked for a D that packs them.
     """
 
     def __init__(self, image_size: int, in_channels: int = RGB, capacity: int = 16) -> None:
@@ -133,13 +131,7 @@ def _initialise(network: nn.Module) -> None:
 def build_stylegan2(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> StyleBackbone:
-    """Builds the backbone `stylegan2`.
-
-    Args:
-        config: Sections MODEL and STYLEGAN are read.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels, which are not used.
-        seed: Seed of the initial weights.
+    """Builds the backbone `stylegan2`; the section STYLEGAN is read, too.
 
     Raises:
         UserError: The package is missing, the samples are no images of a supported size, or a key

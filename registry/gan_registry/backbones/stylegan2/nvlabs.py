@@ -161,13 +161,7 @@ class NVlabsDiscriminator(nn.Module):
 def build_nvlabs(
     config: Config, sample_shape: tuple[int, ...], num_classes: int, seed: int
 ) -> StyleBackbone:
-    """Builds the backbone `nvlabs`.
-
-    Args:
-        config: Sections MODEL and STYLEGAN are read, and RUN.mixed_precision.
-        sample_shape: (channels, height, width).
-        num_classes: Number of classes of the labels.
-        seed: Seed of the initial weights.
+    """Builds the backbone `nvlabs`; the section STYLEGAN and RUN.mixed_precision are read, too.
 
     Raises:
         UserError: `MODEL.module` can't be imported or has no such networks, the samples are no

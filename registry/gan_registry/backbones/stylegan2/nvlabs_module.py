@@ -43,12 +43,7 @@ def named_network(module: str | None, name: str) -> Network:
 
 
 def made(network: Network, name: str, **keys: Any) -> nn.Module:
-    """Returns `network(**keys)`.
-
-    Args:
-        network: A class, or any function that returns a module.
-        name: What to call it in messages.
-        **keys: Its arguments.
+    """Returns `network(**keys)`; the network is called by `name` in messages.
 
     Raises:
         UserError: It does not take these arguments.

@@ -44,12 +44,9 @@ class StyleGenerator(nn.Module):
         self.register_buffer("path_length_mean", torch.zeros(()))
 
     def styles(self, z: Tensor, y: Tensor | None = None, *, track: bool = False) -> Tensor:
-        """Returns one style a layer, [B, L, w_dim].
+        """Returns one style a layer, [B, L, w_dim], of latents [B, z_dim] and labels [B] or None.
 
-        Args:
-            z: Latents [B, z_dim].
-            y: Labels, int64 [B], or None.
-            track: Whether running averages that the networks keep take these in.
+        `track` says whether running averages that the networks keep take these in.
         """
         raise NotImplementedError
 
@@ -111,13 +108,9 @@ class StyleBackbone(Backbone):
         return {"generator": self._interval} if self._pl_weight else {}
 
     def lazy_generator_terms(self, z: Tensor, y: Tensor | None = None) -> Tensor | None:
-        """Returns weight × interval × the path-length penalty on half of a batch, or None.
+        """Returns weight × interval × the path-length penalty on a batch's first half, or None.
 
         The mean path length, a buffer of G, takes in this batch's.
-
-        Args:
-            z: Latents [B, z_dim], of which the first B/2 are used.
-            y: Their labels, int64 [B], or None.
 
         Raises:
             ValueError: G has been replaced by a module that has no styles.
