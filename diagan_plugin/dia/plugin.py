@@ -148,4 +148,5 @@ def build_sampler(run: LiveRun) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampling.sampler import DiaSampler
 
-    return DiaSampler(len(run.dataset), seed=run.seed, fingerprint=run.fingerprint)
+    method = run.options[NAME]["draws"]
+    return DiaSampler(len(run.dataset), run.seed, method, fingerprint=run.fingerprint)
