@@ -129,6 +129,8 @@ def test_the_published_schedule(name: str):
 def test_shares_of_table_5(share: int):
     for name in ("colored_mnist", "mnist_fmnist"):
         assert load_config(f"{name}_{share}").DATA.options["ratio"] == share / 100
+    options = load_config(f"colored_mnist_{share}").DATA.options
+    assert (options["split"], options["first"]) == ("auto", 10_000)
 
 
 def test_ttur_of_the_artificial_data():
