@@ -116,6 +116,7 @@ class DiaPlugin(DrivingPlugin):
             return
         from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
+        from diagan_plugin.report.recovery import add_recovery
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
@@ -126,6 +127,7 @@ class DiaPlugin(DrivingPlugin):
         if diagnosis is not None:
             result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
+            add_recovery(report, run.dataset.group_names, result, diagnosis)
 
 
 def is_weighted(run: LiveRun) -> bool:

@@ -236,6 +236,14 @@ def test_run_folder_holds_the_diagnosis_and_the_result(tmp_path):
     assert diagnosis.metadata["phase_boundary"] == "33"
 
 
+def test_the_report_compares_ldrm_with_what_is_generated_of_each_mode(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    evaluate(run)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "LDRM and generated samples by group" in page
+    assert "of 300 generated samples" in page
+
+
 def test_opened_run_gives_the_same_result_and_samples(tmp_path):
     run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
     first = evaluate(run)
