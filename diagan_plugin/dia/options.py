@@ -19,13 +19,31 @@ AUXILIARY = f"{NAME}.auxiliary"
 EPOCH = "epoch"
 """In the place of a number of steps: those of an epoch, which only a run with its data knows."""
 
+PAPER_CODE = "paper-code"
+"""The preset of what the paper's published code does where the paper or we do otherwise."""
+
+THROUGH_END, BEFORE_END = "through-end", "before-end"
+"""Whether the end of phase 1 is recorded itself."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     # §3.2 of the replication on small data: 90 % of the training without weights, which are then
     # computed again after each epoch. The length of the ramp is ours.
     "replication": {"phase1": 0.9, "refresh": EPOCH, "ramp": EPOCH},
+    # What it sets in other plugins are their options with the value "auto": see
+    # `follows_published_code`.
+    PAPER_CODE: {"draws": "iid", "last_record": BEFORE_END},
 }
 """What a preset puts in the place of defaults; what is given explicitly wins over it."""
+
+
+def follows_published_code(options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether other plugins' options of the value "auto" mean what the published code does.
+
+    Args:
+        options: Plugin → option → value, as a run has them; those of Dia may be missing.
+    """
+    return options.get(NAME, {}).get("preset") == PAPER_CODE
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,9 @@ class DiaOptions:
             :data:`AUTO`: until the ranking of the scores has settled.
         window: Records that count, |T| in the paper.
         record_every: Steps between two records.
+        last_record: Whether a record due at the very end of phase 1 is its last, "through-end", or
+            left out, "before-end", as in the published code: at an end of 40,000 the last of the 50
+            records is then that of step 39,900 and the first that of 35,000.
         min_clip: Scores below are raised to it (paper, §4.1).
         max_ratio: Largest ratio of two sampling probabilities (paper, §4.1).
         record: "sweep" passes D over the whole dataset; "stream" uses the training batches.
@@ -57,6 +78,9 @@ class DiaOptions:
         aux_ratio: Record a density ratio measured by a logistic layer on D's features (paper,
             §5.2): for losses without one.
         within_class: Keep each class's share of the draws and weight inside the classes.
+        draws: How phase 2 draws from the weights: "systematic", where each sample's draws in an
+            epoch differ from their expectation by less than 1, or "iid", each draw independent,
+            i ~ P_s (paper, §4.1).
         preset: A key of :data:`PRESETS`; what it stands for is in the other options already.
         diagnose: Record with any sampler, never altering training.
     """
@@ -65,6 +89,7 @@ class DiaOptions:
     phase1: float | str = 0.8
     window: int = 50
     record_every: int = 100
+    last_record: str = THROUGH_END
     min_clip: float = 0.01
     max_ratio: float = 50.0
     record: str = "sweep"
@@ -78,6 +103,7 @@ class DiaOptions:
     aux_loss: str = AUTO
     aux_ratio: bool = False
     within_class: bool = False
+    draws: str = "systematic"
     preset: str = "paper"
     diagnose: bool = False
 
@@ -115,6 +141,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("window", at_least(int, 2), metavar="N", help="records that count")
     add("record_every", at_least(int, 1), metavar="STEPS", help="steps between two records")
+    add(
+        "last_record", choices=(THROUGH_END, BEFORE_END),
+        help="record the end of phase 1 too, or only what comes before it",
+    )  # fmt: skip
     add("min_clip", positive, metavar="S", help="scores below are raised to it")
     add("max_ratio", at_least(float, 1.0), metavar="R", help="largest ratio of probabilities")
     add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
@@ -144,9 +174,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="record a density ratio measured by a logistic layer, for losses that give none",
     )  # fmt: skip
     add("within_class", action="store_true", help="weight inside the classes only")
+    add("draws", choices=("systematic", "iid"), help="draw evenly by the weights, or independently")
     add(
         "preset", action=PresetAction, presets=PRESETS,
-        help="defaults of the paper or of its replication",
+        help="defaults of the paper, of its published code or of its replication",
     )  # fmt: skip
     add(
         "diagnose", flag="--diagnose", action="store_true",

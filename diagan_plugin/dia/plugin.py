@@ -117,6 +117,7 @@ class DiaPlugin(DrivingPlugin):
             return
         from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
+        from diagan_plugin.report.recovery import add_recovery
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
@@ -127,6 +128,7 @@ class DiaPlugin(DrivingPlugin):
         if diagnosis is not None:
             result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
+            add_recovery(report, run.dataset.group_names, result, diagnosis)
 
 
 def is_weighted(run: LiveRun) -> bool:
@@ -149,4 +151,5 @@ def build_sampler(run: LiveRun) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampling.sampler import DiaSampler
 
-    return DiaSampler(len(run.dataset), seed=run.seed, fingerprint=run.fingerprint)
+    method = run.options[NAME]["draws"]
+    return DiaSampler(len(run.dataset), run.seed, method, fingerprint=run.fingerprint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.options import BEFORE_END, THROUGH_END, DiaOptions
 from diagan_plugin.dia.schedule import Schedule
 from gan_registry.errors import UserError
 
@@ -21,7 +21,8 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
         _check_comparisons(schedule)
     records = len(schedule.record_steps)
     if options.record == "sweep" and records < 2:
-        fitting = max(schedule.phase1_end // 2, 1)
+        recorded = schedule.phase1_end - (options.last_record == BEFORE_END)
+        fitting = max(recorded // 2, 1)
         raise UserError(
             f"--dia-record-every {options.record_every} makes {records} of the at least 2 records "
             f"that a variance takes in the {schedule.phase1_end} steps of phase 1; use "
@@ -35,6 +36,12 @@ def _check_comparisons(schedule: Schedule) -> None:
     if options.record == "stream":
         raise UserError(
             "--dia-phase1 auto compares windows of sweeps: use --dia-record sweep, or give a share."
+        )
+    if options.last_record == BEFORE_END:
+        raise UserError(
+            "--dia-phase1 auto ends phase 1 by its last record, which --dia-last-record "
+            f"{BEFORE_END} leaves out: give a share instead of auto, or use --dia-last-record "
+            f"{THROUGH_END}."
         )
     if not schedule.comparisons:
         steps, every = schedule.comparison_lag + schedule.window_steps, options.record_every

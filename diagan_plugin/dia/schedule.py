@@ -5,6 +5,7 @@ Steps are counted as done: step 1 is the state after the first update. Phase 1 i
 `window` multiples of `record_every` up to the end of the recording; only these are swept at all,
 as earlier ones would be pushed out of the window anyway.
 
+- With `last_record` "before-end" the end of phase 1 is not recorded itself, only what comes before.
 - A phase 1 that is no multiple of `record_every` ends with the last multiple before its end.
 - A phase 1 too short for a full window uses the records there are; fewer than two are refused, as
   there would be no variance.
@@ -21,7 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.options import BEFORE_END, DiaOptions
 from diagan_plugin.flags import AUTO
 
 HISTORY_RECORDS = 100
@@ -84,6 +85,8 @@ class Schedule:
     def record_steps(self) -> range:
         """The steps of the sweeps that make up T when phase 1 ends; of all, while that is open."""
         every, end = self.options.record_every, self.phase1_end
+        if self.options.last_record == BEFORE_END:
+            end -= 1
         last = end // every * every
         first = last - (self.options.window - 1) * every
         if self.is_open:

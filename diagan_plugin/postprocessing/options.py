@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.flags import at_least, or_word
+from diagan_plugin.dia.options import follows_published_code
+from diagan_plugin.flags import AUTO, at_least, or_word
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -19,6 +20,9 @@ EXACT = "exact"
 
 JUDGED_BY_RUN = ("drs", "drs_exact", "mh", "threshold")
 """Post-processors that take the judge of `--post-judge`; the others train one, or need none."""
+
+BURN_IN, BATCH = "burn-in", "batch"
+"""Over which proposals γ is a percentile of F0."""
 
 JUDGES = ("auto", "own", "auxiliary", "fresh")
 CALIBRATIONS = ("isotonic", "platt", "none")
@@ -38,6 +42,9 @@ class PostOptions:
         floor: The acceptance rate under which sampling stops.
         burn_in: Proposals from which DRS and threshold rejection find their thresholds.
         drs_gamma: "exact", or the percentile of F0 that γ is set to (Azadi et al. 2019).
+        drs_gamma_over: Over which proposals that percentile is taken: those of the "burn-in", once,
+            or those of each "batch", as the published codes of DRS and of Dia-GAN do; "auto" is
+            the burn-in, and each batch with Dia's preset of its published code.
         mh_steps: Length of a chain (Turner et al. 2019).
         mh_calibration: How logits are calibrated for the chains; isotonic as published.
         calibration_samples: Real, and as many generated, samples to calibrate with, at most.
@@ -51,6 +58,7 @@ class PostOptions:
     floor: float = 1e-4
     burn_in: int = 10_000
     drs_gamma: str | float = 80.0
+    drs_gamma_over: str = AUTO
     mh_steps: int = 640
     mh_calibration: str = "isotonic"
     calibration_samples: int = 5000
@@ -59,8 +67,13 @@ class PostOptions:
 
     @classmethod
     def of(cls, run: LiveRun) -> PostOptions:
-        """Returns the options of a run; the defaults where the plugin is not loaded."""
-        return cls(**run.options.get(NAME, {}))
+        """Returns the options of a run, "auto" resolved; the defaults without the plugin."""
+        options = cls(**run.options.get(NAME, {}))
+        if options.drs_gamma_over != AUTO:
+            return options
+        return replace(
+            options, drs_gamma_over=BATCH if follows_published_code(run.options) else BURN_IN
+        )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +98,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="proposals from which thresholds are found")  # fmt: skip
     add("--drs-gamma", "drs_gamma", type=gamma, metavar="exact|PERCENTILE",
         help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
+    add("--drs-gamma-over", "drs_gamma_over", choices=(AUTO, BURN_IN, BATCH),
+        help="over which proposals that percentile is taken")  # fmt: skip
     add("--mh-steps", "mh_steps", type=whole, metavar="K", help="length of a chain")
     add("--mh-calibration", "mh_calibration", choices=CALIBRATIONS,
         help="how logits are calibrated for the chains")  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import NAME as DIA
-from diagan_plugin.postprocessing.options import JUDGED_BY_RUN, NAME, add_options
+from diagan_plugin.postprocessing.options import BATCH, EXACT, JUDGED_BY_RUN, NAME, add_options
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -40,7 +40,7 @@ class PostprocessingPlugin:
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds `--post-…`, `--drs-gamma`, `--mh-…`, `--threshold-…`."""
+        """Adds `--post-…`, `--drs-gamma…`, `--mh-…`, `--threshold-…`."""
         add_options(parser)
 
     @hookimpl
@@ -51,7 +51,12 @@ class PostprocessingPlugin:
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
-        """Refuses a judge that there will not be."""
+        """Refuses a judge that there will not be, and a percentile where γ is none."""
+        if run.options[NAME]["drs_gamma"] == EXACT and run.options[NAME]["drs_gamma_over"] == BATCH:
+            raise UserError(
+                f"--drs-gamma-over {BATCH} says over what a percentile is taken, and --drs-gamma "
+                f"{EXACT} is none: leave one of them out."
+            )
         judge, samples = run.options[NAME]["judge"], run.config.RUN.samples
         if judge == "auxiliary" and samples in JUDGED_BY_RUN and not _trains_auxiliary(run):
             raise UserError(

@@ -17,6 +17,7 @@ from diagan_plugin.postprocessing.calibrated import calibrate
 from diagan_plugin.postprocessing.interpolation import random_interpolation
 from diagan_plugin.postprocessing.judges import choose_judge
 from diagan_plugin.postprocessing.metropolis_hastings import MetropolisHastingsSampler
+from diagan_plugin.postprocessing.options import BATCH as EACH_BATCH
 from diagan_plugin.postprocessing.options import EXACT, PostOptions
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.postprocessing.streaming import Proposal, SampleStream
@@ -64,7 +65,10 @@ class RejectionSource(StreamSource):
     def __init__(self, run: LiveRun, seed: int = 0, options: PostOptions | None = None) -> None:
         options = options or PostOptions.of(run)
         gamma = options.drs_gamma
-        how: Any = {"gamma": 0.0} if gamma == EXACT else {"percentile": float(gamma)}
+        how: dict[str, Any] = {"gamma": 0.0}
+        if gamma != EXACT:
+            per_batch = options.drs_gamma_over == EACH_BATCH
+            how = {"percentile": float(gamma), "per_batch": per_batch}
         super().__init__(
             RejectionSampler(
                 choose_judge(run, options).proposer(seed),

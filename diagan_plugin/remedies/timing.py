@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
 
 
+DISCRIMINATOR, GENERATOR = "discriminator", "generator"
+"""Whose samples count for an epoch."""
+
+
 def phase1_end(run: LiveRun, start: str | float = AUTO) -> int:
     """Returns the last step of phase 1; updates with that many steps done are phase 2.
 
@@ -33,6 +37,18 @@ def phase1_end(run: LiveRun, start: str | float = AUTO) -> int:
     return (found or Schedule(options, run.total_steps, weighted=True)).phase1_end
 
 
-def epoch_of(run: LiveRun) -> int:
-    """Returns how often the discriminator has seen the data it draws from, rounded down."""
-    return run.step * run.samples_per_step // run.sampler.num_samples
+def epoch_of(run: LiveRun, step: int | None = None, *, by: str = DISCRIMINATOR) -> int:
+    """Returns which epoch it is, from 0.
+
+    Args:
+        run: The run.
+        step: The steps done; those of the run by default.
+        by: "discriminator": how often it has seen the data it draws from. "generator": how often
+            it has made as many samples as these data are; with several updates of D to each of G
+            these epochs are longer.
+    """
+    settings = run.config.OPTIMIZATION
+    samples = run.samples_per_step
+    if by == GENERATOR:
+        samples = run.batch_size * settings.acml_steps * settings.g_updates_per_step
+    return (run.step if step is None else step) * samples // run.sampler.num_samples

@@ -12,8 +12,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from diagan_plugin.flags import share
-from diagan_plugin.remedies.timing import epoch_of
+from diagan_plugin.dia.options import follows_published_code
+from diagan_plugin.flags import AUTO, share
+from diagan_plugin.remedies.timing import DISCRIMINATOR, GENERATOR, epoch_of
 from diagan_plugin.remedies.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
@@ -91,6 +92,10 @@ class TopKPlugin:
             "--top-k-nu", dest=f"{NAME}.nu", type=share, default=0.5, metavar="SHARE",
             help="smallest share",
         )  # fmt: skip
+        group.add_argument(
+            "--top-k-epochs", dest=f"{NAME}.epochs", choices=(AUTO, DISCRIMINATOR, GENERATOR),
+            default=AUTO, help="whose samples count for an epoch",
+        )  # fmt: skip
 
     @hookimpl
     def gan_register(self, catalogs: Catalogs) -> None:
@@ -111,7 +116,7 @@ class TopKPlugin:
         options = run.options[NAME]
         if not options["enabled"]:
             return None
-        part = top_k_share(epoch_of(run), options["gamma"], options["nu"])
+        part = top_k_share(epoch_of(run, by=_epochs_by(run)), options["gamma"], options["nu"])
         run.log({"top_k/share": part})
         return top_k_weights(logits, part)
 
@@ -121,6 +126,14 @@ class TopKPlugin:
         options = run.options[NAME]
         if not options["enabled"]:
             return None
-        epochs = run.total_steps * run.samples_per_step // run.sampler.num_samples
+        epochs = epoch_of(run, run.total_steps, by=_epochs_by(run))
         last = top_k_share(epochs, options["gamma"], options["nu"])
         return {"share that counts": f"1 to {last:.3g}, in {epochs} epochs"}
+
+
+def _epochs_by(run: LiveRun) -> str:
+    """Returns whose samples count for an epoch: G's in the published code of Dia-GAN, else D's."""
+    chosen: str = run.options[NAME]["epochs"]
+    if chosen != AUTO:
+        return chosen
+    return GENERATOR if follows_published_code(run.options) else DISCRIMINATOR

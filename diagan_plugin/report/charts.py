@@ -120,6 +120,29 @@ def group_dots(
     return render(paint, 5.4, max(1.9, 0.9 + _ROW * len(order)))
 
 
+def recovery_scatter(counts: Sequence[int], ldrm: Sequence[NDArray[Any]]) -> str:
+    """Draws each group's LDRM over its number of generated samples: mean, and the middle half.
+
+    Args:
+        counts: How many generated samples each group has.
+        ldrm: The LDRM of each group's training samples, finite.
+    """
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for count, values in zip(counts, ldrm, strict=True):
+            axes.plot(
+                [count, count], np.quantile(values, [0.25, 0.75]),
+                color=PALETTE[0], alpha=0.35, linewidth=4, solid_capstyle="butt",
+            )  # fmt: skip
+            axes.plot(count, values.mean(), "o", color=PALETTE[0], markersize=5)
+        axes.set_xlim(left=-0.03 * max(1, *counts))
+        axes.set_xlabel("Generated samples of the group")
+        axes.set_ylabel("LDRM of its training samples")
+
+    return render(paint, 5.4, 3.5)
+
+
 def heat_map(
     rows: NDArray[Any], labels: Sequence[str], steps: NDArray[Any], boundary: int | None = None
 ) -> str:

@@ -98,7 +98,7 @@ class Dia:
         described = HostDataset(dataset, groups, group_names, value_range)
         self.dataset = IndexedDataset(dataset)
         self.sampler = DiaSampler(
-            len(dataset), seed, rank=rank, world_size=world_size, shard=shard,
+            len(dataset), seed, settings.draws, rank=rank, world_size=world_size, shard=shard,
             fingerprint=described.fingerprint(),
         )  # fmt: skip
         self._run = LoopRun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,8 @@ from gan_registry.errors import UserError
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
 
+_LOG = logging.getLogger(__name__)
+
 NAME = "colored_mnist"
 SIZES = (16, 28, 32)
 _PREFIXES = {"train": "train", "test": "t10k"}
@@ -24,19 +27,40 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 class ColoredMNISTOptions(ColoringOptions):
     """Options of `colored_mnist`."""
 
-    split: Literal["train", "test"] = Field("train", description="'train' or 'test'")
+    split: Literal["train", "test", "auto"] = Field(
+        "train", description="'train', 'test' or 'auto'"
+    )
+    first: int | None = Field(None, ge=1, description="a whole number of at least 1")
 
 
 def build_colored_mnist(config: Config, data_dir: Path | None) -> Colored:
     """Builds the dataset `colored_mnist`: MNIST from torchvision's folder layout, 16, 28 or 32 px.
 
-    Options: `split`, "train" (60,000 digits) or "test" (10,000); `ratio`, the share of red digits
-    (0.95); `digits` to keep, a list (all); `seed` of the colours (0). The label is the digit.
+    Options: `split`, "train" (60,000 digits), "test" (10,000) or "auto", the training split where
+    its files are there, else the test split; `first`, how many digits of the split are taken (all);
+    `ratio`, the share of red digits (0.95); `digits` to keep of these, a list (all); `seed` of the
+    colours (0). The label is the digit.
+
+    Args:
+        config: Section DATA is read: `img_size`, `options`.
+        data_dir: The folder that holds `MNIST/raw`, as torchvision writes it.
+
+    Raises:
+        UserError: An option is unknown or its value not allowed, the size is none of the three,
+            torchvision is missing, or the files are missing, damaged or hold too few digits.
     """
     options = read_options(ColoredMNISTOptions, NAME, config.DATA.options)
     size = config.DATA.img_size
     check_image_size(NAME, SIZES, size)
-    grey, y = read_mnist(data_dir, options.split)
+    split = _present_split(data_dir) if options.split == "auto" else options.split
+    grey, y = read_mnist(data_dir, split)
+    if options.first is not None:
+        if options.first > len(grey):
+            raise UserError(
+                f"The dataset {NAME!r} has {len(grey)} digits in the split {split!r}, but the "
+                f"option first asks for {options.first}."
+            )
+        grey, y = grey[: options.first], y[: options.first]
     grey, y = select_digits(NAME, options, grey, y)
     return Colored(
         NAME, resize(grey, size), y, num_classes=10, ratio=options.ratio, seed=options.seed
@@ -68,7 +92,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
         )
     prefix = _PREFIXES[split]
     raw = Path(data_dir).expanduser() / "MNIST" / "raw"
-    images = raw / f"{prefix}-images-idx3-ubyte"
+    images = _images(raw, split)
     labels = raw / f"{prefix}-labels-idx1-ubyte"
     for path in (images, labels):
         if not path.is_file():
@@ -90,6 +114,22 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
             f"{list(grey.shape)}, labels {list(y.shape)}; get them anew."
         )
     return grey, y
+
+
+def _present_split(data_dir: Path | None) -> Literal["train", "test"]:
+    """Chooses the test split where the folder holds its images and none of the training split."""
+    if data_dir is None:
+        return "train"
+    raw = Path(data_dir).expanduser() / "MNIST" / "raw"
+    present = [split for split in _PREFIXES if _images(raw, split).is_file()]
+    if present != ["test"]:
+        return "train"
+    _LOG.warning("%s holds the test split of MNIST alone, so %s takes that.", raw, NAME)
+    return "test"
+
+
+def _images(raw: Path, split: str) -> Path:
+    return raw / f"{_PREFIXES[split]}-images-idx3-ubyte"
 
 
 def resize(grey: Bytes, size: int) -> Bytes:

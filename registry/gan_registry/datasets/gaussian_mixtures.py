@@ -62,6 +62,7 @@ class GaussianMixture(ComputedPoints):
         self.groups = modes
         self.group_names = tuple(f"component {i}" for i in range(components))
         self.std = std
+        self.in_plane = project if dim >= 3 else None  # how reports draw points
 
     def transform(self, noise: Floats, rows: Ints) -> Floats:
         """Returns e_i + std·noise, [B, D]."""

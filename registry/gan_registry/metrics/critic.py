@@ -14,7 +14,7 @@ remembers adds nothing; the estimate of two equal distributions is then 0 on ave
 below. For the first quarter of the steps the penalty ignores gradients below 1: otherwise a critic
 that happens to start with the wrong slope can stay there, for in one dimension a gradient cannot
 turn from −1 to 1 but through 0, which the penalty forbids. The paper's 100,000 steps of 3 × 1,024
-units become 500 steps of 3 × 128 here.
+units become 500 steps of 3 × 128 here; `PublishedCritic` has the published size and length.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class CriticSettings:
         hidden: Number of hidden layers.
         steps: Optimiser steps; 100,000 in the paper.
         batch_size: Samples of each kind a step.
-        learning_rate: Adam's, falling linearly to 0; 1e-4 throughout in the paper.
+        learning_rate: Adam's at the start; 1e-4 in the paper.
         penalty: λ, the weight of the gradient penalty.
+        as_published: Keep the learning rate and the penalty as they are from the first step to the
+            last; otherwise the rate falls linearly to 0, and the penalty begins leniently.
     """
 
     width: int = 128
@@ -63,6 +65,11 @@ class CriticSettings:
     batch_size: int = 256
     learning_rate: float = 1e-3
     penalty: float = 10.0
+    as_published: bool = False
+
+
+#: Tang (2020), sections IV-B to IV-D. Hours on a CPU.
+PUBLISHED = CriticSettings(width=1024, steps=100_000, learning_rate=1e-4, as_published=True)
 
 
 def critic_wasserstein(
@@ -140,12 +147,13 @@ def _train(
     for step, (real_rows, fake_rows) in enumerate(zip(*kinds, strict=True)):
         if step % _REPORT_EVERY == 0:
             progress("Training the critic", step, settings.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * (1.0 - step / settings.steps)
+        if not settings.as_published:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * (1.0 - step / settings.steps)
         real = train[0].index_select(0, real_rows.to(device))
         fake = train[1].index_select(0, fake_rows.to(device))
         excess = _gradient_norms(critic, _between(real, fake, mixing), keep=True) - 1.0
-        if step < settings.steps // _WARM_UP:
+        if step < settings.steps // _WARM_UP and not settings.as_published:
             excess = excess.clamp(min=0.0)
         loss = critic(fake).mean() - critic(real).mean()
         loss = loss + settings.penalty * excess.square().mean()
@@ -209,3 +217,9 @@ class Critic(KeptFeatures):
             progress=self.context.progress,
         )
         return {"critic_wasserstein": estimate}
+
+
+class PublishedCritic(Critic):
+    """The same with the critic of the paper: 3 layers of 1,024 units, 100,000 steps."""
+
+    settings: ClassVar[CriticSettings] = PUBLISHED

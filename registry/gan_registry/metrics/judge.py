@@ -10,7 +10,8 @@ features also holds for the samples that they were computed from.
 The paper's Judge has 3 hidden layers of 1,024 LeakyReLU units (its "5 layers", section IV-B) and
 takes 100,000 steps of Adam on fresh samples (section IV-D). Samples are finite here, and time too:
 the default is narrower, takes 1,000 steps at most, keeps the weights that were best on a fifth of
-its half, and is tested on the other half.
+its half, and is tested on the other half. `PublishedJudge` has the published size and length; on
+samples that do not renew themselves it, too, keeps the weights that were best.
 """
 
 from __future__ import annotations
@@ -79,6 +80,14 @@ class JudgeSettings:
     weight_decay: float = 1e-2
     check_every: int = 50
     patience: int = 6
+
+
+#: Tang (2020), sections IV-B and IV-D: Adam without weight decay, 256 samples of each kind a step,
+#: the discriminators' learning rate, and no early end. Hours on a CPU.
+PUBLISHED = JudgeSettings(
+    width=1024, steps=100_000, batch_size=512, learning_rate=1e-4, weight_decay=0.0,
+    check_every=1000, patience=100,
+)  # fmt: skip
 
 
 def judge_accuracy(
@@ -218,3 +227,9 @@ class Judge(KeptFeatures):
             "judge_accuracy": verdict.accuracy,
             "total_variation_bound": verdict.total_variation_bound,
         }
+
+
+class PublishedJudge(Judge):
+    """The same with the Judge of the paper: 3 layers of 1,024 units, 100,000 steps."""
+
+    settings: ClassVar[JudgeSettings] = PUBLISHED

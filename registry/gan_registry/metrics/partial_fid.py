@@ -2,12 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+import torch
 
 from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, Needs
-from gan_registry.metrics.feature_moments import Moments
+from gan_registry.metrics.feature_moments import Array, Moments, as_matrix
 from gan_registry.metrics.fitting import check_count, check_finite
-from gan_registry.metrics.frechet import MIN_SAMPLES, between
+from gan_registry.metrics.frechet import MIN_SAMPLES, between, fid
+
+
+class ExtremeFids(NamedTuple):
+    """The Fréchet distances of the training samples that some values set apart.
+
+    Attributes:
+        lowest: Of those with the lowest values to all generated samples.
+        highest: Of those with the highest.
+        size: How many samples each of the two groups has.
+    """
+
+    lowest: float
+    highest: float
+    size: int
+
+
+def partial_fid_of_extremes(
+    real_features: Array, fake_features: Array, values: Array, share: float = 0.1
+) -> ExtremeFids:
+    """Computes the partial FID of the training samples of lowest and of highest value.
+
+    Lee et al. (2021, section 4.2) do so with a score of how badly a sample is learnt, at which
+    the distance of the highest on CIFAR-10 was 94.64 and that of the lowest 22.43. They do not say
+    how large their groups are.
+
+    Args:
+        real_features: Features of training samples, [n, D] of any real type.
+        fake_features: Of generated samples, [m, D], m ≥ 2.
+        values: A number for each training sample, [n]. Samples whose number is NaN are left out.
+        share: Share of the n samples in each group, in (0, 0.5].
+
+    Raises:
+        TypeError: Something holds no real numbers.
+        ValueError: Shapes do not match, features are not finite, `share` is out of range, or a
+            group has fewer than 2 samples.
+    """
+    if not 0.0 < share <= 0.5:
+        raise ValueError(f"Argument `share` must be in (0, 0.5], but got {share}.")
+    real, numbers = as_matrix(real_features, "real_features"), as_matrix(values, "values", 1)
+    if len(numbers) != len(real):
+        raise ValueError(
+            f"Argument `values` must have a number for each of {len(real)} samples, but got "
+            f"{len(numbers)}."
+        )
+    known = torch.nonzero(~torch.isnan(numbers)).flatten().to(real.device)
+    # Stable, so that the samples are the same on every machine where values are equal.
+    order = known[torch.sort(numbers.to(real.device)[known], stable=True).indices]
+    count = min(round(share * len(real)), len(order) // 2)
+    if count < MIN_SAMPLES:
+        raise ValueError(
+            f"Argument `share` must leave at least {MIN_SAMPLES} samples in a group, but {share} "
+            f"of {len(order)} samples with a value leaves {count}."
+        )
+    lowest, highest = (fid(real[rows], fake_features) for rows in (order[:count], order[-count:]))
+    return ExtremeFids(lowest, highest, count)
 
 
 class PartialFid(Metric):

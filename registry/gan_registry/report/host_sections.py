@@ -6,7 +6,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,14 @@ def _what_was_run(run: LiveRun, folder: Path, result: Mapping[str, Any]) -> Fact
     return Facts(tuple((label, _plain(value)) for label, value in facts if value is not None))
 
 
+def _placing(dataset: Any) -> Callable[[Any], NDArray[Any]] | None:
+    """Returns what maps samples to points of the plane; None where the dataset knows nothing."""
+    if tuple(dataset.sample_shape) == (2,):
+        return np.asarray
+    in_plane: Callable[[Any], NDArray[Any]] | None = getattr(dataset, "in_plane", None)
+    return in_plane
+
+
 def _samples(run: LiveRun, generated: Mapping[str, NDArray[Any]]) -> list[Block]:
     dataset = run.dataset
     if not generated:
@@ -127,13 +135,15 @@ def _samples(run: LiveRun, generated: Mapping[str, NDArray[Any]]) -> list[Block]
                     width="half" if len(pictures) <= 2 else "third",
                 )
             )
-    elif tuple(dataset.sample_shape) == (2,):
-        real = _draw_real(run, 5000)
-        panels = {"Real training samples": real} | {_made(name): x for name, x in generated.items()}
+    elif (place := _placing(dataset)) is not None:
+        real = place(_draw_real(run, 5000))
+        projected = "" if tuple(dataset.sample_shape) == (2,) else ", projected onto a plane"
+        panels = {"Real training samples": real}
+        panels.update({_made(name): place(x) for name, x in generated.items()})
         blocks += [
             Figure(
                 scatter(x, real, PALETTE[number % len(PALETTE)]),
-                f"{title}, a dot each.",
+                f"{title}{projected}, a dot each.",
                 alt=f"Scatter plot: {title}.",
                 width="half" if len(panels) <= 2 else "third",
             )

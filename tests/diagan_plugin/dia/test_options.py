@@ -95,6 +95,17 @@ def test_too_few_records_name_an_interval_that_works():
     check_options(DiaOptions(record="stream"), 100, True)
 
 
+def test_records_before_the_end_name_an_interval_that_works():
+    def options(every: int) -> DiaOptions:
+        return DiaOptions(record_every=every, last_record="before-end")
+
+    with pytest.raises(UserError, match="--dia-record-every 39 or less"):
+        check_options(options(40), 100, True)
+    check_options(options(39), 100, True)
+    with pytest.raises(UserError, match="use --dia-last-record through-end"):
+        check_options(DiaOptions(phase1="auto", last_record="before-end"), 100_000, True)
+
+
 def test_plan_counts_the_extra_samples():
     rows = plan(DiaOptions(), 50_000, True, 50_000, 5 * 64)
     history, sweeps = 99 * 2000, 50 * 50_000

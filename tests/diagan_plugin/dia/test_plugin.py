@@ -167,6 +167,7 @@ def test_sweep_statistics_equal_recorded_logits():
         ["PLUGINS.dia.record=stream", "DATA.options={num_samples: 250}"],
         ["PLUGINS.dia.refresh=3", "PLUGINS.dia.ramp=6"],
         ["PLUGINS.dia.aux=importance", "PLUGINS.dia.aux_every=2", "PLUGINS.dia.ramp=6"],
+        ["PLUGINS.dia.preset=paper-code"],
     ],
 )
 def whole(request, tmp_path_factory):
@@ -223,6 +224,33 @@ def test_draws_of_phase_2_follow_the_weights(tmp_path):
     np.testing.assert_allclose(drawn, 6 * 500 * diagnosis.probability, atol=6)
 
 
+def test_independent_draws_scatter_as_such(tmp_path):
+    settings = ["RUN.sampler=dia", "OPTIMIZATION.total_steps=240", "PLUGINS.dia.phase1=0.5"]
+    run = run_tiny(tmp_path / "run", *settings, "PLUGINS.dia.draws=iid")
+    p = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE).probability
+    drawn, n = driver(run).draws, 120 * 25
+    # Pearson's statistic is χ² with 499 degrees of freedom; of systematic draws it is near 0.
+    statistic = ((drawn - n * p) ** 2 / (n * p)).sum()
+    assert stats.chi2.ppf(1e-4, 499) < statistic < stats.chi2.ppf(1 - 1e-4, 499)
+
+
+def test_a_loop_of_ones_own_draws_as_asked():
+    data = TensorDataset(torch.zeros(500, 2))
+    for options, method in (({}, "systematic"), ({"draws": "iid"}, "iid")):
+        dia = Dia(data, total_steps=40, batch_size=25, record_every=4, **options)
+        assert dia.sampler.method == method
+
+
+@pytest.mark.parametrize(
+    ("last", "steps"),
+    [("through-end", [16, 20, 24, 28, 32]), ("before-end", [12, 16, 20, 24, 28])],
+)
+def test_the_end_of_phase_1_may_be_left_out_of_the_records(last, steps):
+    run = run_tiny(None, "RUN.sampler=dia", f"PLUGINS.dia.last_record={last}")
+    assert driver(run).schedule.phase1_end == 32
+    assert driver(run).recorder.steps == steps
+
+
 def test_run_folder_holds_the_diagnosis_and_the_result(tmp_path):
     run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
     evaluate(run)
@@ -243,6 +271,14 @@ def test_run_folder_holds_the_diagnosis_and_the_result(tmp_path):
     )
     assert diagnosis.metadata["fingerprint"] == run.dataset.fingerprint()
     assert diagnosis.metadata["phase_boundary"] == "33"
+
+
+def test_the_report_compares_ldrm_with_what_is_generated_of_each_mode(tmp_path):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    evaluate(run)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "LDRM and generated samples by group" in page
+    assert "of 300 generated samples" in page
 
 
 def test_opened_run_gives_the_same_result_and_samples(tmp_path):

@@ -26,6 +26,22 @@ def test_published_schedule_of_cifar10():
     assert not plan.records_at(40_100)
 
 
+def test_records_of_the_published_code():
+    plan = schedule(50_000, last_record="before-end")
+    assert plan.phase1_end == 40_000
+    assert list(plan.record_steps) == list(range(35_000, 40_000, 100))
+    recorded = [step for step in range(1, 50_001) if plan.records_at(step)]
+    assert recorded == list(plan.record_steps)
+    assert plan.scores_at(40_000)
+    # An end that is no record anyway is no other one.
+    for last in ("through-end", "before-end"):
+        awkward = schedule(100, record_every=7, window=3, last_record=last)
+        assert list(awkward.record_steps) == [63, 70, 77]
+    # Later ones are those of the weights' refreshing, up to each.
+    again = schedule(100, record_every=10, window=3, refresh=10, last_record="before-end")
+    assert [s for s in range(101) if again.records_at(s)] == [50, 60, 70, 90, 100]
+
+
 @pytest.mark.parametrize(
     ("total", "every", "window", "expected"),
     [

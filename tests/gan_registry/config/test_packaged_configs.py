@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan_registry.backbones.attention import SelfAttention
+from gan_registry.backbones.residual import DiscriminatorBlock, FirstBlock, GeneratorBlock
 from gan_registry.config.load import load_config, packaged_configs
 from gan_registry.config.schema import Config
 from gan_registry.errors import UserError
@@ -127,6 +129,8 @@ def test_the_published_schedule(name: str):
 def test_shares_of_table_5(share: int):
     for name in ("colored_mnist", "mnist_fmnist"):
         assert load_config(f"{name}_{share}").DATA.options["ratio"] == share / 100
+    options = load_config(f"colored_mnist_{share}").DATA.options
+    assert (options["split"], options["first"]) == ("auto", 10_000)
 
 
 def test_ttur_of_the_artificial_data():
@@ -134,6 +138,39 @@ def test_ttur_of_the_artificial_data():
         settings = load_config(name).OPTIMIZATION
         assert (settings.g_lr, settings.d_lr, settings.d_first) == (1e-5, 1e-4, False)
         assert (settings.d_updates_per_step, settings.batch_size) == (5, 256)
+
+
+@pytest.mark.parametrize("name", ["cifar10_mhgan", "cifar10_mixgan"])
+def test_networks_of_tables_3_and_4(name: str, plugins: PluginManager):
+    """Tang (2020): 256 channels in each layer of G and D, and convolutions alone."""
+    config = load_config(name)
+    shape = sample_shape(config)
+    backbone = plugins.catalogs.backbones[config.MODEL.backbone](config, shape, 10, 0)
+    seen: list[tuple[int, ...]] = []
+    kinds = (GeneratorBlock, FirstBlock, DiscriminatorBlock)
+    modules = [*backbone.generator.modules(), *backbone.discriminator.modules()]
+    for block in (module for module in modules if isinstance(module, kinds)):
+        block.register_forward_hook(lambda _, __, output: seen.append(tuple(output.shape[1:])))
+    y = torch.zeros(2, dtype=torch.int64)
+    with torch.no_grad():
+        x = backbone.generator(backbone.latent(2, torch.Generator().manual_seed(0)), y)
+        output = backbone.discriminator(x, y)
+    sizes = [8, 16, 32, 16, 8, 8, 8]  # three blocks up; two down and two as they are
+    assert seen == [(256, size, size) for size in sizes]
+    assert output.shape == (2, 11)
+    assert (backbone.z_dim, backbone.generator.chunk) == (80, 20)
+    assert backbone.generator.shared.embedding_dim == 128
+    assert not any(isinstance(module, SelfAttention) for module in modules)
+
+
+@pytest.mark.parametrize(
+    ("name", "networks", "classes"), [("cifar10_mixgan", 10, 1), ("cifar10_mixgan_small", 2, 5)]
+)
+def test_each_generator_of_a_mixture_makes_its_own_classes(name: str, networks: int, classes: int):
+    options = load_config(name).PLUGINS["mix_gan"]
+    assert (options["generators"], options["discriminators"]) == (networks, networks)
+    assert options["classes"] == "subset"
+    assert max(CLASSES["CIFAR10"] // networks, 1) == classes
 
 
 # ------------------------------------------------------------------ two steps

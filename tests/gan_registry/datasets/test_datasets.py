@@ -623,6 +623,25 @@ def test_colored_mnist_reads_one_split_from_a_folder(tmp_path):
         make("colored_mnist", 28, tmp_path, split="test")
 
 
+def test_colored_mnist_of_the_training_split_where_it_is_there(tmp_path, caplog):
+    def labels(**options):
+        return everything(make("colored_mnist", 28, tmp_path, split="auto", **options))[1].tolist()
+
+    write_mnist(tmp_path, "t10k", count=12)
+    assert labels() == [i % 10 for i in range(12)]
+    assert "holds the test split of MNIST alone" in caplog.text
+    caplog.clear()
+    write_mnist(tmp_path, count=30)
+    assert labels() == [i % 10 for i in range(30)]
+    assert labels(first=7) == list(range(7))
+    assert labels(first=25, digits=[0, 3]) == [0, 3, 0, 3, 0, 3]
+    assert not caplog.text
+    with pytest.raises(UserError, match=r"has 30 digits in the split 'train', .* asks for 31"):
+        labels(first=31)
+    with pytest.raises(UserError, match=r"split 'train'.*train-images-idx3-ubyte.*Offline"):
+        make("colored_mnist", 28, tmp_path / "none", split="auto")
+
+
 def test_colored_mnist_without_its_folder_says_how_to_get_it(tmp_path):
     with pytest.raises(UserError, match=r"needs a folder: set DATA\.path .*download=True.*Offline"):
         make("colored_mnist")
@@ -658,7 +677,9 @@ def test_damaged_mnist_files_are_a_clear_error(tmp_path, damage):
 
 
 def test_an_unknown_split(tmp_path):
-    with pytest.raises(UserError, match=r"split .* must be 'train' or 'test', but got 'valid'"):
+    with pytest.raises(
+        UserError, match=r"split .* must be 'train', 'test' or 'auto', but got 'valid'"
+    ):
         make("colored_mnist", data_dir=tmp_path, split="valid")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,10 +10,13 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 from gan_registry.errors import UserError
+from gan_registry.metrics import critic
 from gan_registry.metrics.base import Batch, MetricContext
 from gan_registry.metrics.critic import (
+    PUBLISHED,
     Critic,
     CriticSettings,
+    PublishedCritic,
     _gradient_norms,
     _lipschitz,
     critic_wasserstein,
@@ -140,3 +144,34 @@ def test_the_streaming_form_refuses_too_few_or_bad_samples():
     metric.update_fake(Batch(features=gaussian(100, 0)))
     with pytest.raises(UserError, match="at least 100 real samples, but got 0"):
         metric.compute()
+
+
+def test_the_published_critic_has_the_size_and_length_of_the_paper():
+    """Tang (2020), section IV: 3 × 1,024 units, 100,000 steps of 256, rate 1e-4, λ = 10."""
+    assert PublishedCritic.settings == PUBLISHED
+    assert dataclasses.astuple(PUBLISHED) == (1024, 3, 100_000, 256, 1e-4, 10.0, True)
+
+
+class Rates(torch.optim.Adam):
+    """Adam that notes its learning rate at each step."""
+
+    seen: list[float] = []  # noqa: RUF012
+
+    def step(self, closure=None):
+        self.seen.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_published_rates_and_penalties_are_those_of_the_first_step(monkeypatch, published):
+    monkeypatch.setattr(Rates, "seen", [])
+    monkeypatch.setattr(torch.optim, "Adam", Rates)
+    real, fake = gaussian(200, 0), gaussian(200, 1, 2.0)
+    settings = CriticSettings(width=8, hidden=1, steps=8, learning_rate=0.5, as_published=published)
+    critic_wasserstein(real, fake, settings=settings)
+    falling = [0.5 * (1 - step / 8) for step in range(8)]
+    assert Rates.seen == ([0.5] * 8 if published else falling)
+    # The penalty begins leniently, for one step in so many, unless as published.
+    before = estimate(real, fake, settings=settings)
+    monkeypatch.setattr(critic, "_WARM_UP", 1)
+    assert (estimate(real, fake, settings=settings) == before) == published

@@ -5,12 +5,16 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from gan_registry.catalogs import Catalogs
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Batch, MetricContext
 from gan_registry.metrics.epsilon_ball import (
     EpsilonBall,
+    EpsilonBallKth,
     EpsilonBallPlain,
+    NearestBalls,
     epsilon_ball,
+    nearest_balls,
     unit_length,
 )
 
@@ -37,6 +41,57 @@ def test_equals_distances_to_the_kth_neighbour(seed, epsilon, k):
     assert values == pytest.approx(by_sklearn(real, fake, epsilon, k), abs=1e-12)
     assert 0 < values["epsilon_precision"] < 1
     assert 0 < values["epsilon_recall"] < 1
+
+
+def test_by_default_the_nearest_counts_as_in_the_published_code():
+    real, fake = sets(0, width=16)
+    values = epsilon_ball(real, fake, epsilon=0.8)
+    # However many neighbours are looked up, the smallest of their distances is the first one's.
+    unit = [points / np.linalg.norm(points, axis=1, keepdims=True) for points in (real, fake)]
+    for of, among, name in (
+        (1, 0, "epsilon_precision"), (0, 1, "epsilon_recall"),
+    ):  # fmt: skip
+        distances, _ = NearestNeighbors(n_neighbors=3).fit(unit[among]).kneighbors(unit[of])
+        assert values[name] == pytest.approx((distances.min(1) < 0.8).mean(), abs=1e-12)
+    kth = epsilon_ball(real, fake, epsilon=0.8, k=3)
+    assert all(kth[name] < 0.75 * values[name] for name in values)
+
+
+def test_the_nearest_ball_by_hand():
+    real = [[0.0], [1.0], [3.0], [9.0]]
+    fake = [[1.5], [9.5], [20.0], [2.0]]
+    # k = 2 with the centre itself: each ball reaches to the one nearest neighbour.
+    # Real radii 1, 1, 2, 6: 1.5 and 2.0 are near 1.0, 9.5 near 9; 20 is 11 away from 9.
+    # Fake radii 0.5, 7.5, 10.5, 0.5: 0 is 1.5 from 1.5; 1 is 0.5, on the boundary; 3 is 1 from 2.
+    values = nearest_balls(real, fake, k=2)
+    assert values == {"nearest_precision": 0.75, "nearest_recall": 0.5}
+
+
+@pytest.mark.parametrize(("seed", "k"), [(0, 5), (1, 2), (2, 20)])
+def test_the_nearest_ball_equals_its_definition(seed, k):
+    real, fake = sets(seed, width=2)
+
+    def share(of, among):
+        # The centre is its own nearest neighbour here.
+        own, _ = NearestNeighbors(n_neighbors=k).fit(among).kneighbors(among)
+        distances, nearest = NearestNeighbors(n_neighbors=1).fit(among).kneighbors(of)
+        return (distances[:, 0] <= own[nearest[:, 0], -1] + 1e-8).mean()
+
+    values = nearest_balls(real, fake, k=k)
+    assert values["nearest_precision"] == pytest.approx(share(fake, real), abs=1e-12)
+    assert values["nearest_recall"] == pytest.approx(share(real, fake), abs=1e-12)
+    assert 0 < min(values.values()) < 1
+
+
+def test_the_nearest_ball_reaches_its_boundary():
+    real = [[0.0], [0.5]]
+    assert nearest_balls(real, [[1.0], [7.0]], k=2)["nearest_precision"] == 0.5
+    with pytest.raises(ValueError, match="`k` must be at least 2, but got 1"):
+        nearest_balls(real, real, k=1)
+    with pytest.raises(ValueError, match="at least k = 3 rows, but got 2 and 2"):
+        nearest_balls(real, real, k=3)
+    with pytest.raises(ValueError, match="same number of columns, but got 1 and 2"):
+        nearest_balls(real, np.zeros((2, 2)), k=2)
 
 
 def test_by_hand_without_normalisation():
@@ -71,14 +126,14 @@ def test_unit_length_of_zeros_and_extremes():
 
 def test_known_answers():
     real, _ = sets(0, sizes=(2000, 1))
-    same = epsilon_ball(real, real, k=1)
+    same = epsilon_ball(real, real)
     assert same == {"epsilon_precision": 1.0, "epsilon_recall": 1.0}
-    collapsed = epsilon_ball(real, np.ones((50, 4)))
+    collapsed = epsilon_ball(real, np.ones((50, 4)), k=3)
     assert collapsed["epsilon_precision"] == 1.0
     assert collapsed["epsilon_recall"] < 0.1
-    opposite = epsilon_ball(np.abs(real), -np.abs(real))
+    opposite = epsilon_ball(np.abs(real), -np.abs(real), k=3)
     assert max(opposite.values()) < 0.05
-    swapped = epsilon_ball(np.ones((50, 4)), real)
+    swapped = epsilon_ball(np.ones((50, 4)), real, k=3)
     assert list(swapped.values()) == list(collapsed.values())[::-1]
 
 
@@ -109,8 +164,20 @@ def test_values_that_are_not_finite_are_refused():
         epsilon_ball(real, fake)
 
 
-@pytest.mark.parametrize(("metric", "normalise"), [(EpsilonBall, True), (EpsilonBallPlain, False)])
-def test_streaming_gives_the_numbers_of_the_function(metric, normalise):
+def told(values):
+    return {f"{name}_kth": value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "function", "least"),
+    [
+        (EpsilonBall, epsilon_ball, 1),
+        (EpsilonBallPlain, lambda real, fake: epsilon_ball(real, fake, normalise=False), 1),
+        (EpsilonBallKth, lambda real, fake: told(epsilon_ball(real, fake, k=3)), 3),
+        (NearestBalls, nearest_balls, 5),
+    ],
+)
+def test_streaming_gives_the_numbers_of_the_function(metric, function, least):
     real, fake = (torch.from_numpy(points).float() for points in sets(2))
     metric = metric(MetricContext(sample_shape=(4,)))
     for part in real.split(33):
@@ -118,9 +185,22 @@ def test_streaming_gives_the_numbers_of_the_function(metric, normalise):
     for part in fake.split(33):
         metric.update_fake(Batch(features=part))
     values = metric.compute()
-    assert values == epsilon_ball(real, fake, normalise=normalise)
+    assert values == function(real, fake)
     assert set(values) == set(metric.directions)
     metric.reset_fake()
-    metric.update_fake(Batch(features=fake[:2]))
-    with pytest.raises(UserError, match="at least 3 generated samples, but there are 2"):
+    if least > 1:
+        metric.update_fake(Batch(features=fake[: least - 1]))
+    words = f"at least {least} generated samples, but there are {least - 1}"
+    with pytest.raises(UserError, match=words):
         metric.compute()
+
+
+def test_each_definition_has_its_name_in_the_catalog():
+    metrics = Catalogs().metrics
+    assert metrics["epsilon_ball"] is EpsilonBall
+    assert metrics["epsilon_ball_kth"] is EpsilonBallKth
+    assert metrics["nearest_balls"] is NearestBalls
+    names = [
+        name for metric in (EpsilonBall, EpsilonBallKth, NearestBalls) for name in metric.directions
+    ]
+    assert len(set(names)) == len(names)  # one measurement may hold them all

@@ -11,7 +11,13 @@ from torch import Tensor
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Batch, MetricContext
 from gan_registry.metrics.fitting import split
-from gan_registry.metrics.judge import Judge, JudgeSettings, judge_accuracy
+from gan_registry.metrics.judge import (
+    PUBLISHED,
+    Judge,
+    JudgeSettings,
+    PublishedJudge,
+    judge_accuracy,
+)
 
 SMALL = JudgeSettings(width=32, hidden=2, steps=200, check_every=20)
 
@@ -155,3 +161,12 @@ def test_the_streaming_form_refuses_too_few_or_bad_samples():
     metric.update_fake(Batch(features=fake))
     with pytest.raises(UserError, match="1 of 100 generated"):
         metric.compute()
+
+
+def test_the_published_judge_has_the_size_and_length_of_the_paper():
+    """Tang (2020), section IV: 3 × 1,024 units, 100,000 steps of Adam, 256 samples of each kind."""
+    assert PublishedJudge.settings == PUBLISHED
+    size = (PUBLISHED.width, PUBLISHED.hidden, PUBLISHED.steps, PUBLISHED.batch_size)
+    assert size == (1024, 3, 100_000, 2 * 256)
+    assert (PUBLISHED.learning_rate, PUBLISHED.weight_decay) == (1e-4, 0.0)
+    assert PUBLISHED.patience * PUBLISHED.check_every >= PUBLISHED.steps  # it never ends early

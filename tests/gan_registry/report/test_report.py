@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from gan_registry.config.schema import Config
+from gan_registry.datasets.gaussian_mixtures import GaussianMixture
 from gan_registry.errors import UserError
 from gan_registry.formatting import duration, format_cell, percent
 from gan_registry.images import grid_png, to_pngs, to_uint8
@@ -326,6 +327,27 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
     again = Report("run")
     run_sections(again, run, result)
     assert again.html() == html
+
+
+def test_points_of_many_dimensions_are_drawn_where_the_data_tell_how(tmp_path: Any) -> None:
+    (tmp_path / "samples").mkdir()
+    np.savez(tmp_path / "samples" / "final.npz", x=np.zeros((80, 5), np.float32))
+    shown = {}
+    for dim in (5, 1):
+        dataset = GaussianMixture(1, dim, 0.3, 100, seed=0)
+        run = SimpleNamespace(
+            folder=tmp_path, config=Config(), config_name="demo", dataset=dataset, seed=3,
+            total_steps=5, device=torch.device("cpu"),
+        )  # fmt: skip
+        report = Report("run")
+        run_sections(report, run, {})
+        (section,) = [section for section in report.sections if section.anchor == "samples"]
+        shown[dim] = [block.caption for block in section.blocks if isinstance(block, Figure)]
+    assert shown[5] == [
+        "Real training samples, projected onto a plane, a dot each.",
+        "Generated, projected onto a plane, a dot each.",
+    ]
+    assert shown[1] == []
 
 
 def test_run_sections_of_an_empty_folder(tmp_path: Any) -> None:
