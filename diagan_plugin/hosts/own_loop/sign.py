@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-CHECKS = 8
-"""Comparisons in a row that have to agree: while G overshoots, a few may point the wrong way."""
+CHECKS, AGREEING = 8, 6
+"""Of so many comparisons in a row so many have to be clear, and none may point the other way:
+while G overshoots, a few do."""
 
-CLEARLY = -2.0
-"""Standard errors below zero from which on a comparison counts."""
+CLEARLY = 2.0
+"""Standard errors from zero from which on a comparison counts."""
 
 COMPARED = 64
 """Samples of each kind in a comparison."""
@@ -23,7 +24,8 @@ _MAX_NODES = 10_000
 INVERTED = (
     "D is lower on real than on generated samples, so Dia reads it the wrong way around and would "
     "draw what the GAN misses less often. If that is how D is trained (as by relu(1 + D(real)) + "
-    "relu(1 - D(fake))), say Dia(…, sign=-1); nothing is weighted until the signs agree."
+    "relu(1 - D(fake))), say Dia(…, sign=-1); if not, D is far behind G: train it more. Nothing is "
+    "weighted until D is clearly higher on real samples."
 )
 
 
@@ -31,10 +33,12 @@ class SignCheck:
     """Compares D on real and on generated samples, time and again.
 
     Attributes:
-        is_inverted: Whether D was clearly lower on real samples each of the last times.
+        is_inverted: Whether D was clearly lower on real samples so many times, and not higher as
+            often since. A GAN in balance says neither.
     """
 
     def __init__(self) -> None:
+        self.is_inverted = False
         self._found: deque[float] = deque(maxlen=CHECKS)
 
     def due(self, step: int, every: int) -> bool:
@@ -48,11 +52,13 @@ class SignCheck:
             return
         error = (real.var() / len(real) + fake.var() / len(fake)).sqrt()
         self._found.append(float((real.mean() - fake.mean()) / error.clamp(min=1e-12)))
-
-    @property
-    def is_inverted(self) -> bool:
-        """Whether D was clearly lower on real samples each of the last times."""
-        return len(self._found) == CHECKS and all(found < CLEARLY for found in self._found)
+        if len(self._found) == CHECKS:
+            lower = sum(found < -CLEARLY for found in self._found)
+            higher = sum(found > CLEARLY for found in self._found)
+            if lower >= AGREEING and max(self._found) < 0:
+                self.is_inverted = True
+            elif higher >= AGREEING and min(self._found) > 0:
+                self.is_inverted = False
 
 
 class GeneratedInputs:
