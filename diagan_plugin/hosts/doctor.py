@@ -181,7 +181,7 @@ def _studiogan(host: Host, plugins: PluginManager) -> None:
         )
     host.version = root
     import_module("diagan_plugin.hosts.studiogan.seams").verify(Path(root))
-    capabilities = import_module("diagan_plugin.hosts.studiogan.session").CAPABILITIES
+    capabilities = import_module("diagan_plugin.hosts.studiogan.refusals").CAPABILITIES
     host.plugins = capabilities.missing(plugins)
 
 

@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import pytest
+from studiogan_hosts import MINIATURE
 
 from diagan_plugin.cli import main
 from diagan_plugin.hosts import doctor
@@ -84,6 +85,22 @@ def test_looking_at_a_host_leaves_no_trace_and_never_raises(name):
     assert looked.status in {doctor.READY, doctor.ABSENT, doctor.REFUSED}
     assert looked.status == doctor.READY or looked.notes
     assert {module for module in sys.modules if module.startswith("torch_mimicry")} == before
+
+
+def test_a_checkout_of_studiogan_is_ready(monkeypatch):
+    command = doctor.import_module("diagan_plugin.hosts.studiogan.command")
+    monkeypatch.setenv(command.ROOT_VARIABLE, str(MINIATURE))
+    looked = doctor._look("studiogan", doctor.HOSTS["studiogan"], PluginManager())
+    assert (looked.status, looked.notes) == (doctor.READY, [])
+    assert looked.version == str(MINIATURE)
+    refusals = doctor.import_module("diagan_plugin.hosts.studiogan.refusals")
+    assert looked.plugins == refusals.CAPABILITIES.missing(PluginManager())
+
+
+def test_what_is_no_checkout_of_studiogan_will_not_work(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIOGAN_ROOT", str(tmp_path))
+    looked = doctor._look("studiogan", doctor.HOSTS["studiogan"], PluginManager())
+    assert looked.status == doctor.REFUSED
 
 
 def test_extras_are_those_of_the_distribution():

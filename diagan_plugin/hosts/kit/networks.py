@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gan_registry.backbones.base import realness
 from gan_registry.errors import CapabilityError
@@ -52,16 +53,52 @@ def labels_of(x: Tensor, y: Tensor | None) -> Tensor:
 
 
 class LogitView(NetworkView):
-    """A discriminator that answers with logits, also where it ends in a sigmoid module.
+    """A discriminator that answers with logits, also where it ends in a sigmoid.
 
-    The logits are what enters the sigmoid: read back from its output they would saturate.
+    The logits are what enters the sigmoid, a module or a call: read back from its output they would
+    saturate. Which tensor the sigmoid returned is known exactly, so logits that happen to lie
+    between 0 and 1 are left alone.
     """
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Returns D's output on samples [B, ...], before a sigmoid at its end."""
-        with SigmoidInputs(self.network) as before:
+        with SigmoidCalls() as before:
             output = super().forward(x, y)
         return before(output)
+
+
+class SigmoidCalls(TorchFunctionMode):
+    """Watches all calls of the sigmoid function in a `with` block, those of modules among them.
+
+    Called with a network's output it returns what entered the sigmoid that made it, or the output
+    itself where none did. It does not see into a network that was compiled or scripted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Calls a function of torch's, and notes what entered and left it if it is a sigmoid."""
+        kwargs = kwargs or {}
+        if func not in _SIGMOIDS:
+            return func(*args, **kwargs)
+        entered = args[0] if args else kwargs["input"]
+        if func in _IN_PLACE:
+            entered = entered.clone()
+        output = func(*args, **kwargs)
+        self._seen.append((entered, output))
+        return output
+
+    def __call__(self, output: Any) -> Any:
+        """Returns the logits that belong to an output."""
+        return _before_sigmoid(output, self._seen)
+
+
+_IN_PLACE = (Tensor.sigmoid_, torch.sigmoid_)
+_SIGMOIDS = (torch.sigmoid, Tensor.sigmoid, torch.special.expit, nn.functional.sigmoid, *_IN_PLACE)
 
 
 class SigmoidInputs:
@@ -94,12 +131,21 @@ class SigmoidInputs:
 
     def __call__(self, output: Any) -> Any:
         """Returns the logits that belong to an output."""
-        if isinstance(output, Tensor):
-            for entered, left in self._seen:
-                # The same memory, perhaps of another shape: `sigmoid(x).view(-1)`.
-                if left.data_ptr() == output.data_ptr() and left.numel() == output.numel():
-                    return entered.reshape(output.shape)
-        return output
+        return _before_sigmoid(output, self._seen)
+
+
+def _before_sigmoid(output: Any, seen: Sequence[tuple[Tensor, Tensor]]) -> Any:
+    """Puts in the place of each sigmoid's result what entered it, also in tuples and mappings."""
+    if isinstance(output, Tensor):
+        for entered, left in seen:
+            # The same memory, perhaps of another shape: `sigmoid(x).view(-1)`.
+            if left.data_ptr() == output.data_ptr() and left.numel() == output.numel():
+                return entered.reshape(output.shape)
+    elif seen and type(output) in (tuple, list):
+        return type(output)(_before_sigmoid(part, seen) for part in output)
+    elif seen and type(output) is dict:
+        return {key: _before_sigmoid(part, seen) for key, part in output.items()}
+    return output
 
 
 class HostNetworks:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,15 +13,15 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from diagan_plugin.dia.auxiliary import auxiliary_loss
-from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
+from diagan_plugin.dia.options import AUXILIARY
 from diagan_plugin.hosts.kit.networks import LogitView
+from diagan_plugin.hosts.own_loop.penalty import LoopPenalty, Penalty
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.recording.logit_modes import logit_mode
 from diagan_plugin.sampling.sampler import DiaSampler
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import to_device
-from gan_registry.errors import UserError
 from gan_registry.live_run import LiveRun
 from gan_registry.losses.base import Loss
 from gan_registry.plugins import PluginManager
@@ -31,20 +30,10 @@ from gan_registry.seeding import derive_seed
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
 
+Call = Callable[[nn.Module, Tensor, "Tensor | None"], Any]
+"""`(D, x [B, ...], y [B]) -> D's output`, for a D that takes labels in a way of its own."""
 
-class IndexedDataset(torch.utils.data.Dataset[Any]):
-    """A dataset whose items carry their index: `(x, y)` becomes `(x, y, index)`."""
-
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        item = self._dataset[index]
-        parts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
-        return (*parts, index)
+_LOG = logging.getLogger(__name__)
 
 
 class LoopRun(LiveRun):
@@ -59,8 +48,14 @@ class LoopRun(LiveRun):
         loss: The loss D is trained with.
         total_steps: Generator steps to train.
         batch_size: Samples of a batch in one process.
-        device: Where D is.
+        device: Where D is; None: where the D that is shown has its parameters.
         group: Rank and world size.
+        conditional: Whether D takes labels, as `D(x, y)`, or how it is called with them.
+        penalty: What the loop adds to D's loss.
+
+    Attributes:
+        doubt: Why no weights are to be set, or "".
+        withheld: Whether the latest weights were not set for that.
     """
 
     host = "a training loop of your own"
@@ -84,14 +79,23 @@ class LoopRun(LiveRun):
         *,
         total_steps: int,
         batch_size: int,
-        device: torch.device,
+        device: torch.device | None,
         group: Group,
+        conditional: bool | Call = False,
+        penalty: Penalty | None = None,
     ) -> None:
+        place = torch.device("cpu") if device is None else device
         super().__init__(
             config, plugins, options, config_name="own loop", total_steps=total_steps,
-            seed=sampler.seed, group=group, device=device, precision=Precision("no", device),
+            seed=sampler.seed, group=group, device=place, precision=Precision("no", place),
             folder=None,
         )  # fmt: skip
+        self._follows = device is None  # D to wherever it is
+        self.conditional = bool(conditional)
+        self._call = None if isinstance(conditional, bool) else conditional
+        self._penalty = penalty
+        self.doubt = ""
+        self.withheld = False
         self.dataset = dataset
         self.sampler = sampler
         self.loss = loss
@@ -128,15 +132,27 @@ class LoopRun(LiveRun):
         self, discriminator: nn.Module, optimizer: torch.optim.Optimizer | None = None
     ) -> None:
         """Says which D is trained, and by what; wrappers for several devices are taken off."""
-        while isinstance(discriminator, (DistributedDataParallel, DataParallel)):
-            discriminator = discriminator.module
+        discriminator = unwrapped(discriminator)
         if self._shown is None or self._shown.network is not discriminator:
-            self._shown = LogitView(discriminator)
+            self._shown = LogitView(discriminator, self.conditional, self._call)
+        self.find_device(next(discriminator.parameters(), None))
         if optimizer is not None:
             within = getattr(optimizer, "optimizer", optimizer)  # Accelerate's is a wrapper
             self.optimizers["discriminator"] = (
                 within if isinstance(within, torch.optim.Optimizer) else optimizer
             )
+
+    def find_device(self, tensor: Tensor | None) -> None:
+        """Takes the place of a tensor for that of D, where the loop has not named it."""
+        if self._follows and tensor is not None and tensor.device != self.device:
+            self.device = tensor.device
+            self.precision = Precision("no", tensor.device)
+
+    def regularization_of(self, discriminator: nn.Module, name: str) -> LoopPenalty | None:
+        """Returns the loop's penalty, for a discriminator like its own; None where it has none."""
+        if self._penalty is None:
+            return None
+        return LoopPenalty(self._penalty, discriminator, self.conditional)
 
     def drawn(self, batches: Sequence[MicroBatch]) -> npt.NDArray[np.int64]:
         """Returns the dataset indices of an update's batches, those of all ranks.
@@ -151,18 +167,28 @@ class LoopRun(LiveRun):
         return everyone
 
     def set_weights(self, weights: npt.NDArray[np.float64]) -> None:
-        """Draws by `weights` [N] from the next index that no process's loader has asked for."""
-        start = self.position
+        """Draws by `weights` [N] from the next index that no process's loader has asked for.
+
+        Where there is a :attr:`doubt`, nothing is weighted: wrong weights do harm.
+        """
+        start, doubtful = self.position, bool(self.doubt)
         if self.world_size > 1 and distributed.is_initialized():
             # Loaders read ahead by different amounts, and all must change at the same position.
-            furthest = torch.tensor(start, device=self.device)
+            furthest = torch.tensor([start, doubtful], device=self.device)
             distributed.all_reduce(furthest, distributed.ReduceOp.MAX)
-            start = int(furthest)
+            start, doubtful = int(furthest[0]), bool(furthest[1])
+        self.withheld = doubtful
+        if doubtful:
+            _LOG.warning("step %d: no weights are set. %s", self.step, self.doubt)
+            return
         self.sampler.set_weights(weights, start)
 
 
 def corrected(
-    run: LoopRun, generate: Callable[[int], Tensor], seed: int, options: Mapping[str, Any]
+    run: LoopRun,
+    generate: Callable[[int], Tensor | tuple[Tensor, Tensor]],
+    seed: int,
+    options: Mapping[str, Any],
 ) -> RejectionSampler:
     """Returns a source of samples corrected by the auxiliary discriminator, or else by D."""
     if not run.is_shown:
@@ -174,38 +200,29 @@ def corrected(
         network, loss = run.discriminator, run.loss
 
     @torch.no_grad()
-    def propose(n: int) -> tuple[Tensor, Tensor]:
-        x = generate(n)
+    def propose(n: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        made = generate(n)
+        x, y = made if isinstance(made, tuple) else (made, None)
+        if run.conditional and y is None:
+            raise ValueError(
+                "Argument `generate` must return samples and their labels, as D takes labels: "
+                "lambda n: (x, y)."
+            )
+        labels = None if y is None else to_device(y, run.device)
         with logit_mode(network, "eval"):
-            return x, loss.log_density_ratio(network(to_device(x, run.device), None), None).float()
+            output = network(to_device(x, run.device), labels)
+        return x, loss.log_density_ratio(output, labels).float(), y
 
     rng = torch.Generator().manual_seed(derive_seed(seed, "rejection"))
     return RejectionSampler(propose, rng=rng, **options)
 
 
-def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptions:
-    """Checks options by the rules of their flags, so that a slip shows before the training.
-
-    Raises:
-        TypeError: An option is unknown.
-        UserError: One has a value that its flag would not take, or that a loop cannot carry out.
-    """
-    known = [field.name for field in fields(DiaOptions)]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
-    if values.get("aux_ratio"):
-        raise UserError(
-            "Dia: the option 'aux_ratio' is True, but a loop of one's own has no place for it; "
-            "train a diagan_plugin.RatioHead in the loop, and give its ratios to Dia.observe."
-        )
-    checked = {
-        option.name: option.check(values[option.name], f"Dia: the option {option.name!r}")
-        for option in plugins.options
-        if option.name in values
-    }
-    # Off unless asked for, as the loop has to show D's updates for it.
-    given = {NAME: {"aux": "none", **checked}}
-    return DiaOptions(**plugins.options.resolve(given)[NAME])
+def unwrapped(network: nn.Module) -> nn.Module:
+    """Takes off the wrappers for several devices and the compiled form."""
+    while True:
+        if isinstance(network, (DistributedDataParallel, DataParallel)):
+            network = network.module
+        elif isinstance(original := getattr(network, "_orig_mod", None), nn.Module):
+            network = original  # of torch.compile: sweeps change modes and batch sizes
+        else:
+            return network

@@ -136,7 +136,7 @@ def test_report_is_written_and_names_the_rare_group(points, tmp_path):
 def test_mistakes_are_named(points):
     with pytest.raises(TypeError, match=r"'widow'.*did you mean 'window'"):
         make(points, widow=3)
-    with pytest.raises(UserError, match="record-every"):
+    with pytest.raises(UserError, match="record_every=48"):
         make(points, record_every=1000)
     with pytest.raises(UserError, match="logistic"):
         make(points, loss="logistik")

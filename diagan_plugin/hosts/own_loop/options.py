@@ -1,0 +1,58 @@
+"""The options of Dia as a loop gives them, checked by the rules of their flags."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from diagan_plugin.dia.options import NAME, DiaOptions
+from gan_registry.errors import UserError
+from gan_registry.plugins import PluginManager
+
+
+def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptions:
+    """Checks options by the rules of their flags, so that a slip shows before the training.
+
+    Raises:
+        TypeError: An option is unknown.
+        UserError: One has a value that its flag would not take, or that a loop cannot carry out.
+    """
+    known = [field.name for field in fields(DiaOptions)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
+    if values.get("aux_ratio"):
+        raise UserError(
+            "Dia: the option 'aux_ratio' is True, but a loop of one's own has no place for it; "
+            "train a diagan_plugin.RatioHead in the loop, and give its ratios to Dia.observe."
+        )
+    checked = {
+        option.name: option.check(values[option.name], f"Dia: the option {option.name!r}")
+        for option in plugins.options
+        if option.name in values
+    }
+    # Off unless asked for, as the loop has to show D's updates for it.
+    given = {NAME: {"aux": "none", **checked}}
+    return DiaOptions(**plugins.options.resolve(given)[NAME])
+
+
+def steps_of(total_steps: int | None, epochs: int | None, batch_size: int, num_samples: int) -> int:
+    """Returns the steps of a training that is given in steps or in epochs of one step a batch.
+
+    Raises:
+        ValueError: Both or neither is given, or a number is below 1.
+    """
+    if (total_steps is None) == (epochs is None):
+        raise ValueError("Dia needs one of the arguments `total_steps` and `epochs`, and not both.")
+    given = {"total_steps": total_steps, "epochs": epochs, "batch_size": batch_size}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise ValueError(f"Argument `{name}` must be at least 1, but got {value}.")
+    if total_steps is not None:
+        return total_steps
+    assert epochs is not None
+    return epochs * -(-num_samples // batch_size)

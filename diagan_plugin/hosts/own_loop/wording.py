@@ -1,0 +1,75 @@
+"""What the plugin says of its flags, said of the arguments of `Dia`, and whose errors are whose."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gan_registry.dispatch import Dispatcher
+from gan_registry.errors import PluginError, UserError
+
+_VALUES = "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat"
+_FLAG = re.compile(rf"--dia-([a-z0-9]+(?:-[a-z0-9]+)*)(?: ({_VALUES}|\d[\d.]*\b(?<!\.)))?")
+_PHRASES = (
+    (" --dia-aux-ratio measures one.", ""),
+    ("With --sampler dia the samples", "With dia.sampler in the loader the samples"),
+    ("--samples drs", "dia.rejection"),
+    ("more --steps", "more total_steps"),
+    ("--diagnose", "weighted=False"),
+    ("leave the flag out", "leave it out"),
+)
+_LOGGERS = ("diagan_plugin.dia.plugin", "diagan_plugin.dia.driver", "diagan_plugin.dia.decisions")
+
+
+def in_a_loop_s_words(text: str) -> str:
+    """Turns flags of the command line into the arguments that a loop has for them."""
+    for flag, argument in _PHRASES:
+        text = text.replace(flag, argument)
+
+    def argument_of(found: re.Match[str]) -> str:
+        name, value = found[1].replace("-", "_"), found[2]
+        if value is None:
+            return name
+        return f"{name}={value}" if value[0].isdigit() else f'{name}="{value}"'
+
+    return _FLAG.sub(argument_of, text)
+
+
+class LoopHooks(Dispatcher):
+    """The hooks of a loop of one's own: refusals speak of its arguments, and errors are raised.
+
+    The loop called for everything that happens here itself, so that no plugin has failed: an error
+    is most often that of the call, and is raised as it is.
+    """
+
+    def _call(self, *arguments: Any, **named: Any) -> list[tuple[str, Any]]:
+        with _logged_in_a_loop_s_words():
+            return super()._call(*arguments, **named)
+
+    def _fail(self, plugin: str, hook: str, error: Exception) -> None:
+        if isinstance(error, UserError) and not isinstance(error, PluginError):
+            raise UserError(in_a_loop_s_words(str(error))) from error.__cause__
+        raise error
+
+
+def _reworded(record: logging.LogRecord) -> bool:
+    record.msg, record.args = in_a_loop_s_words(record.getMessage()), ()
+    return True
+
+
+@contextmanager
+def _logged_in_a_loop_s_words() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(_reworded)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_reworded)
+
+
+__all__ = ["LoopHooks", "in_a_loop_s_words"]
