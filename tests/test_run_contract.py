@@ -353,6 +353,23 @@ def test_a_run_s_networks_answer_for_a_backbone(kind: str) -> None:
     assert backbone.realness(torch.zeros(3, 1)).shape == (3,)
 
 
+def test_what_d_is_trained_on_beside_its_loss_is_shown_or_none(kind: str) -> None:
+    case = make(kind)
+    added = case.inside(lambda run: run.regularization_of(run.discriminator, "caller.other"))
+    if kind != "gan-registry":
+        assert added is None
+        return
+    real, fake = (
+        Real(torch.arange(4), torch.randn(4, 2)),
+        Fake(torch.randn(4, 2), torch.zeros(4, 2)),
+    )
+    assert added.terms(real, fake, torch.zeros(4, 1), torch.zeros(4, 1), update=0) is None
+    case.run.config.LOSS.apply_gp = True
+    added = case.inside(lambda run: run.regularization_of(run.discriminator, "caller.another"))
+    assert added.terms(real, fake, torch.zeros(4, 1), torch.zeros(4, 1), update=0) > 0
+    assert added.lazy_terms([real], update=0) == []
+
+
 def test_a_run_can_be_asked_to_stop(kind: str) -> None:
     case = make(kind)
     assert case.run.stopped is None

@@ -33,7 +33,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # What it sets in other plugins are their options with the value "auto": see
     # `follows_published_code`.
     PAPER_CODE: {
-        "draws": "iid", "last_record": BEFORE_END, "centre": "none", "aux_loss": "logistic",
+        "draws": "iid",
+        "last_record": BEFORE_END,
+        "centre": "none",
+        "aux_loss": "logistic",
     },
 }
 """What a preset puts in the place of defaults; what is given explicitly wins over it."""

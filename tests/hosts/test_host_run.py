@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -180,6 +181,25 @@ def test_state_must_be_plain() -> None:
     made = session(Adding(kept=nn.Identity()))
     with pytest.raises(PluginError, match="The state of plugin 'plugin0'"):
         made.state()
+
+
+class Grading:
+    """Says something of a group, beside whoever else does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @hookimpl
+    def gan_result(self, run):
+        return {"groups": {"minor": {self.name: 0.7}}}
+
+
+def test_what_plugins_say_of_one_group_merges_as_in_the_host(tmp_path) -> None:
+    session(Grading("difficulty"), Grading("ldrm"), folder=tmp_path).end()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["groups"] == {"minor": {"difficulty": 0.7, "ldrm": 0.7}}
+    assert result["steps"] == 0
+    assert (tmp_path / "report.html").exists()
 
 
 def test_two_plugins_cannot_report_the_same(tmp_path) -> None:
