@@ -165,15 +165,15 @@ class Diagnosis:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"Cannot read the diagnosis {path} ({error}): {remedy}.") from error
+            raise UserError(f"Cannot read the diagnosis {path} ({error}): {remedy}") from error
         missing = [name for name in (*_FLOATS, *_INTEGERS) if name not in tensors]
         if missing:
-            raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}: {remedy}.")
+            raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}: {remedy}")
         known = {entry.name for entry in fields(cls)}
         try:
             return cls(**{k: v for k, v in tensors.items() if k in known}, metadata=metadata)
         except (ValueError, TypeError) as error:
-            raise UserError(f"Cannot use the diagnosis {path} ({error}) {remedy}.") from error
+            raise UserError(f"Cannot use the diagnosis {path} ({error}) {remedy}") from error
 
 
 @dataclass(frozen=True)

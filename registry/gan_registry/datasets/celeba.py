@@ -111,7 +111,7 @@ def _list(root: Path, stem: str) -> Path:
     for path in (root / f"{stem}.txt", root / f"{stem}.csv"):
         if path.is_file():
             return path
-    raise UserError(f"The dataset {NAME!r} misses {root / stem}.txt. {_HOW}.")
+    raise UserError(f"The dataset {NAME!r} misses {root / stem}.txt. {_HOW}")
 
 
 def _image_folder(root: Path) -> Path:
@@ -119,7 +119,7 @@ def _image_folder(root: Path) -> Path:
     for folder in (root / "img_align_celeba" / "img_align_celeba", root / "img_align_celeba"):
         if folder.is_dir():
             return folder
-    raise UserError(f"The dataset {NAME!r} misses the folder {root / 'img_align_celeba'}. {_HOW}.")
+    raise UserError(f"The dataset {NAME!r} misses the folder {root / 'img_align_celeba'}. {_HOW}")
 
 
 def _check_files(folder: Path, files: list[str]) -> None:
@@ -128,5 +128,5 @@ def _check_files(folder: Path, files: list[str]) -> None:
     if missing:
         raise UserError(
             f"The dataset {NAME!r} misses {len(missing)} images in {folder}, first {missing[0]}. "
-            f"{_HOW}."
+            f"{_HOW}"
         )

@@ -92,7 +92,7 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
         raise UserError(f"The dataset {name!r} has no superclasses; set DATA.options.groups=class.")
     if data_dir is None:
         raise UserError(
-            f"The dataset {name!r} needs a folder: set DATA.path (or --data). {_remedy(version)}."
+            f"The dataset {name!r} needs a folder: set DATA.path (or --data). {_remedy(version)}"
         )
     folder = Path(data_dir).expanduser()
     split = "train" if options.split == "train" else "test"
@@ -103,14 +103,14 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
         if options.groups == "superclass":
             raise UserError(
                 f"A folder of images tells no superclasses of {name!r}; set "
-                f"DATA.options.groups=class. {_remedy(version)}."
+                f"DATA.options.groups=class. {_remedy(version)}"
             )
         return open_folder(name, folder, config.DATA.img_size, options)
     python = (folder / version.python_folder).is_dir() or folder.name == version.python_folder
     found = ", which holds the Python version, whose pickles are not read" if python else ""
     raise UserError(
         f"The dataset {name!r} finds neither {version.folder}/{version.files[split][0]} nor images "
-        f"in {folder}{found}. {_remedy(version)}."
+        f"in {folder}{found}. {_remedy(version)}"
     )
 
 
@@ -140,18 +140,18 @@ def _read_records(path: Path, version: _Version) -> npt.NDArray[np.uint8]:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UserError(
-            f"Cannot read {path}: {error.strerror or error}. {_remedy(version)}."
+            f"Cannot read {path}: {error.strerror or error}. {_remedy(version)}"
         ) from error
     if len(content) == 0 or len(content) % length:
         raise UserError(
             f"{path} is damaged: {len(content)} bytes are not a multiple of {length}. "
-            f"{_remedy(version)}."
+            f"{_remedy(version)}"
         )
     records = content.reshape(-1, length)
     if (records[:, version.label_bytes - 1] >= version.num_classes).any():
         raise UserError(
             f"{path} is damaged: it has a label beyond {version.num_classes - 1}. "
-            f"{_remedy(version)}."
+            f"{_remedy(version)}"
         )
     return records
 

@@ -88,7 +88,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
     if data_dir is None:
         raise UserError(
             f"The dataset {NAME!r} needs a folder: set DATA.path (or --data) to the one that holds "
-            f"MNIST/raw. {_how_to_get('DIR', split)}."
+            f"MNIST/raw. {_how_to_get('DIR', split)}"
         )
     prefix = _PREFIXES[split]
     raw = Path(data_dir).expanduser() / "MNIST" / "raw"
@@ -98,7 +98,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
         if not path.is_file():
             raise UserError(
                 f"The dataset {NAME!r} (split {split!r}) misses the file {path}. "
-                f"{_how_to_get(str(data_dir), split)}."
+                f"{_how_to_get(str(data_dir), split)}"
             )
     try:
         grey = read_image_file(str(images)).numpy()

@@ -70,7 +70,7 @@ def read_images(
     if data_dir is None:
         raise UserError(
             f"The dataset {dataset!r} needs a folder: set DATA.path (or --data) to the one that "
-            f"holds {name}/raw. {_remedy('DIR', name, stems)}."
+            f"holds {name}/raw. {_remedy('DIR', name, stems)}"
         )
     root = Path(data_dir).expanduser()
     folders = [root / name / "raw", root / name]
@@ -81,7 +81,7 @@ def read_images(
         if path is None:
             raise UserError(
                 f"The dataset {dataset!r} (split {split!r}) misses the file {folders[0] / stem}. "
-                f"{_remedy(str(root), name, stems)}."
+                f"{_remedy(str(root), name, stems)}"
             )
     grey, labels = (read_idx(path) for path in paths if path is not None)
     if grey.shape[1:] != (28, 28) or labels.shape != grey.shape[:1] or labels.max(initial=0) > 9:
