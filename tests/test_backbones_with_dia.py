@@ -271,7 +271,7 @@ def test_a_ratio_measured_on_features_where_the_loss_has_none(caplog):
 
 @pytest.mark.parametrize("loss", ["hinge", "least_square"])
 def test_the_auxiliary_discriminator_is_read_by_the_loss_that_it_was_trained_by(loss):
-    run, *_ = run_dia("mlp", LOSS__adv_loss=loss, dia__aux_ratio=True)
+    run, *_ = run_dia("mlp", LOSS__adv_loss=loss, dia__aux_loss="logistic")
     judge = choose_judge(run, PostOptions.of(run))
     assert judge.network is run.additions[AUXILIARY]
     assert judge.is_density_ratio

@@ -151,5 +151,5 @@ def build_sampler(run: LiveRun) -> DiaSampler:
     """Builds the sampler `dia` of a run: one global draw, of which the host takes its slices."""
     from diagan_plugin.sampling.sampler import DiaSampler
 
-    method = run.options[NAME]["draws"]
+    method = DiaOptions(**run.options[NAME]).draws
     return DiaSampler(len(run.dataset), run.seed, method, fingerprint=run.fingerprint)
