@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diagan_plugin.hosts.kit.networks import SigmoidInputs, Spy, gaussian
+from diagan_plugin.hosts.kit.networks import SigmoidInputs, Spy, gaussian, is_probability
 from diagan_plugin.hosts.kit.session import Session
 from gan_registry.errors import UserError
 from gan_registry.records import Fake, Real
@@ -209,10 +209,9 @@ def _is_same(x: Tensor, other: Tensor) -> bool:
 
 
 def _check_logits(logits: Any, session: Session) -> None:
-    """Warns, once, of outputs that look like probabilities and are taken for logits."""
-    read = session.run.backbone.realness(logits).detach()
-    if len(read) > 7 and bool(((read > 0) & (read < 1)).all()):
+    """Warns, once, of probabilities that are taken for logits."""
+    if is_probability(session.run.backbone.realness(logits)):
         _LOG.warning(
-            "D's outputs all lie between 0 and 1. If they are probabilities made by torch.sigmoid, "
-            "return logits instead (or end D in an nn.Sigmoid module, which is seen)."
+            "D ends in a call of torch.sigmoid, and its probabilities are taken for logits: return "
+            "the logits (or end D in an nn.Sigmoid module, which is seen)."
         )

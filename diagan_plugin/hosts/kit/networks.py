@@ -101,6 +101,22 @@ _IN_PLACE = (Tensor.sigmoid_, torch.sigmoid_)
 _SIGMOIDS = (torch.sigmoid, Tensor.sigmoid, torch.special.expit, nn.functional.sigmoid, *_IN_PLACE)
 
 
+_LAYOUTS = ("View", "UnsafeView", "Squeeze", "Reshape", "Mean", "ToCopy")
+"""What may follow the sigmoid at D's end: other shapes, the mean over patches, another dtype."""
+
+
+def is_probability(logits: Tensor) -> bool:
+    """Whether a tensor that still has its graph came out of a sigmoid, perhaps reshaped."""
+    node = logits.grad_fn
+    while node is not None:
+        if node.name().startswith("SigmoidBackward"):
+            return True
+        if not node.name().startswith(_LAYOUTS):
+            return False
+        node = node.next_functions[0][0] if node.next_functions else None
+    return False
+
+
 class SigmoidInputs:
     """Watches the sigmoid modules of a network during one call.
 

@@ -94,18 +94,6 @@ def detached(output: Any) -> Any:
     return output
 
 
-def is_probability(logits: Tensor) -> bool:
-    """Whether a tensor that still has its graph came out of a sigmoid, perhaps reshaped."""
-    node = logits.grad_fn
-    while node is not None:
-        if node.name().startswith("SigmoidBackward"):
-            return True
-        if not node.name().startswith(("View", "UnsafeView", "Squeeze", "Reshape", "Mean")):
-            return False
-        node = node.next_functions[0][0] if node.next_functions else None
-    return False
-
-
 def _mean_per_sample(values: Any) -> Tensor:
     if not isinstance(values, Tensor) or values.dim() == 0:
         got = type(values).__name__ if not isinstance(values, Tensor) else "a single number"

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
-from diagan_plugin.hosts.own_loop.reading import Reading, find_logits, is_probability
+from diagan_plugin.hosts.kit.networks import is_probability
+from diagan_plugin.hosts.own_loop.reading import Reading, find_logits
 
 B = 6
 V = torch.arange(B, dtype=torch.float32)
