@@ -236,3 +236,32 @@ def test_a_logistic_one_gives_corrected_samples_the_spread_of_the_data():
     spreads = [spread_of_corrected("logistic", seed) for seed in range(3)]
     assert np.abs(np.array(spreads) - 1).max() < 0.08, spreads
     assert math.isfinite(sum(spreads))
+
+
+def test_a_loop_s_own_penalty_is_the_auxiliary_d_s_as_well():
+    from torch.utils.data import TensorDataset
+
+    from diagan_plugin import Dia
+
+    seen = []
+
+    def penalty(network, real, fake):
+        seen.append((network, real.shape, fake.shape))
+        return network(real).square().mean()
+
+    torch.manual_seed(0)
+    d = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(d.parameters(), 0.1)
+    dia = Dia(
+        TensorDataset(torch.randn(40, 2)), total_steps=6, batch_size=8, record_every=1, window=2,
+        phase1=0.5, aux="uniform", penalty=penalty,
+    )  # fmt: skip
+    for step in range(6):
+        dia.sweep(d)
+        dia.update(d, optimizer, torch.arange(8), torch.randn(8, 2))
+        dia.step()
+        assert len(seen) == max(step - 2, 0)
+    network = seen[0][0]
+    assert {id(each) for each, *_ in seen} == {id(network)}
+    assert network is not d
+    assert seen[0][1:] == ((8, 2), (8, 2))
