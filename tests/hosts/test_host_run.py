@@ -22,6 +22,7 @@ from gan_registry.config.schema import Config
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
+from gan_registry.records import Fake, Real
 from gan_registry.training.distributed import Group
 
 CPU = torch.device("cpu")
@@ -124,6 +125,34 @@ def test_a_session_tells_what_it_knows_of_the_data() -> None:
     assert (config.LOSS.adv_loss, config.RUN.seed, config.MODEL.backbone) == ("hinge", 2, "Mine")
     steps = config.OPTIMIZATION
     assert (steps.batch_size, steps.d_updates_per_step, steps.total_steps) == (4, 2, 5)
+
+
+class Critic(nn.Module):
+    """A discriminator with StudioGAN's form of output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x, label):
+        return {"adv_output": self.layer(x).squeeze(1)}
+
+
+def test_studiogan_s_regularisers_are_those_of_any_discriminator_trained_as_its_own() -> None:
+    run = studio_run(STYLEGAN={"d_reg_interval": "N/A"})
+    assert run.config.STYLEGAN.d_reg_interval is None  # left out there, the default here
+    run.backbone = backbone()
+    critic, x = Critic(), torch.randn(4, 3)
+    real, fake = Real(torch.arange(4), x, torch.zeros(4)), Fake(x + 1, torch.zeros(4, 6))
+    out = critic(x, None)
+    added = run.regularization_of(critic, "other")
+    assert added.terms(real, fake, out, out, update=0) is None
+    run.config.LOSS.apply_r1_reg, run.config.LOSS.r1_lambda = True, 3.0
+    found = run.regularization_of(critic, "another").terms(real, fake, out, out, update=0)
+    # R1 is half of the squared norm of D's gradient, here that of its weight.
+    expected = 3.0 * critic.layer.weight.square().sum() / 2
+    torch.testing.assert_close(found, expected)
+    assert run.backbone.discriminator is not critic
 
 
 def test_studiogan_s_numbers() -> None:
