@@ -267,7 +267,8 @@ class AuxiliaryDiscriminator:
         with seeded_rng(device, self.seed, "auxiliary modules", self.rank, self.calls):
             call, loss = partial(self.forward, self.discriminator), self.loss
             if self._added is not None:
-                return self._regularised(self._added, call, parts, fakes, num_fakes, device)
+                totals = num_reals, num_fakes
+                return self._regularised(self._added, call, parts, fakes, totals, device)
             losses = AuxiliaryLosses(
                 real=accumulate_gradient(call, parts, num_reals, loss.real_terms, device),
                 fake=accumulate_gradient(call, fakes, num_fakes, loss.fake_terms, device),
@@ -281,7 +282,7 @@ class AuxiliaryDiscriminator:
         call: Callable[[Tensor, Tensor | None], Any],
         reals: Iterable[Parts],
         fakes: list[Parts],
-        total: int,
+        totals: tuple[int, int],
         device: torch.device,
     ) -> AuxiliaryLosses:
         """Takes the step with what is added to the loss, and what follows it."""
@@ -291,7 +292,7 @@ class AuxiliaryDiscriminator:
             return added.terms(real, fake, real_out, fake_out, update, piece)
 
         pairs = zip(reals, fakes, strict=True)
-        real, fake, seen = accumulate_regularised(call, pairs, total, self.loss, terms, device)
+        real, fake, seen = accumulate_regularised(call, pairs, totals, self.loss, terms, device)
         self._step()
         lazy = added.lazy_terms(seen, update)
         if lazy:

@@ -63,7 +63,7 @@ def accumulate_gradient(
 def accumulate_regularised(
     forward: Callable[[Tensor, Tensor | None], Any],
     pairs: Iterable[tuple[Parts, Parts]],
-    total: int,
+    totals: tuple[int, int],
     loss: PerSampleTerms,
     added: Callable[[Real, Fake, Any, Any, int], Tensor | None],
     device: torch.device,
@@ -73,7 +73,7 @@ def accumulate_regularised(
     Args:
         forward: `(x, y) -> the network's raw output`.
         pairs: Micro-batches of training and of generated samples.
-        total: The number of samples in all of either.
+        totals: The number of samples in all of either kind.
         loss: Gives the terms.
         added: `(real, fake, real_out, fake_out, piece) -> what is added, a scalar or None`.
         device: Where the network is.
@@ -84,16 +84,17 @@ def accumulate_regularised(
     Raises:
         ValueError: The loss does not give one term for each sample.
     """
-    means, reals = torch.zeros(2, device=device), []
+    (num_reals, num_fakes), reals = totals, []
+    means = torch.zeros(2, device=device)
     for piece, parts in enumerate(pairs):
         of_real, of_fake = (on_device(part, device) for part in parts)
-        real_share, real_out = _share_of_mean(forward, of_real, total, loss.real_terms)
-        fake_share, fake_out = _share_of_mean(forward, of_fake, total, loss.fake_terms)
+        real_share, real_out = _share_of_mean(forward, of_real, num_reals, loss.real_terms)
+        fake_share, fake_out = _share_of_mean(forward, of_fake, num_fakes, loss.fake_terms)
         real, fake = _real(of_real), _fake(of_fake)
         term = added(real, fake, real_out, fake_out, piece)
         whole = real_share + fake_share
         if term is not None:
-            whole = whole + term * (len(of_fake.x) / total)
+            whole = whole + term * (len(of_fake.x) / num_fakes)
         torch.autograd.backward(whole)
         means += torch.stack([real_share, fake_share]).detach()
         reals.append(real)

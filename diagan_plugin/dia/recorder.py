@@ -6,7 +6,8 @@ When to record is in :mod:`diagan_plugin.dia.schedule`, how a sweep is made in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,11 +205,7 @@ class Recorder:
         )
         if not self._centres or not self._fakes:
             return recorded
-        with (
-            torch.no_grad(),
-            logit_mode(run.discriminator, self.logit_mode),
-            seeded_rng(run.device, run.seed, "generated", run.step, run.rank),
-        ):
+        with self._as_in_a_sweep(run, "generated"):
             logits = [run.logits(batch.fake.x, batch.fake.y) for batch in self._fakes]
         return recorded - _mean(run, torch.cat(logits))
 
@@ -229,13 +226,19 @@ class Recorder:
 
     def _features(self, run: LiveRun, samples: Tensor) -> Tensor:
         """Returns D's features [B, F] as a sweep would see them, leaving no trace in D."""
+        with self._as_in_a_sweep(run, "ratio head"):
+            return run.backbone.features(samples)
+
+    @contextmanager
+    def _as_in_a_sweep(self, run: LiveRun, purpose: str) -> Iterator[None]:
+        """Puts D in the mode of the sweeps inside; no gradients, no trace in any random state."""
         assert self.logit_mode is not None
         with (
             torch.no_grad(),
             logit_mode(run.discriminator, self.logit_mode),
-            seeded_rng(run.device, run.seed, "ratio head", run.step, run.rank),
+            seeded_rng(run.device, run.seed, purpose, run.step, run.rank),
         ):
-            return run.backbone.features(samples)
+            yield
 
 
 def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:

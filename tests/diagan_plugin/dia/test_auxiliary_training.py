@@ -128,6 +128,24 @@ def test_one_step_is_that_of_the_loss_with_what_is_added(pieces):
     assert made[0].steps == 1
 
 
+def test_each_kind_is_averaged_over_its_own_number():
+    torch.manual_seed(0)
+    d = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(d.parameters(), 0.1)
+    loss = Logistic(lambda out: out.squeeze(1))
+    real, fake = torch.randn(4, 2), torch.randn(8, 2)
+    plain, regularised = (
+        AuxiliaryDiscriminator(d, optimizer, loss, 8, seed=0, added=added)
+        for added in (None, lambda network: Added(network, weight=0.0))
+    )
+    expected, found = plain.step(real, fake), regularised.step(real, fake)
+    torch.testing.assert_close(found.real, expected.real)
+    torch.testing.assert_close(found.fake, expected.fake)
+    networks = regularised.discriminator.parameters(), plain.discriminator.parameters()
+    for own, other in zip(*networks, strict=True):
+        torch.testing.assert_close(own, other)
+
+
 def test_a_lazy_term_is_minimised_in_a_step_of_its_own():
     torch.manual_seed(0)
     d = nn.Linear(2, 1)
