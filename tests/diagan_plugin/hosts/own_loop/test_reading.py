@@ -100,7 +100,7 @@ def test_sweeps_and_rejection_read_it(form, read):
      ("paper-code", {"gamma": 0.0}, False)],
 )  # fmt: skip
 def test_rejection_follows_the_preset_unless_told(preset, given, per_batch):
-    dia = Dia(TensorDataset(torch.randn(20, 2)), total_steps=2, batch_size=10, preset=preset)
+    dia = Dia(TensorDataset(torch.randn(20, 2)), total_steps=500, batch_size=10, preset=preset)
     dia.sweep(nn.Linear(2, 1))
     assert dia.rejection(lambda n: torch.randn(n, 2), **given).per_batch is per_batch
 
