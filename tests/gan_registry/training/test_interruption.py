@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -46,12 +47,15 @@ def handlers() -> list[Any]:
 
 
 def signalling(step: int, number: int, times: int = 1) -> object:
-    """A plugin that has the process signalled in the middle of a step."""
+    """A plugin that has the process and its loader's workers signalled in the middle of a step."""
 
     class Signals:
         @hookimpl
         def gan_discriminator_updated(self, run: Run) -> None:
             if run.step == step - 1:
+                for worker in multiprocessing.active_children():
+                    os.kill(worker.pid or 0, number)
+                    worker.join(0.05)  # one that minds is gone by then
                 for _ in range(times):
                     os.kill(os.getpid(), number)
 
