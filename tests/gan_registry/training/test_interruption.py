@@ -50,9 +50,12 @@ def signalling(step: int, number: int, times: int = 1) -> object:
     """A plugin that has the process and its loader's workers signalled in the middle of a step."""
 
     class Signals:
+        done = False
+
         @hookimpl
         def gan_discriminator_updated(self, run: Run) -> None:
-            if run.step == step - 1:
+            if run.step == step - 1 and not self.done:
+                self.done = True
                 for worker in multiprocessing.active_children():
                     os.kill(worker.pid or 0, number)
                     worker.join(0.05)  # one that minds is gone by then
@@ -65,7 +68,10 @@ def signalling(step: int, number: int, times: int = 1) -> object:
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_signal_has_the_step_finished_and_saved(tmp_path: Path, number: int, workers: int):
-    config = points_config(RUN__num_workers=workers, RUN__print_freq=4)
+    # More batches in a step than a worker has fetched ahead.
+    config = points_config(
+        RUN__num_workers=workers, RUN__print_freq=4, OPTIMIZATION__d_updates_per_step=4
+    )
     before = handlers()
     with pytest.raises(Interrupted) as raised:
         fit(config, tmp_path / "parts", manager(s=signalling(3, number)))
