@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from gan_registry.errors import PluginError, UserError
 from gan_registry.files import atomic_write, to_plain, unwritable
-from gan_registry.formatting import duration
+from gan_registry.formatting import duration, json_text, printable, printable_lines
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -49,7 +49,7 @@ class JsonLines:
 
 
 def _json_line(values: dict[str, Any]) -> str:
-    return json.dumps(to_plain(values), ensure_ascii=False) + "\n"
+    return json_text(to_plain(values)) + "\n"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -62,7 +62,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines, which ends a line at U+2028 and others too.
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         with contextlib.suppress(ValueError):
             line = json.loads(text)
             if isinstance(line, dict) and "step" in line:
@@ -98,7 +99,7 @@ class TensorBoard:
         try:
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name != "step":
-                    self._writer.add_scalar(name, value, step)
+                    self._writer.add_scalar(printable(name), value, step)
         except OSError as error:
             raise unwritable(self._folder, error) from error
 
@@ -152,7 +153,7 @@ class Terminal:
             for name, value in values.items()
             if name.startswith("loss/")
         }
-        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        text = ", ".join(f"{printable(name)} {value:.3f}" for name, value in losses.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text)
         elif not self.quiet and (step >= self._next_line or step == self.total):
@@ -163,6 +164,7 @@ class Terminal:
         """Prints a line without disturbing the bar."""
         if self.quiet:
             return
+        message = printable_lines(message)
         if self._bar is not None:
             self._bar.write(message, file=self.stream)
         else:
