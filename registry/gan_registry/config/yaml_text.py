@@ -145,7 +145,7 @@ def _check_events(text: str) -> None:
         if open_ones:
             name, so_far, deepest = open_ones[-1]
             open_ones[-1] = name, so_far + nodes, max(deepest, levels + 1)
-        if sum(so_far for _, so_far, _ in open_ones) + nodes > MAX_NODES:
+        if sum(so_far for _, so_far, _ in open_ones) > MAX_NODES:
             raise YamlError(f"it holds more than {MAX_NODES:,} values{_place(event)}")
         if len(open_ones) + levels > MAX_DEPTH:
             raise YamlError(f"it is nested in more than {MAX_DEPTH} levels{_place(event)}")
