@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def read_attributes(path: Path) -> Attributes:
     files, rows = list[str](), list[list[bool]]()
     allowed = {"1", "-1"}
     for number, line in enumerate(lines[start:], start + 1):
-        file, *values = (line.split(",") if is_csv else line.split()) or [""]
+        file, *values = _parts(line, is_csv)
         if len(values) != len(names) or not allowed.issuperset(values):
             raise UserError(
                 f"{path}, line {number}: expected an image's name and {len(names)} times 1 or -1, "
@@ -86,7 +87,7 @@ def read_partition(path: Path, files: list[str]) -> Ints:
     for number, line in enumerate(_lines(path), 1):
         if is_csv and number == 1:
             continue
-        parts = line.split(",") if is_csv else line.split()
+        parts = _parts(line, is_csv)
         if len(parts) != 2 or parts[1] not in ("0", "1", "2"):
             raise UserError(
                 f"{path}, line {number}: expected an image's name and 0, 1 or 2, but got "
@@ -104,6 +105,11 @@ def _lines(path: Path) -> list[str]:
     text = read_regular(path, _MAX_TABLE).decode("utf-8-sig", "surrogateescape")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines if lines[-1] else lines[:-1]
+
+
+def _parts(line: str, is_csv: bool) -> list[str]:
+    """Takes a line apart at commas or blanks; not at other white space, which names may have."""
+    return line.split(",") if is_csv else re.split("[ \t]+", line.strip(" \t"))
 
 
 def _shorten(line: str) -> str:

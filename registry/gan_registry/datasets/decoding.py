@@ -105,7 +105,7 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
         pixels = np.asarray(_to_square(image, form))
     except UnreadableImageError:
         raise
-    except Image.DecompressionBombError as error:  # before the size can be asked for
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it has more pixels than Pillow decodes") from error
     except UnidentifiedImageError as error:  # whose text is an address in memory
         raise UnreadableImageError("no image of a known kind") from error

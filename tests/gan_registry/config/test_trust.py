@@ -18,7 +18,7 @@ from gan_registry.training.trainer import open_run
 from tests.helpers.small_runs import digits_config, fit
 
 MODULE = "names_code_of_a_stranger"
-CODE = f"""
+CODE = """
 from pathlib import Path
 Path(__file__).with_name("ran").touch()
 """

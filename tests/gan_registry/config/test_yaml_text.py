@@ -20,12 +20,13 @@ from gan_registry.config.yaml_text import (
 from gan_registry.errors import UserError
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi")
+    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 # What a file holds, as text or bytes, and what the one line about it says.
 HOSTILE: dict[str, tuple[str | bytes, str]] = {
-    "a bomb of aliases": (BOMB, "more than 10,000 values (line 4)"),
+    "a bomb of aliases": (BOMB, "more than 10,000 values (line 5)"),
     "a bomb of merges": (
         f"a: &a {{{', '.join(f'k{i}: 1' for i in range(3000))}}}\n"
         "b: [{<<: *a}, {<<: *a}]\n",
@@ -110,19 +111,14 @@ def test_a_hostile_file_is_one_short_line(tmp_path: Path, name: str) -> None:
     assert len(line) < 300 + len(str(path))
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [n for n in HOSTILE if isinstance(HOSTILE[n][0], str)])
 def test_a_hostile_setting_is_one_short_line(name: str) -> None:
     content, says = HOSTILE[name]
-    if isinstance(content, bytes):
-        content = content.decode("latin-1")
-        says = ""  # what is bad in a file may be text here
-    try:
+    with pytest.raises(UserError) as caught:
         apply_settings({}, [f"MODEL.x={content}"])
-    except UserError as error:
-        assert says in str(error)
-        assert len(str(error)) < 500
-    else:
-        assert not says
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(
