@@ -89,6 +89,10 @@ class TensorBoard:
             return
         try:
             self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
+        except UnicodeError:
+            warnings.warn(
+                "TensorBoard cannot be used: the folder's name is no UTF-8.", stacklevel=2
+            )
         except OSError as error:
             raise unwritable(self._folder, error) from error
 
