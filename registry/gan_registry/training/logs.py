@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from gan_registry.errors import PluginError, UserError
 from gan_registry.files import atomic_write, to_plain, unwritable
-from gan_registry.formatting import duration, json_text, printable, printable_lines
+from gan_registry.formatting import duration, is_number, json_text, printable, printable_lines
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -64,9 +64,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     # Not splitlines, which ends a line at U+2028 and others too.
     for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             line = json.loads(text)
-            if isinstance(line, dict) and "step" in line:
+            if isinstance(line, dict) and is_number(line.get("step")):
                 lines.append(line)
     return lines
 

@@ -41,14 +41,15 @@ class Run(LiveRun):
 
     Attributes:
         hooks: Calls the plugins.
+        trusted: Whether its configuration may name code; false for a folder that was merely opened.
         stream: The batches.
         regularization: What the configuration adds to the losses.
         average: The moving average of the generator, or None.
         seconds: Time spent training.
-        trusted: Whether its configuration may name code; false for a folder that was merely opened.
     """
 
     plugins: PluginManager
+    trusted = True
     backbone: Backbone
     stream: BatchStream
     regularization: Regularization
@@ -74,7 +75,6 @@ class Run(LiveRun):
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step
         )
         self.seconds = 0.0
-        self.trusted = True
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)
