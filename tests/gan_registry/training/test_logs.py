@@ -29,3 +29,11 @@ def test_bytes_that_are_no_text_cost_no_other_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(f"{WHOLE}\n".encode() + b"\xff\xfe\x00\n" + WHOLE.encode())
     assert len(read_metrics(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_only_the_end_of_a_line_ends_it(tmp_path: Path, separator: str) -> None:
+    # As other programs, and versions that did not escape these, have written it.
+    line = f'{{"step": 1, "a{separator}b": 2}}\n'
+    (tmp_path / "metrics.jsonl").write_text(line, encoding="utf-8")
+    assert read_metrics(tmp_path) == [{"step": 1, f"a{separator}b": 2}]
