@@ -14,6 +14,8 @@ from typing import Any
 
 from diagan_plugin import __version__
 from gan_registry.cli.main import Parser, run_command
+from gan_registry.config.trust import add_trust_flag
+from gan_registry.formatting import printable
 
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
@@ -59,6 +61,7 @@ def add_report(commands: Any) -> None:
         description="Write report.html of a trained run anew, from the files in its folder.",
     )  # fmt: skip
     report.add_argument("--run", required=True, metavar="DIR", type=Path, help="the run folder")
+    add_trust_flag(report)
     report.set_defaults(handler=write)
 
 
@@ -73,7 +76,8 @@ def write(arguments: argparse.Namespace) -> int:
     folder = require_folder(arguments.run)
     read_result(folder)  # a folder without a result is refused before anything heavy begins
     with held_folder(folder):
-        print(f"report  {write_report(open_run(folder))}")
+        report = write_report(open_run(folder, trust=arguments.trust))
+    print(printable(f"report  {report}"))
     return 0
 
 

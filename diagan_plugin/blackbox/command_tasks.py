@@ -164,7 +164,9 @@ def _write(arguments: argparse.Namespace, generator: Generator, latents: Calibra
 
 
 def _open(arguments: argparse.Namespace) -> Generator:
-    return open_generator(arguments.generator, arguments.z_dim, arguments.prior, arguments.device)
+    return open_generator(
+        arguments.generator, arguments.z_dim, arguments.prior, arguments.device, arguments.trust
+    )
 
 
 def _all(samples: Dataset) -> Part:

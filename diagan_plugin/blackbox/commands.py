@@ -8,6 +8,7 @@ from typing import Any
 
 from diagan_plugin.blackbox.thresholds import NUM, SHARE
 from gan_registry.cli.evaluate import progress_of
+from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
@@ -166,6 +167,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
         metavar="DEVICE", help="auto, cpu, cuda or mps (default: %(default)s)",
     )  # fmt: skip
+    add_trust_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

@@ -111,14 +111,16 @@ class ScriptGenerator:
 class RunGenerator:
     """The generator of a run folder, as it samples (with its averaged weights, if it has any).
 
+    With `trust` the folder may name code to run (`MODEL.module`).
+
     Raises:
         UserError: It is no run folder, or its generator needs class labels.
     """
 
-    def __init__(self, folder: Path, device: str = "auto") -> None:
+    def __init__(self, folder: Path, device: str = "auto", trust: bool = False) -> None:
         from gan_registry.training.trainer import open_run
 
-        run = open_run(folder, device=device)
+        run = open_run(folder, device=device, trust=trust)
         if run.labels(1, "black box") is not None:
             raise UserError(
                 f"The generator of {folder} makes samples of given classes; save it for one class "
@@ -207,9 +209,15 @@ class Samples(Dataset):
 
 
 def open_generator(
-    path: Path, z_dim: int | None = None, prior: Prior | None = None, device: str = "auto"
+    path: Path,
+    z_dim: int | None = None,
+    prior: Prior | None = None,
+    device: str = "auto",
+    trust: bool = False,
 ) -> Generator:
-    """Opens a generator: a TorchScript file or a run folder.
+    """Opens a generator: a TorchScript file, which is code, or a run folder.
+
+    `trust` says whether the folder may name code to run.
 
     Raises:
         UserError: There is none, or it cannot be read.
@@ -219,7 +227,7 @@ def open_generator(
         for flag, value in (("--z-dim", z_dim), ("--prior", prior)):
             if value is not None:
                 raise UserError(f"{flag} has no meaning with a run folder, which knows; drop it.")
-        return RunGenerator(path, device)
+        return RunGenerator(path, device, trust)
     from gan_registry.training.run import resolve_device
 
     return ScriptGenerator(path, z_dim, prior or "gaussian", resolve_device(device))

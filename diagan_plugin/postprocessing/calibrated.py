@@ -8,7 +8,6 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from diagan_plugin.postprocessing.calibration import (
 )
 from diagan_plugin.postprocessing.judges import HELD_OUT, Judge, generated_by
 from diagan_plugin.postprocessing.options import PostOptions, parse_settings
+from gan_registry.config.yaml_text import YamlError, load_yaml
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import UserError
 from gan_registry.seeding import derive_seed
@@ -135,7 +135,10 @@ def held_out(run: LiveRun, settings: str) -> Any:
         UserError: It does not take such options, or gives the training data again.
     """
     config = copy.deepcopy(run.config)
-    changed = {key: yaml.safe_load(value) for key, value in parse_settings(settings).items()}
+    try:
+        changed = {key: load_yaml(value) for key, value in parse_settings(settings).items()}
+    except YamlError as error:
+        raise UserError(f"--post-holdout {settings}: {error}.") from error
     config.DATA.options = {**config.DATA.options, **changed}
     data_dir: Path | None = None
     if config.DATA.path:

@@ -1,14 +1,62 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 DASH = "–"
 NBSP = "\N{NO-BREAK SPACE}"
+
+
+# What steers a terminal, ends a line or turns the text around it, cannot be seen, or cannot be
+# written: controls, separators of lines, marks of direction, and surrogates, which are the bytes
+# of names that are no UTF-8. Joiners (U+200C, U+200D) stay: words and emoji are spelt with them.
+_HIDDEN = (
+    "\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff"
+)
+_CONTROLS = re.compile(f"[\x00-\x1f{_HIDDEN}]")
+_HIDDEN_IN_JSON = re.compile(f"[{_HIDDEN}]")
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def printable(text: object) -> str:
+    r"""Escapes what a terminal would obey or could not show: text from data, files or plugins.
+
+    Example:
+        >>> printable("tab\t, colour \x1b[31m, a byte \udce9, caf\xe9")
+        'tab\\t, colour \\x1b[31m, a byte \\xe9, caf\xe9'
+    """
+    return _CONTROLS.sub(_escaped, str(text))
+
+
+def printable_lines(text: object) -> str:
+    """Escapes like :func:`printable`, but keeps the ends of lines."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
+def one_line(text: object) -> str:
+    """Puts a message on one line, and escapes like :func:`printable`."""
+    return printable(re.sub(r"[ \t\r\n]+", " ", str(text)).strip(" "))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # the byte that the name has
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Writes plain values as JSON, with its escapes for what :func:`printable` would escape."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    # Outside of strings JSON has none of these.
+    return _HIDDEN_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def is_number(value: Any) -> bool:
@@ -82,9 +130,10 @@ def align(rows: Sequence[Sequence[str]], bold: Collection[tuple[int, int]] = ())
     """Sets rows in columns: the first left, the others right, with a rule below the head.
 
     Args:
-        rows: The cells.
+        rows: The cells; what a terminal would obey in them is escaped.
         bold: (row, column) of the cells to set off, with the codes that terminals understand.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def pad(row: int, column: int) -> str:

@@ -13,7 +13,7 @@ HOST_FLAGS = frozenset(
     {
         "-h", "--help", "--config", "--out", "--data", "--sampler", "--samples", "--seed",
         "--steps", "--device", "--num-eval", "--set", "--dry-run", "--quiet",
-        "--download", "--minority",
+        "--download", "--minority", "--trust",
     }
 )  # fmt: skip
 """Flags of `gan-registry train` itself, which no plugin may take."""

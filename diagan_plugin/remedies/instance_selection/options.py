@@ -6,6 +6,7 @@ import argparse
 
 from diagan_plugin.flags import at_least, share
 from diagan_plugin.remedies.arguments import argument_group
+from gan_registry.config.trust import feature_choice
 
 NAME = "instance_selection"
 DENSITIES = ("gaussian", "knn")
@@ -25,6 +26,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how density is measured")  # fmt: skip
     add("--instance-selection-k", "k", type=at_least(int, 1), default=5, metavar="K",
         help="which neighbour's distance counts, with knn")  # fmt: skip
-    add("--instance-selection-features", "features", type=str, default="auto",
+    add("--instance-selection-features", "features", type=feature_choice, default="auto",
         metavar="NAME|FILE",
         help="the space: a feature extractor or a TorchScript file")  # fmt: skip

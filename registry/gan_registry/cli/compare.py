@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from gan_registry.cli.train import require_folder
+from gan_registry.formatting import json_text
 from gan_registry.plugins import PluginManager
 
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     results = [read_result(folder) for folder in folders]
     comparison = compare(results, [read_settings(folder) for folder in folders])
     if arguments.json:
-        print(json.dumps(comparison.as_dict(), indent=2, ensure_ascii=False))
+        print(json_text(comparison.as_dict(), indent=2))
     else:
         # https://no-color.org: the variable counts unless a flag says otherwise
         wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_registry.cli.train import require_folder
+from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable_lines
 from gan_registry.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
         metavar="DEVICE", help="auto, cpu, cuda or mps (default: auto)",
     )  # fmt: skip
+    add_trust_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(handler=run)
@@ -95,7 +98,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
 
     measure = _measure_run if mode == "--run" else _measure_images
     result = measure(arguments, plugins, metrics, progress_of(arguments))
-    print(json.dumps(result, indent=2) if arguments.json else result_table(result))
+    print(json.dumps(result, indent=2) if arguments.json else printable_lines(result_table(result)))
     return 0
 
 
@@ -112,7 +115,9 @@ def _measure_run(
     from gan_registry.training.trainer import open_run
 
     with held_folder(arguments.run):
-        live = open_run(arguments.run, plugins, arguments.checkpoint, arguments.device)
+        live = open_run(
+            arguments.run, plugins, arguments.checkpoint, arguments.device, trust=arguments.trust
+        )
         if metrics is None and not live.config.RUN.eval_metrics:
             metrics = standard_metrics(live.dataset)
         evaluate(

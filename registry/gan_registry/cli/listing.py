@@ -7,6 +7,7 @@ from typing import Any
 
 from gan_registry.catalogs import KINDS
 from gan_registry.errors import unknown_name
+from gan_registry.formatting import printable
 from gan_registry.plugins import PluginManager
 
 
@@ -34,5 +35,6 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         if arguments.kind in (None, kind):
             print(f"{kind}:" if names else f"{kind}: (none)")
             for name, owner in names:
-                print(f"  {name}" + (f"  (from {owner})" if owner != "gan_registry" else ""))
+                line = f"  {name}" + (f"  (from {owner})" if owner != "gan_registry" else "")
+                print(printable(line))
     return 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import io
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from gan_registry import __version__
 from gan_registry.errors import PluginError, UserError
+from gan_registry.formatting import one_line, printable_lines
 from gan_registry.plugins import PluginManager
 
 Handler = Callable[[argparse.Namespace, PluginManager], int]
@@ -35,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the program with the message and a pointer to --help."""
         hint = self.hint if "unrecognized arguments" in message else ""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help).{hint}\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help).{hint}\n")
 
 
 def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
@@ -76,8 +80,7 @@ def run_command(command: Callable[[], int], program: str) -> int:
 
     Anything else that goes wrong is a defect: its traceback is shown, and the exit code is 1.
     """
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+    with _plain_output():
         try:
             code = command()
             sys.stdout.flush()  # here, where a closed pipe can still be dealt with
@@ -101,9 +104,33 @@ def run_command(command: Callable[[], int], program: str) -> int:
 
 
 def _complain(program: str, message: str) -> None:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Prints warnings as lines for people, without file and line number."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {one_line(message)}", file=sys.stderr)
+
+
+class _PrintableRecord(logging.LogRecord):
+    """A logged message, in which nothing from data can steer the terminal."""
+
+    def getMessage(self) -> str:  # noqa: N802  # logging's own name
+        """Returns the message, escaped."""
+        return printable_lines(super().getMessage())
+
+
+@contextlib.contextmanager
+def _plain_output() -> Iterator[None]:
+    """Sees to it that text from data neither steers the terminal nor fails to be printed."""
+    made = logging.getLogRecordFactory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        logging.setLogRecordFactory(_PrintableRecord)
+        try:
+            yield
+        finally:
+            logging.setLogRecordFactory(made)

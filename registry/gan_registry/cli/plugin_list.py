@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gan_registry.formatting import printable
 from gan_registry.plugins import PluginManager
 
 
@@ -23,13 +24,14 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     if not plugins.infos:
         print("No plugins are installed.")
     for info in plugins.infos.values():
-        print(f"{info.name} {info.version}".rstrip())
-        print(f"  skipped: {info.skipped}" if info.skipped else f"  hooks: {', '.join(info.hooks)}")
+        print(printable(f"{info.name} {info.version}".rstrip()))
+        state = f"skipped: {info.skipped}" if info.skipped else f"hooks: {', '.join(info.hooks)}"
+        print(printable(f"  {state}"))
         added = [
             f"{plural}: {', '.join(names)}"
             for plural, catalog in plugins.catalogs
             if (names := [name for name in catalog if catalog.owner(name) == info.name])
         ]
         if added:
-            print(f"  adds: {'; '.join(added)}")
+            print(printable(f"  adds: {'; '.join(added)}"))
     return 0

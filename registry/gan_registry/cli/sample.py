@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_registry.cli.train import require_folder
+from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable
 from gan_registry.plugins import PluginManager
 
 
@@ -32,6 +34,7 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
         metavar="DEVICE", help="auto, cpu, cuda or mps (default: auto)",
     )  # fmt: skip
+    add_trust_flag(parser)
     parser.set_defaults(handler=run)
 
 
@@ -46,9 +49,12 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     from gan_registry.evaluation.sample_files import write_samples
     from gan_registry.training.trainer import open_run
 
-    live = open_run(arguments.run, plugins, arguments.checkpoint, arguments.device)
+    live = open_run(
+        arguments.run, plugins, arguments.checkpoint, arguments.device, trust=arguments.trust
+    )
     source = factory(live, arguments.seed)
     write_samples(source, arguments.num, arguments.out, live.dataset)
     facts = ", ".join(f"{name} {value:.4g}" for name, value in source.statistics().items())
-    print(f"wrote {arguments.num} samples to {arguments.out}" + (f" ({facts})" if facts else ""))
+    said = f"wrote {arguments.num} samples to {arguments.out}"
+    print(printable(said + (f" ({facts})" if facts else "")))
     return 0

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_registry.catalogs import HOST
+from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable_lines
 from gan_registry.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -69,13 +71,21 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         "--dry-run", action="store_true",
         help="print the resolved configuration, the plan and an estimate of the cost, and stop",
     )  # fmt: skip
+    add_trust_flag(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     """Carries out the subcommand."""
-    from gan_registry.config.load import apply_settings, read_config, set_key, validate_config
+    from gan_registry.config.load import (
+        apply_settings,
+        packaged_configs,
+        read_config,
+        set_key,
+        validate_config,
+    )
+    from gan_registry.config.trust import named_code, refuse_code
 
     name, where, content = read_config(arguments.config)
     content = apply_settings(content, arguments.settings)
@@ -96,6 +106,9 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     added = [name for name in backbones if backbones.owner(name) != HOST]
     config = validate_config(content, where, plugins.catalogs.claims, origins, added)
     options = plugins.options.resolve(config.PLUGINS, vars(arguments), where, origins)
+    if not arguments.trust and arguments.config not in packaged_configs():
+        code = named_code(config, options, plugins.options, plugins.catalogs.features)
+        refuse_code(code, where, {*origins, *(f"PLUGINS.{dest}" for dest in vars(arguments))})
     folder = arguments.out or Path("runs", f"{name}-{config.RUN.sampler}-seed{config.RUN.seed}")
 
     if arguments.download:
@@ -107,7 +120,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     if arguments.dry_run:
         from gan_registry.training.plan import describe_plan
 
-        print(describe_plan(config, plugins, options, name, folder))
+        print(printable_lines(describe_plan(config, plugins, options, name, folder)))
         return 0
 
     from gan_registry.training.interruption import Interrupted, leaving_at_signals
@@ -152,8 +165,8 @@ def _train_and_measure(
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
         evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
     report = write_report(live)
-    print(result_table(read_result(folder)))
-    print(f"\nresult  {folder / RESULT_FILE}\nreport  {report}")
+    paths = f"result  {folder / RESULT_FILE}\nreport  {report}"
+    print(printable_lines(f"{result_table(read_result(folder))}\n\n{paths}"))
 
 
 def _what_is_kept(folder: Path) -> str:

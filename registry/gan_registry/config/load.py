@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from gan_registry.config.compatibility import find_conflicts
 from gan_registry.config.schema import Config
@@ -22,29 +20,11 @@ from gan_registry.config.studiogan import (
     supported_part,
     without_absent,
 )
+from gan_registry.config.trust import named_code, refuse_code
+from gan_registry.config.yaml_text import YamlError, load_yaml, read_yaml_file
 from gan_registry.errors import UserError, nearest, unknown_name
 
 SECTIONS = tuple(Config.model_fields)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which `5e-4` is a number, which YAML 1.1 takes for text as it lacks the point."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def load_yaml(text: str) -> Any:
-    """Reads YAML; numbers in scientific notation need no decimal point.
-
-    Raises:
-        yaml.YAMLError: It is not valid.
-    """
-    return yaml.load(text, _Loader)
 
 
 def packaged_configs() -> list[str]:
@@ -68,26 +48,23 @@ def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
     """
     path = Path(source)
     looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
+    name, where = path.stem, str(path)
     if source in packaged_configs():
         name, where = source, f"the packaged config {source!r}"
         text = resources.files("gan_registry.configs").joinpath(f"{source}.yaml").read_text("utf-8")
-    elif path.is_file():
-        name, where = path.stem, str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Cannot read the config {path}: {error}.") from error
-    elif looks_like_path:
+    elif looks_like_path and not path.exists():
         raise UserError(
             f"There is no config file {path}. Packaged configs, chosen by name: "
             f"{', '.join(packaged_configs())}."
         )
-    else:
+    elif not (looks_like_path or path.is_file()):
         raise unknown_name("config", source, packaged_configs())
+    else:
+        text = None
     try:
-        content = load_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+        content = read_yaml_file(path) if text is None else load_yaml(text)
+    except YamlError as error:
+        raise UserError(f"{where} is not valid YAML: {error}.") from error
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(
@@ -109,8 +86,9 @@ def apply_settings(content: Mapping[str, Any], settings: Iterable[str]) -> dict[
             raise UserError(f"--set {setting!r} must be of the form SECTION.key=value.")
         try:
             value = load_yaml(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {setting!r}: the value is not valid YAML.") from error
+        except YamlError as error:
+            shown = setting if len(setting) <= 80 else f"{setting[:79]}…"
+            raise UserError(f"--set {shown!r}: the value is not valid YAML: {error}.") from error
         changed = set_key(changed, key.strip(), value, f"--set {setting!r}")
     return changed
 
@@ -253,11 +231,27 @@ def load_config(
     source: str,
     settings: Iterable[str] = (),
     claims: Mapping[str, str] | None = None,
+    trust: bool = False,
 ) -> Config:
     """Reads, changes and validates a configuration; see the functions that it calls.
+
+    Args:
+        source: The name of a packaged configuration, or a file.
+        settings: `SECTION.key=value`, changes.
+        claims: As in :func:`validate_config`.
+        trust: Whether the file may name code to run, as `settings` and packaged files may.
 
     Raises:
         UserError: Something is wrong; says what and where.
     """
+    settings = list(settings)
     _, where, content = read_config(source)
-    return validate_config(apply_settings(content, settings), where, claims)
+    config = validate_config(apply_settings(content, settings), where, claims)
+    if not trust and source not in packaged_configs():
+        refuse_code(named_code(config, config.PLUGINS), where, set_keys(settings))
+    return config
+
+
+def set_keys(settings: Iterable[str]) -> list[str]:
+    """Returns the keys of `SECTION.key=value`."""
+    return [text.partition("=")[0].strip() for text in settings]

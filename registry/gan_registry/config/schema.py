@@ -41,6 +41,9 @@ class Data(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="ours: options of the dataset"
     )
+    max_pixels: Annotated[Integer, Field(ge=1, le=178_000_000)] = Field(
+        default=64_000_000, description="ours: of one image file, before it is decoded"
+    )
     minority: dict[str, Annotated[Real, Field(gt=0.0, lt=1.0)]] = Field(
         default_factory=dict, description="ours: group → the share it is thinned to (--minority)"
     )

@@ -12,6 +12,7 @@ FREE_KEYS = frozenset(
     {
         "OPTIMIZATION.total_steps",
         "DATA.path",
+        "DATA.max_pixels",
         "RUN.device",
         "RUN.num_workers",
         "RUN.cpu_threads",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,14 +11,17 @@ import numpy.typing as npt
 from pydantic import Field
 
 from gan_registry.datasets.base import ArrayDataset
+from gan_registry.datasets.labels import shown_names
 from gan_registry.datasets.options import Options, read_options
 from gan_registry.errors import UserError
+from gan_registry.numpy_files import load_arrays
 
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
 
 NAME = "arrays_file"
 Layout = Literal["auto", "NCHW", "NHWC"]
+_LARGEST = 1_000_000  # number of a class or group; each is given memory
 _TOLERANCE = 1e-3  # how far generated images may leave their range
 
 
@@ -37,7 +40,7 @@ def build_arrays_file(config: Config, data_dir: Path | None) -> ArrayDataset:
     options = read_options(ArraysFileOptions, NAME, config.DATA.options)
     if data_dir is None:
         raise UserError(f"The dataset {NAME!r} needs a file: set DATA.path (or --data) to a .npz.")
-    path = Path(data_dir).expanduser()
+    path = Path(os.path.expanduser(data_dir))
     dataset = read_arrays(path, options.layout)
     side = config.DATA.img_size
     if dataset.kind == "image" and dataset.sample_shape[1:] != (side, side):
@@ -64,7 +67,7 @@ def read_arrays(path: Path, layout: Layout = "auto") -> ArrayDataset:
     Raises:
         UserError: The file is missing, damaged or not as described; the message says what is.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path)
     key: str | None = next((name for name in ("x", "arr_0") if name in arrays), None)
     if key is None and len(arrays) == 1:
         (key,) = arrays
@@ -97,21 +100,6 @@ def read_arrays(path: Path, layout: Layout = "auto") -> ArrayDataset:
     if is_image:  # floats are images, too
         dataset.kind, dataset.value_range = "image", (-1.0, 1.0)
     return dataset
-
-
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        # What is no NumPy file at all NumPy takes for a pickle, and tells how to load that.
-        reason = "it holds Python objects, or is none" if "pickle" in str(error) else error
-        raise UserError(f"Cannot read {path} as a NumPy file: {reason}.") from error
 
 
 def _as_images(path: Path, x: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
@@ -168,7 +156,7 @@ def _numbers(
         )
     if array.min() < lowest:
         raise UserError(f"{path}: {key!r} must be from {lowest} on, but has {array.min()}.")
-    if array.max() > np.iinfo(np.int64).max:
+    if array.max() > _LARGEST:
         raise UserError(f"{path}: {key!r} has {array.max()}, which is no number of a class.")
     return array.astype(np.int64)
 
@@ -182,4 +170,4 @@ def _names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> tuple[str, ...]:
     names = tuple(str(name) for name in array)
     if len(set(names)) < len(names):  # results are by name
         raise UserError(f"{path}: 'group_names' must differ, but are {', '.join(names)}.")
-    return names
+    return shown_names(names, path)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gan_registry.datasets.base import Ints
 from gan_registry.datasets.celeba_tables import Attributes, read_attributes, read_partition
-from gan_registry.datasets.decoding import ImageFormat, ImageOptions
+from gan_registry.datasets.decoding import ImageOptions, image_format
 from gan_registry.datasets.image_folder import Folder, require_folder
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
@@ -81,7 +81,7 @@ def build_celeba(config: Config, data_dir: Path | None) -> CelebA:
         NAME,
         Folder(folder),
         files,
-        ImageFormat(config.DATA.img_size, options.channels, options.resize, options.crop),
+        image_format(config, options),
         labels=groups if labelled else None,
         class_names=group_names if labelled else (),
         groups=groups,

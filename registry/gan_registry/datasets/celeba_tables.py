@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_registry.datasets.base import Ints
+from gan_registry.datasets.labels import shown_names
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable
+from gan_registry.regular_files import read_regular
+
+_MAX_TABLE = 2**28  # bytes; that of the 202,599 images has 26 million
 
 
 class Attributes(NamedTuple):
@@ -40,8 +46,8 @@ def read_attributes(path: Path) -> Attributes:
     start = 1 if is_csv else 2
     if len(lines) <= start:
         raise UserError(f"{path} is damaged: it has only {len(lines)} lines.")
-    names = tuple(lines[0].split(",")[1:] if is_csv else lines[1].split())
-    if not names or (not is_csv and not lines[0].strip().isdigit()):
+    names = shown_names(lines[0].split(",")[1:] if is_csv else lines[1].split(), path)
+    if not names or (not is_csv and not lines[0].strip().isdecimal()):
         raise UserError(
             f"{path} is no list of attributes: its first two lines must be the number of images "
             "and the attributes' names."
@@ -49,7 +55,7 @@ def read_attributes(path: Path) -> Attributes:
     files, rows = list[str](), list[list[bool]]()
     allowed = {"1", "-1"}
     for number, line in enumerate(lines[start:], start + 1):
-        file, *values = (line.split(",") if is_csv else line.split()) or [""]
+        file, *values = _parts(line, is_csv)
         if len(values) != len(names) or not allowed.issuperset(values):
             raise UserError(
                 f"{path}, line {number}: expected an image's name and {len(names)} times 1 or -1, "
@@ -57,7 +63,7 @@ def read_attributes(path: Path) -> Attributes:
             )
         files.append(file)
         rows.append([value == "1" for value in values])
-    if not is_csv and len(files) != int(lines[0]):
+    if not is_csv and lines[0].strip().lstrip("0") != str(len(files)):
         raise UserError(
             f"{path} is damaged: line 1 announces {lines[0].strip()} images, but it has "
             f"{len(files)}."
@@ -81,7 +87,7 @@ def read_partition(path: Path, files: list[str]) -> Ints:
     for number, line in enumerate(_lines(path), 1):
         if is_csv and number == 1:
             continue
-        parts = line.split(",") if is_csv else line.split()
+        parts = _parts(line, is_csv)
         if len(parts) != 2 or parts[1] not in ("0", "1", "2"):
             raise UserError(
                 f"{path}, line {number}: expected an image's name and 0, 1 or 2, but got "
@@ -95,11 +101,16 @@ def read_partition(path: Path, files: list[str]) -> Ints:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Cannot read {path}: {error}.") from error
+    # Names may be no UTF-8, and splitlines would end a line at characters that names may have.
+    text = read_regular(path, _MAX_TABLE).decode("utf-8-sig", "surrogateescape")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def _parts(line: str, is_csv: bool) -> list[str]:
+    """Takes a line apart at commas or blanks; not at other white space, which names may have."""
+    return line.split(",") if is_csv else re.split("[ \t]+", line.strip(" \t"))
 
 
 def _shorten(line: str) -> str:
-    return line if len(line) <= 60 else line[:57] + "…"
+    return printable(line if len(line) <= 60 else line[:57] + "…")

@@ -5,6 +5,7 @@ The Python version of both is pickled, and a pickle can run any code: it is not 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,11 +14,12 @@ import numpy as np
 from pydantic import Field
 
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.decoding import resize_images
+from gan_registry.datasets.decoding import image_format, resize_images
 from gan_registry.datasets.image_folder import FolderOptions, find_images, open_folder
-from gan_registry.datasets.labels import LabelledImages
+from gan_registry.datasets.labels import LabelledImages, shown_names
 from gan_registry.datasets.options import read_options
 from gan_registry.errors import UserError
+from gan_registry.regular_files import read_regular
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 SIDE = 32
 _PIXELS = 3 * SIDE * SIDE
+_SUPERCLASSES = 20
+_MAX_NAMES = 2**16  # bytes of a list of names
+_MAX_FILE = 2**30  # bytes; the largest as published has 154 million
 _CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
@@ -94,7 +99,7 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
         raise UserError(
             f"The dataset {name!r} needs a folder: set DATA.path (or --data). {_remedy(version)}"
         )
-    folder = Path(data_dir).expanduser()
+    folder = Path(os.path.expanduser(data_dir))
     split = "train" if options.split == "train" else "test"
     for place in (folder / version.folder, folder):
         if any((place / file).is_file() for file in version.files[split]):
@@ -105,7 +110,7 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
                 f"A folder of images tells no superclasses of {name!r}; set "
                 f"DATA.options.groups=class. {_remedy(version)}"
             )
-        return open_folder(name, folder, config.DATA.img_size, options)
+        return open_folder(name, folder, image_format(config, options), options)
     python = (folder / version.python_folder).is_dir() or folder.name == version.python_folder
     found = ", which holds the Python version, whose pickles are not read" if python else ""
     raise UserError(
@@ -130,29 +135,28 @@ def _read_binary(
     dataset = LabelledImages(name, images, fine, class_names, options.groups)
     if options.groups == "superclass":
         dataset.groups = records[:, 0].astype(np.int64)
-        dataset.group_names = _names(folder, "coarse_label_names.txt", 20)
+        dataset.group_names = _names(folder, "coarse_label_names.txt", _SUPERCLASSES)
     return dataset
 
 
 def _read_records(path: Path, version: _Version) -> npt.NDArray[np.uint8]:
     length = version.label_bytes + _PIXELS
     try:
-        content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(
-            f"Cannot read {path}: {error.strerror or error}. {_remedy(version)}"
-        ) from error
+        content = np.frombuffer(bytearray(read_regular(path, _MAX_FILE)), np.uint8)
+    except UserError as error:
+        raise UserError(f"{error} {_remedy(version)}") from error
     if len(content) == 0 or len(content) % length:
         raise UserError(
             f"{path} is damaged: {len(content)} bytes are not a multiple of {length}. "
             f"{_remedy(version)}"
         )
     records = content.reshape(-1, length)
-    if (records[:, version.label_bytes - 1] >= version.num_classes).any():
-        raise UserError(
-            f"{path} is damaged: it has a label beyond {version.num_classes - 1}. "
-            f"{_remedy(version)}"
-        )
+    limits = (_SUPERCLASSES, version.num_classes)[-version.label_bytes :]
+    for column, limit in enumerate(limits):
+        if (records[:, column] >= limit).any():
+            raise UserError(
+                f"{path} is damaged: it has a label beyond {limit - 1}. {_remedy(version)}"
+            )
     return records
 
 
@@ -161,9 +165,11 @@ def _names(folder: Path, file: str, count: int) -> tuple[str, ...]:
     if count == 10:
         return _CIFAR10_CLASSES
     path = folder / file
-    names = path.read_text("utf-8").split() if path.is_file() else []
+    # A list of names is no reason to do without the images.
+    text = path.read_bytes()[:_MAX_NAMES].decode("utf-8", "replace") if path.is_file() else ""
+    names = shown_names(text.split(), path)
     kind = "superclass" if file.startswith("coarse") else "class"
-    return tuple(names) if len(names) == count else tuple(f"{kind} {i}" for i in range(count))
+    return names if len(names) == count else tuple(f"{kind} {i}" for i in range(count))
 
 
 def _to_grey(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

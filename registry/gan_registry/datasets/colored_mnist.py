@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,7 +92,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
             f"MNIST/raw. {_how_to_get('DIR', split)}"
         )
     prefix = _PREFIXES[split]
-    raw = Path(data_dir).expanduser() / "MNIST" / "raw"
+    raw = Path(os.path.expanduser(data_dir)) / "MNIST" / "raw"
     images = _images(raw, split)
     labels = raw / f"{prefix}-labels-idx1-ubyte"
     for path in (images, labels):
@@ -103,7 +104,7 @@ def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[
     try:
         grey = read_image_file(str(images)).numpy()
         y = read_label_file(str(labels)).numpy().astype(np.int64)
-    except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, AssertionError, MemoryError) as error:
         raise UserError(
             f"The files {images.name} and {labels.name} in {raw} cannot be read as MNIST "
             f"({type(error).__name__}); get them anew."
@@ -120,7 +121,7 @@ def _present_split(data_dir: Path | None) -> Literal["train", "test"]:
     """Chooses the test split where the folder holds its images and none of the training split."""
     if data_dir is None:
         return "train"
-    raw = Path(data_dir).expanduser() / "MNIST" / "raw"
+    raw = Path(os.path.expanduser(data_dir)) / "MNIST" / "raw"
     present = [split for split in _PREFIXES if _images(raw, split).is_file()]
     if present != ["test"]:
         return "train"

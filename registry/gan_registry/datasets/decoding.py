@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import Literal
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,16 @@ from pydantic import Field
 from gan_registry.datasets.options import Options
 from gan_registry.errors import UserError
 
+if TYPE_CHECKING:
+    from gan_registry.config.schema import Config
+
 Bytes = npt.NDArray[np.uint8]
 Filter = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+MAX_PIXELS = 64_000_000  # of one image, unless DATA.max_pixels says otherwise
+# What data sets come in. Pillow reads much more, EPS for instance by starting Ghostscript.
+_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP",
+)  # fmt: skip
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -46,12 +56,23 @@ class ImageFormat:
         resize: Filter; all but "nearest" widen their support when they shrink (antialiasing).
         crop: Side of the centred square that is cut out before; None, or where an image is
             smaller, the largest there is.
+        max_pixels: Larger images are refused before they are decoded. Not part of what an image
+            becomes, and hence not of its text, which fingerprints hold.
     """
 
     size: int | None
     channels: int | None = 3
     resize: Filter = "lanczos"
     crop: int | None = None
+    max_pixels: int = field(default=MAX_PIXELS, repr=False)
+
+
+def image_format(config: Config, options: ImageOptions) -> ImageFormat:
+    """Returns what a configuration and the options of its dataset bring images to."""
+    data = config.DATA
+    return ImageFormat(
+        data.img_size, options.channels, options.resize, options.crop, data.max_pixels
+    )
 
 
 def decode(data: bytes, form: ImageFormat) -> Bytes:
@@ -64,11 +85,17 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
         uint8 [C, H, W].
 
     Raises:
-        UnreadableImageError: The file is damaged, no image, or of a kind that has no 8-bit form.
+        UnreadableImageError: The file is damaged, no image, too large, or of a kind that has no
+            8-bit form.
         UserError: It, or what it is to become, does not fit into the memory.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
+            width, height = opened.size
+            if width * height > form.max_pixels:
+                raise UnreadableImageError(
+                    f"{width}×{height} px are more than DATA.max_pixels, {form.max_pixels:,}"
+                )
             opened.load()
             image = _to_eight_bits(ImageOps.exif_transpose(opened))
         channels = form.channels or (1 if image.mode in _GREY else 3)
@@ -78,6 +105,8 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
         pixels = np.asarray(_to_square(image, form))
     except UnreadableImageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImageError("it has more pixels than Pillow decodes") from error
     except UnidentifiedImageError as error:  # whose text is an address in memory
         raise UnreadableImageError("no image of a known kind") from error
     except MemoryError as error:
@@ -86,6 +115,15 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
     except Exception as error:  # what Pillow raises depends on how the file is broken
         raise UnreadableImageError(str(error) or type(error).__name__) from error
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    """Returns those formats that the installed Pillow reads."""
+    # Its warning of large images says less than the limit here.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def resize_images(images: Bytes, size: int, resize: Filter = "lanczos") -> Bytes:

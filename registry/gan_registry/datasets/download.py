@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import os
 import tarfile
 import urllib.request
 import zlib
@@ -117,7 +118,7 @@ def download(name: str, data_dir: Path | None) -> None:
         )
     if data_dir is None:
         raise UserError("--download needs a folder to write to: set DATA.path (or --data).")
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))
     if name in _ALSO_IMAGES and root.is_dir() and find_images(root):
         return
     for item in DOWNLOADS[name]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import math
 import zlib
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gan_registry.errors import UserError
+from gan_registry.regular_files import read_regular
 
 _UNSIGNED_BYTE = 8
+_MAX_BYTES = 2**30  # unpacked; the largest set of this kind has 547 million
+_MAX_DIMENSIONS = 4
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
@@ -23,12 +28,15 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         UserError: The file cannot be read or is damaged.
     """
+    content = read_regular(path, _MAX_BYTES)
     try:
-        content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
+            with gzip.open(io.BytesIO(content)) as unpacked:
+                content = unpacked.read(_MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"Cannot read {path}: {error}; get it anew.") from error
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"Cannot read {path}: it unpacks to more than {_MAX_BYTES:,} bytes.")
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
         raise UserError(f"{path} is no IDX file of bytes; get it anew.")
     dimensions = content[3]
@@ -36,8 +44,8 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     shape = (
         tuple(np.frombuffer(content[4:header], ">u4").tolist()) if len(content) >= header else ()
     )
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if len(shape) != dimensions or len(content) != expected:
+    expected = header + math.prod(shape)
+    if len(shape) != dimensions or dimensions > _MAX_DIMENSIONS or len(content) != expected:
         raise UserError(
             f"{path} is damaged: {len(content)} bytes, but its header asks for {expected}; "
             "get it anew."

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from gan_registry.datasets.decoding import ImageFormat, ImageOptions
-from gan_registry.datasets.labels import ClassOptions, class_groups
+from gan_registry.datasets.decoding import ImageFormat, ImageOptions, image_format
+from gan_registry.datasets.labels import ClassOptions, class_groups, shown_names
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable
+from gan_registry.regular_files import read_regular
 
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+MAX_FILE = 2**30  # bytes of one image file
 Split = Literal["train", "valid", "test"]
 # Folders that may hold a split, the likeliest first. StudioGAN's layout is train/ and valid/.
 _SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
@@ -59,17 +62,13 @@ class Folder:
         """Returns the content of a file.
 
         Raises:
-            UserError: The system does not let it be read.
+            UserError: The system does not let it be read, or it is no regular file.
         """
-        path = self.root / name
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise UserError(f"Cannot read the image {path}: {error.strerror or error}.") from error
+        return read_regular(self.root / name, MAX_FILE, "image")
 
     def locate(self, name: str) -> str:
-        """Returns the path of a file."""
-        return str(self.root / name)
+        """Returns the path of a file, as it can be shown."""
+        return printable(self.root / name)
 
     def stamp(self, name: str) -> str:
         """Returns size and time of a file; nothing of one that is not there."""
@@ -98,7 +97,7 @@ def build_image_folder(config: Config, data_dir: Path | None) -> LazyImages:
     """
     name = config.DATA.name
     options = read_options(FolderOptions, name, config.DATA.options)
-    return open_folder(name, data_dir, config.DATA.img_size, options)
+    return open_folder(name, data_dir, image_format(config, options), options)
 
 
 def build_unlabelled_folder(config: Config, data_dir: Path | None) -> LazyImages:
@@ -108,15 +107,15 @@ def build_unlabelled_folder(config: Config, data_dir: Path | None) -> LazyImages
     """
     name = config.DATA.name
     options = read_options(UnlabelledFolderOptions, name, config.DATA.options)
-    return open_folder(name, data_dir, config.DATA.img_size, options)
+    return open_folder(name, data_dir, image_format(config, options), options)
 
 
 def open_folder(
-    name: str, data_dir: Path | None, size: int | None, options: FolderOptions
+    name: str, data_dir: Path | None, form: ImageFormat, options: FolderOptions
 ) -> LazyImages:
     """Opens a folder of images; arguments and errors are as for :func:`build_image_folder`.
 
-    Without a `size` in pixels images keep theirs, which must then all be the same.
+    Where the format has no size images keep theirs, which must then all be the same.
     """
     root = split_folder(name, require_folder(name, data_dir), options.split)
     files = find_images(root)
@@ -135,7 +134,7 @@ def open_folder(
         name,
         Folder(root),
         files,
-        ImageFormat(size, options.channels, options.resize, options.crop),
+        form,
         labels=labels,
         class_names=class_names,
         groups=groups,
@@ -152,7 +151,7 @@ def require_folder(name: str, data_dir: Path | None) -> Path:
     """
     if data_dir is None:
         raise UserError(f"The dataset {name!r} needs a folder: set DATA.path (or --data).")
-    folder = Path(data_dir).expanduser()
+    folder = Path(os.path.expanduser(data_dir))
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise UserError(f"DATA.path (--data) of the dataset {name!r} is {folder}, which {what}.")
@@ -210,7 +209,8 @@ def _classes(root: Path, files: Sequence[str]) -> tuple[list[str], np.ndarray]:
         stray = files[tops.index("")]
         raise UserError(
             f"{root} has images in folders, which would be classes, and others beside them, e.g. "
-            f"{stray}; move these, or read all as one class with DATA.options.labels=none."
+            f"{printable(stray)}; move these, or read all as one class with "
+            "DATA.options.labels=none."
         )
     numbers = {name: number for number, name in enumerate(names)}
-    return names, np.array([numbers[top] for top in tops], np.int64)
+    return list(shown_names(names, root)), np.array([numbers[top] for top in tops], np.int64)

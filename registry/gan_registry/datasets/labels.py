@@ -11,6 +11,8 @@ from pydantic import Field
 
 from gan_registry.datasets.base import ArrayDataset, Ints
 from gan_registry.datasets.options import Options
+from gan_registry.errors import UserError
+from gan_registry.formatting import printable
 
 _CHUNK = 1024
 
@@ -54,6 +56,19 @@ def class_groups(
     if choice == "none" or len(class_names) < 2:
         return None, ()
     return labels, tuple(class_names)
+
+
+def shown_names(names: Sequence[str], where: object) -> tuple[str, ...]:
+    """Returns names of classes or groups as they can be shown and written: escaped if need be.
+
+    Raises:
+        UserError: Two of them cannot be told apart then; `where` says whose they are.
+    """
+    shown = tuple(map(printable, names))
+    if len(set(shown)) < len(set(names)):
+        double = next(name for name in shown if shown.count(name) > 1)
+        raise UserError(f"{where} has two names that are both shown as {double!r}; rename one.")
+    return shown
 
 
 def labels_of(dataset: Any) -> Ints:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from gan_registry.datasets.decoding import ImageFormat, ImageOptions
+from gan_registry.datasets.decoding import ImageOptions, image_format
 from gan_registry.datasets.image_folder import require_folder
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
 from gan_registry.errors import UserError
+from gan_registry.formatting import printable
+from gan_registry.regular_files import open_regular
 
 if TYPE_CHECKING:
     from gan_registry.config.schema import Config
 
 _LENGTH_KEY = "length"
+# Of LMDB's header, in the order of bytes that 64-bit machines have: magic, size of a page, number
+# of the last page, number of the transaction.
+_META = struct.Struct("<16xI20xI92xQQ")
+_MAGIC = 0xBEEFC0DE
 # Open databases by process and path: one opened before a fork must not be used after it.
 _OPENED: dict[tuple[int, str], Any] = {}
 
@@ -61,7 +68,7 @@ class LmdbFiles:
 
     def locate(self, name: str) -> str:
         """Returns the database and the key."""
-        return f"{self.path}:{name}"
+        return printable(f"{self.path}:{name}")
 
 
 def _open(path: Path) -> Any:
@@ -74,6 +81,7 @@ def _open(path: Path) -> Any:
             raise UserError(
                 "Images in an LMDB need the package lmdb: pip install 'diagan-plugin[lmdb]'."
             ) from error
+        check_size(path / "data.mdb")
         try:
             _OPENED[key] = lmdb.open(
                 str(path), readonly=True, lock=False, readahead=False, create=False
@@ -81,6 +89,32 @@ def _open(path: Path) -> Any:
         except lmdb.Error as error:
             raise UserError(f"Cannot open {path} as an LMDB: {error}.") from error
     return _OPENED[key]
+
+
+def check_size(path: Path) -> None:
+    """Checks that a database has all its pages: reading one that is cut off ends the process.
+
+    Raises:
+        UserError: It is missing, no regular file, or shorter than its header says.
+    """
+    if not path.exists():
+        raise UserError(f"Cannot open {path.parent} as an LMDB: it has no {path.name}.")
+    with open_regular(path, "LMDB") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_META.size)
+        if len(head) < _META.size:
+            raise UserError(f"The LMDB {path} is damaged: it has no header; get it anew.")
+        magic, page, _, _ = first = _META.unpack(head)
+        file.seek(page)
+        rest = file.read(_META.size)
+    # The header is there twice, and the younger one counts.
+    metas = [first] + ([_META.unpack(rest)] if len(rest) == _META.size else [])
+    last_page = max(metas, key=lambda meta: meta[3])[2]
+    if magic == _MAGIC and (last_page + 1) * page > size:
+        raise UserError(
+            f"The LMDB {path} is cut off: it has {size:,} bytes, but its header says "
+            f"{(last_page + 1) * page:,}; get it anew."
+        )
 
 
 def build_lmdb(config: Config, data_dir: Path | None) -> LazyImages:
@@ -107,9 +141,12 @@ def build_lmdb(config: Config, data_dir: Path | None) -> LazyImages:
             f"DATA.options.num_samples = {options.num_samples}, but the LMDB {source.path} has "
             f"{len(keys)} images."
         )
-    form = ImageFormat(size, options.channels, options.resize, options.crop)
     return LazyImages(
-        name, source, keys[: options.num_samples], form, skip_corrupt=options.skip_corrupt
+        name,
+        source,
+        keys[: options.num_samples],
+        image_format(config, options),
+        skip_corrupt=options.skip_corrupt,
     )
 
 
@@ -117,7 +154,7 @@ def _of_size(source: LmdbFiles, keys: list[str], size: int) -> list[str]:
     sized = [key.partition("-") for key in keys if key != _LENGTH_KEY]
     chosen = ["".join(parts) for parts in sized if parts[0] == str(size)]
     if not chosen:
-        sizes = sorted({int(parts[0]) for parts in sized if parts[0].isdigit()})
+        sizes = sorted({int(parts[0]) for parts in sized if parts[0].isdecimal()})[:20]
         raise UserError(
             f"The LMDB {source.path} has no images of {size} px; set DATA.img_size to one of: "
             f"{', '.join(map(str, sizes)) or '(none)'}."

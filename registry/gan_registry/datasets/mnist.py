@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -72,7 +73,7 @@ def read_images(
             f"The dataset {dataset!r} needs a folder: set DATA.path (or --data) to the one that "
             f"holds {name}/raw. {_remedy('DIR', name, stems)}"
         )
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))
     folders = [root / name / "raw", root / name]
     if dataset == name:  # a mixture could not tell the files of its parts apart
         folders += [root / "raw", root]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from gan_registry.datasets.arrays_file import read_arrays
@@ -35,7 +36,7 @@ def open_images(
     Raises:
         UserError: There is nothing at the path, or no image, or what is there cannot be read.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_file() and path.suffix.lower() in (".npz", ".npy"):
         dataset: Dataset = read_arrays(path)
         return dataset

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_registry.config.trust import named_code, refuse_code
 from gan_registry.errors import UserError
 from gan_registry.evaluation.contributions import add_values, merge_contributions
 from gan_registry.evaluation.metric_choice import NUM_REAL
@@ -48,7 +49,8 @@ def evaluate(
         there are any of these, `features` and `num_real`; and what plugins add.
 
     Raises:
-        UserError: A name is unknown; if strict, a metric can't be computed.
+        UserError: A name is unknown; the run folder names code; if strict, a metric can't be
+            computed.
         PluginError: What a plugin adds is not as it must be.
     """
     num = num or run.config.RUN.num_eval
@@ -70,6 +72,9 @@ def evaluate(
     }
     suite = None
     if asked and run.rank == 0:
+        if features is None and not run.trusted:
+            code = named_code(run.config, {}, None, run.plugins.catalogs.features)
+            refuse_code(code, f"The folder {run.folder}", {"MODEL"}, instead="--features FILE")
         suite = MetricSuite(
             asked,
             run.plugins.catalogs,

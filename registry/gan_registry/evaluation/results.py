@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gan_registry.config.load import load_yaml
 from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
+from gan_registry.config.yaml_text import YamlError, read_yaml_file
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write, to_plain
+from gan_registry.formatting import json_text
 
 RESULT_FILE = "result.json"
 
@@ -20,7 +19,7 @@ RESULT_FILE = "result.json"
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Writes `result.json`; numbers that are not finite become null, as JSON has no NaN."""
     with atomic_write(folder / RESULT_FILE) as temporary:
-        text = json.dumps(to_plain(result), indent=2, ensure_ascii=False)
+        text = json_text(to_plain(result), indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -65,8 +64,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     where the folder has no readable configuration.
     """
     try:
-        content = load_yaml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        content = read_yaml_file(folder / CONFIG_FILE)
+    except (UserError, YamlError):
         return {}
     if not isinstance(content, dict):
         return {}

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from gan_registry.catalogs import Catalogs
+from gan_registry.config.trust import is_file
 from gan_registry.features.base import FeatureContext, FeatureExtractor
 
 AUTO = "auto"
-_SUFFIXES = (".pt", ".pth", ".ts", ".jit", ".torchscript")
 
 
 def extractor_for(choice: str, catalogs: Catalogs, context: FeatureContext) -> FeatureExtractor:
@@ -34,8 +34,3 @@ def extractor_for(choice: str, catalogs: Catalogs, context: FeatureContext) -> F
         return TorchScript(dataclasses.replace(context, path=path))
     extractor: FeatureExtractor = catalogs.features[choice](context)
     return extractor
-
-
-def is_file(choice: str) -> bool:
-    """Whether a choice is meant as a path: there is such a file, or it ends like one."""
-    return choice.lower().endswith(_SUFFIXES) or Path(choice).expanduser().is_file()

@@ -19,7 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from gan_registry.files import atomic_write
-from gan_registry.formatting import format_cell, is_number
+from gan_registry.formatting import format_cell, is_number, printable_lines
 
 Width = Literal["full", "half", "third"]
 """Narrow blocks sit side by side where the screen is wide enough."""
@@ -281,7 +281,8 @@ class Report:
 
     def html(self) -> str:
         """Renders the page; it refers to nothing outside itself."""
-        return _template().render(report=self, style=Markup(_resource("style.css")))
+        page = _template().render(report=self, style=Markup(_resource("style.css")))
+        return printable_lines(page)  # names come from data: no marks of direction, no half bytes
 
     def write(self, path: str | Path) -> None:
         """Writes the page, whole or not at all.

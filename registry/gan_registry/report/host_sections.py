@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from gan_registry.config.settings import CONFIG_FILE
+from gan_registry.config.yaml_text import YamlError, read_yaml_file
+from gan_registry.errors import UserError
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
 from gan_registry.live_run import LiveRun
+from gan_registry.numpy_files import load_arrays
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.metric_meanings import MEANINGS
@@ -58,10 +58,10 @@ def load_generated(path: Path) -> dict[str, NDArray[Any]]:
     A file that is missing or broken counts as empty: the rest of the report is worth having.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name[2:]: archive[name] for name in archive if name == "x" or name[:2] == "x_"}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        arrays = load_arrays(path)
+    except UserError:
         return {}
+    found = {name[2:]: array for name, array in arrays.items() if name == "x" or name[:2] == "x_"}
     return {name: array for name, array in sorted(found.items()) if len(array)}
 
 
@@ -276,9 +276,8 @@ def _versions(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     found = result.get("versions")
     if not isinstance(found, Mapping):
         try:
-            text = (folder / CONFIG_FILE).read_text(encoding="utf-8")
-            found = yaml.safe_load(text).get("VERSIONS")
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+            found = read_yaml_file(folder / CONFIG_FILE).get("VERSIONS")
+        except (UserError, YamlError, AttributeError):
             found = None
     return dict(found) if isinstance(found, Mapping) else {}
 

@@ -13,10 +13,10 @@ from torch import nn
 from gan_registry.backbones.base import Backbone
 from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
+from gan_registry.config.trust import is_file
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import PluginError, UserError
-from gan_registry.features.choose import is_file
 from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
 from gan_registry.samplers.base import IndexSampler

@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from gan_registry.config.load import load_yaml, validate_config
+from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
+from gan_registry.config.yaml_text import load_yaml
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write, is_temporary
 from gan_registry.plugins import PluginManager

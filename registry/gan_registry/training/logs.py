@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from gan_registry.errors import PluginError, UserError
 from gan_registry.files import atomic_write, to_plain, unwritable
-from gan_registry.formatting import duration
+from gan_registry.formatting import duration, is_number, json_text, printable, printable_lines
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -48,7 +48,7 @@ class JsonLines:
 
 
 def _json_line(values: dict[str, Any]) -> str:
-    return json.dumps(to_plain(values), ensure_ascii=False) + "\n"
+    return json_text(to_plain(values)) + "\n"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -61,10 +61,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
+    # Not splitlines, which ends a line at U+2028 and others too.
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with contextlib.suppress(ValueError, RecursionError):
             line = json.loads(text)
-            if isinstance(line, dict) and "step" in line:
+            if isinstance(line, dict) and is_number(line.get("step")):
                 lines.append(line)
     return lines
 
@@ -112,7 +113,7 @@ class Terminal:
             for name, value in values.items()
             if name.startswith("loss/")
         }
-        text = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        text = ", ".join(f"{printable(name)} {value:.3f}" for name, value in losses.items())
         if self._bar is not None:
             self._bar.set_postfix_str(text)
         elif not self.quiet and (step >= self._next_line or step == self.total):
@@ -123,6 +124,7 @@ class Terminal:
         """Prints a line without disturbing the bar."""
         if self.quiet:
             return
+        message = printable_lines(message)
         if self._bar is not None:
             self._bar.write(message, file=self.stream)
         else:

@@ -43,6 +43,7 @@ class Run(LiveRun):
     Attributes:
         hooks: Calls the plugins.
         participants: Names of the plugins that the training depends on.
+        trusted: Whether its configuration may name code; false for a folder that was merely opened.
         stream: The batches.
         regularization: What the configuration adds to the losses.
         average: The moving average of the generator, or None.
@@ -50,6 +51,7 @@ class Run(LiveRun):
     """
 
     plugins: PluginManager
+    trusted = True
     backbone: Backbone
     stream: BatchStream
     regularization: Regularization

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_registry.files import unwritable
+from gan_registry.formatting import printable
 
 
 class TensorBoard:
@@ -54,7 +55,7 @@ class TensorBoard:
         if self._records is None:
             return
         numbers = [
-            self._summary.Value(tag=name, simple_value=float(value))
+            self._summary.Value(tag=printable(name), simple_value=float(value))
             for name, value in values.items()
             if isinstance(value, (int, float)) and name != "step"
         ]

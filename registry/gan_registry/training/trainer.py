@@ -14,6 +14,7 @@ from typing import Any
 
 from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE
+from gan_registry.config.trust import EVAL_FEATURES, named_code, refuse_code
 from gan_registry.errors import UserError
 from gan_registry.files import remove_temporaries
 from gan_registry.formatting import duration
@@ -111,7 +112,12 @@ def _train(run: Run, quiet: bool) -> None:
 
 
 def open_run(
-    folder: Path, plugins: PluginManager | None = None, step: int | None = None, device: str = ""
+    folder: Path,
+    plugins: PluginManager | None = None,
+    step: int | None = None,
+    device: str = "",
+    *,
+    trust: bool = False,
 ) -> Run:
     """Opens a trained run from its folder, to sample from it, evaluate it or report on it.
 
@@ -120,12 +126,17 @@ def open_run(
         plugins: The plugins; the installed ones by default.
         step: The checkpoint to open; the newest by default.
         device: Where to open it; chosen by what the machine offers by default.
+        trust: Whether the folder may name code to run, as `MODEL.module` does.
 
     Raises:
-        UserError: There is no such run or checkpoint, or its data has changed.
+        UserError: There is no such run or checkpoint, its data has changed, or it names code.
     """
     plugins = plugins or PluginManager()
     name, config, options = run_folder.read_folder(folder, plugins)
+    if not trust:
+        code = named_code(config, options, plugins.options, plugins.catalogs.features)
+        # Features are loaded when they are asked for.
+        refuse_code(code, str(folder / CONFIG_FILE), {EVAL_FEATURES}, instead="")
     warn_of_missing_plugins(folder, plugins)
     resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
@@ -134,6 +145,7 @@ def open_run(
         raise UserError(f"{folder} holds no checkpoint yet; train first, with the same command.")
     state = read_checkpoint(folder, steps[-1] if step is None else step)
     run = Run(config, plugins, options, folder, config_name=name)
+    run.trusted = trust
     run.total_steps = max(state["total_steps"], state["step"])
     run.hooks.build(run)
     build_data(run)

@@ -186,7 +186,7 @@ def test_a_config_that_is_not_there(source, says):
         (b"\tMODEL:", "not valid YAML"),
         (b"- a\n- b", "not a list"),
         (b"5", "not a int"),
-        (b"\xff\xfe\xff", "Cannot read the config"),
+        (b"\xff\xfe\xff", "not valid YAML: it is written in UTF-16"),
         (b"MODEL: !!python/object:os.system {}", "not valid YAML"),
     ],
 )

@@ -1,0 +1,78 @@
+"""Reads .npy and .npz files; what their headers promise is held against their size first."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from gan_registry.errors import UserError
+from gan_registry.formatting import printable
+from gan_registry.regular_files import open_regular
+
+_DEFLATE = 1032  # no deflated byte stands for more
+_ZIP = b"PK"
+
+
+class _NoArraysError(Exception):
+    """A file is not as it must be; the message says why."""
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads the arrays of a file by their names; that of a .npy file is `x`. Nothing is unpickled.
+
+    Raises:
+        UserError: The file is missing, damaged, promises more than it holds, or holds Python
+            objects; or its arrays do not fit into the memory.
+    """
+    shown = f"Cannot read {printable(path)} as a NumPy file"
+    with open_regular(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            packed = file.read(len(_ZIP)) == _ZIP
+            file.seek(0)
+            if packed:
+                return _read_archive(file, size)
+            _check_header(file, size)
+            file.seek(0)
+            return {"x": np.load(file, allow_pickle=False)}
+        except MemoryError as error:
+            raise UserError(f"{shown}: there is not enough memory for it.") from error
+        except Exception as error:  # what zipfile and NumPy raise depends on how it is broken
+            raise UserError(f"{shown}: {error or type(error).__name__}.") from error
+
+
+def _read_archive(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(file) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        if sum(info.file_size for info in members) > _DEFLATE * size:
+            raise _NoArraysError("its parts are larger than what it can hold")
+        arrays = dict[str, NDArray[Any]]()
+        for info in members:
+            with archive.open(info) as part:
+                _check_header(part, info.file_size)
+            with archive.open(info) as part:
+                arrays[info.filename.removesuffix(".npy")] = npy.read_array(
+                    part, allow_pickle=False
+                )
+    return arrays
+
+
+def _check_header(file: IO[bytes], size: int) -> None:
+    """Checks that an array has room in `size` bytes, before any memory is taken for it."""
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except ValueError as error:  # which tells how to load what it takes for a pickle
+        raise _NoArraysError("it is none, or damaged") from error
+    if dtype.hasobject:
+        raise _NoArraysError("it holds Python objects, which are not read")
+    if math.prod(shape) * dtype.itemsize > size or min(shape, default=0) < 0:
+        raise _NoArraysError(f"its header promises {list(shape)} of {dtype}, more than it holds")
