@@ -14,6 +14,7 @@ from gan_registry.backbones.base import Backbone
 from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
+from gan_registry.datasets.holdout import hold_out
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import PluginError, UserError
 from gan_registry.features.choose import is_file
@@ -61,6 +62,9 @@ def build_data(run: Run) -> None:
             f"DATA.num_classes = {config.DATA.num_classes}, but the dataset {config.DATA.name!r} "
             f"has {run.dataset.num_classes}; leave the key out."
         )
+    if config.DATA.holdout:
+        seed = derive_seed(run.seed, "holdout")
+        run.dataset, run.holdout = hold_out(run.dataset, config.DATA.holdout, seed)
     build_stream(run)
 
 
