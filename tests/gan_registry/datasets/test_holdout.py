@@ -44,7 +44,9 @@ def test_groups_and_classes_give_their_share() -> None:
     groups = [0] * 70 + [1] * 20 + [2] * 10
     labels = [i % 2 for i in range(100)]
     kept, held = hold_out(dataset(groups, labels), 0.2, seed=0)
-    assert held.groups is not None and kept.groups is not None and held.labels is not None
+    assert held.groups is not None
+    assert kept.groups is not None
+    assert held.labels is not None
     assert held.group_names == ("g0", "g1", "g2")
     for group in range(3):
         for label in range(2):

@@ -358,7 +358,8 @@ def test_a_collapsed_run_stops_in_good_order_and_goes_on_without_the_option(
     plugins = manager(sick=SICK[case][0])
     run = fit(points_config(RUN__stop_on=["overfit", "collapse"]), tmp_path, plugins)
     assert (run.step, run.stopped_on) == (1, "collapse")
-    assert run.stopped is not None and run.stopped.endswith("(--stop-on collapse)")
+    assert run.stopped is not None
+    assert run.stopped.endswith("(--stop-on collapse)")
     # The same command leaves it stopped; without the option it goes on, to what it would have been.
     assert fit(points_config(RUN__stop_on=["collapse"]), tmp_path, plugins).step == 1
     continued = fit(points_config(), tmp_path, plugins)
@@ -407,4 +408,5 @@ def test_the_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--stop-on", "colapse"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "--stop-on" in said and "did you mean 'collapse'?" in said.lower()
+    assert "--stop-on" in said
+    assert "did you mean 'collapse'?" in said.lower()
