@@ -29,5 +29,5 @@ def clipped_finding(
         step,
         f"All scores are clipped to one weight (they are {low:.4g} to {high:.4g}), so that nothing "
         "is emphasised.",
-        "See whether D is dead, or raise --dia-max-ratio or lower --dia-min-clip.",
+        "See whether D is dead; if not, raise max_ratio or lower min_clip.",
     )
