@@ -97,6 +97,18 @@ def remarks(diagnosis: Diagnosis, result: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def reassurance(result: Mapping[str, Any]) -> list[str]:
+    """Says that D has not memorised the training samples, where that was looked at."""
+    gap = result.get("holdout")
+    if not isinstance(gap, Mapping) or OVERFIT in _found(result):
+        return []
+    return [
+        f"D's mean log-density ratio of training samples is {gap['gap']:.3g} ± "
+        f"{gap['standard_error']:.2g} above that of {gap['samples']:,} held-out ones "
+        f"({gap['effect']:.2g} standard deviations): no sign of memorisation."
+    ]
+
+
 def is_uniform(probabilities: NDArray[np.float64]) -> bool:
     """Whether several samples [N] are all drawn equally often, but for rounding."""
     low, high = probabilities.min(), probabilities.max()

@@ -408,7 +408,10 @@ class LiveRun(ABC):
         for word in self.config.RUN.stop_on:
             if finding.name in STOPS[word]:
                 self.stopped_on = word
-                self.stop(f"{finding.evidence.removesuffix('.')} (--stop-on {word})")
+                self.stop(
+                    f"{finding.evidence.removesuffix('.')} (--stop-on {word}; without it the same "
+                    "command goes on)"
+                )
 
     def new_step(self) -> None:
         """Starts counting the draws of a step anew; for whoever trains."""

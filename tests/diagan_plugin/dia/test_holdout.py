@@ -9,7 +9,9 @@ import pytest
 from small_runs import assert_equal_runs, digits_config, fit, manager, points_config
 from torch import Tensor, nn
 
+from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.dia.schedule import plan
 from gan_registry.config.schema import Config
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
@@ -87,7 +89,7 @@ def test_memorisation_ends_a_run_that_asks_for_it_and_it_goes_on_without(tmp_pat
     stopped = diagnosed(config, tmp_path / "run")
     assert stopped.step < STEPS
     assert stopped.stopped is not None
-    assert stopped.stopped.endswith("(--stop-on overfit)")
+    assert stopped.stopped.endswith("(--stop-on overfit; without it the same command goes on)")
     continued = diagnosed(memorising(tmp_path, 80), tmp_path / "run")
     whole = diagnosed(memorising(tmp_path, 80), tmp_path / "whole")
     assert continued.step == STEPS
@@ -164,3 +166,13 @@ def test_the_verdict_of_a_dead_network_says_so(
     assert "stand out" not in html.split("How to read")[0].split("Sick training")[0]
     if who == "discriminator":
         assert "clipped_scores" in run.findings
+
+
+def test_the_plan_tells_what_comparing_costs() -> None:
+    options = DiaOptions(record_every=10, diagnose=True)
+    without = plan(options, 100, False, 5000, 64)
+    described = plan(options, 100, False, 5000, 64, held_out=3000)
+    sweeps = described["heat map"].split()[0]
+    assert described.pop("held-out data") == f"{sweeps} sweeps of 2000 samples"
+    more = described["discriminator_samples"] - without["discriminator_samples"]
+    assert more == int(sweeps) * 2000

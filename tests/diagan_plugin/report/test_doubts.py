@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diagan_plugin.report.diagnosis import Diagnosis
-from diagan_plugin.report.doubts import is_uniform, remarks, worthless
+from diagan_plugin.report.doubts import is_uniform, reassurance, remarks, worthless
 from gan_registry.training.health import (
     DISCRIMINATOR_DEAD,
     DISCRIMINATOR_WINS,
@@ -109,6 +109,13 @@ def test_an_acceptance_near_zero_is_named(rate: float, said: bool) -> None:
     assert bool(found) == said
     if said:
         assert "Correction by drs keeps only" in found[0]
+
+
+def test_held_out_samples_that_are_rated_alike_reassure() -> None:
+    gap = {"samples": 20, "step": 9, "gap": 0.01, "standard_error": 0.02, "effect": 0.1}
+    (sentence,) = reassurance({"holdout": gap})
+    assert "0.01 ± 0.02 above that of 20 held-out ones" in sentence
+    assert reassurance({"holdout": gap, **health(OVERFIT)}) == reassurance({}) == []
 
 
 def test_uniform_weights() -> None:
