@@ -148,7 +148,7 @@ TYPES: dict[str, Any] = {
     "fingerprint": str, "dataset": torch.utils.data.Dataset, "sampler": IndexSampler,
     "loss": Loss, "discriminator": nn.Module, "generator": nn.Module,
     "sampling_generator": nn.Module, "optimizers": dict, "additions": dict,
-    "postprocessors": list, "host": str,
+    "postprocessors": list, "host": str, "holdout": type(None), "findings": dict,
 }  # fmt: skip
 
 

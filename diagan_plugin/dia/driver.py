@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.dia.auxiliary import add_auxiliary, train_auxiliary
+from diagan_plugin.dia.clipping import clipped_finding
 from diagan_plugin.dia.decisions import Choices
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.recorder import Recorder
@@ -124,6 +125,8 @@ class DiaDriver:
                 "D's output is no density ratio, and no generated samples were shown with its "
                 "updates: the scores depend on its constant, which means nothing."
             )
+        if sickness := clipped_finding(run.step, self.score, self.probabilities):
+            run.find(sickness)
         for warning in self.warnings:
             _LOG.warning("step %d: %s", run.step, warning)
         run.log(
@@ -243,6 +246,7 @@ class DiaDriver:
             if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
                 variance = self.auxiliary.weight_variance
                 result["weights"]["importance_weight_variance"] = variance
+        result |= self.recorder.holdout.result()
         if chosen := self.choices.result():
             result["chosen"] = chosen
         return result

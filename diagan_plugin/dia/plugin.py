@@ -107,7 +107,7 @@ class DiaPlugin(DrivingPlugin):
             return None
         return plan(
             options_of(run), run.total_steps, is_weighted(run), len(run.dataset),
-            run.samples_per_step,
+            run.samples_per_step, 0 if run.holdout is None else len(run.holdout),
         )  # fmt: skip
 
     @hookimpl

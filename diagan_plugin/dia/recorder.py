@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.dia.centring import Centring
+from diagan_plugin.dia.holdout import HoldoutWatch
 from diagan_plugin.dia.options import NAME, DiaOptions
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.recording.logit_modes import logit_mode, resolve_logit_mode
@@ -27,6 +29,7 @@ from gan_registry.errors import UserError
 from gan_registry.seeding import derive_seed, seeded_rng
 
 if TYPE_CHECKING:
+    from gan_registry.datasets.base import Dataset
     from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
 
@@ -49,6 +52,7 @@ class Recorder:
         history_steps: Their steps.
         history_indices: The heat map's samples, int64 [S].
         centring: What is taken off the records.
+        holdout: Compares the heat map's samples with held-out ones.
     """
 
     def __init__(self, run: LiveRun, options: DiaOptions) -> None:
@@ -65,6 +69,7 @@ class Recorder:
         self.history: list[Tensor] = []
         self.history_steps: list[int] = []
         self.history_indices = _subset(len(run.dataset), run.seed)
+        self.holdout = HoldoutWatch(run, self.logit_mode, lambda n: _subset(n, run.seed))
         self._ratio_head = self._add_ratio_head(run) if options.aux_ratio else None
         is_ratio = run.loss.is_density_ratio or self._ratio_head is not None
         self.centring = Centring(options, is_ratio)
@@ -135,12 +140,14 @@ class Recorder:
             "history": torch.stack(self.history).cpu() if self.history else None,
             "history_steps": self.history_steps,
             "centre": self.centring.constant,
+            "holdout": self.holdout.state(),
         }
 
     def load_state(self, run: LiveRun, state: Mapping[str, Any], schedule: Schedule) -> None:
         """Restores what :meth:`state` returned."""
         self.tracker.load_state_dict(state["tracker"])
         self.steps = list(state["record_steps"])
+        self.holdout.load_state(state.get("holdout", ()))
         constant = state["centre"]
         self.centring.constant = None if constant is None else constant.to(run.device)
         kept = thin_history(list(state["history_steps"]), schedule.history_every)
@@ -151,28 +158,36 @@ class Recorder:
         """Records the whole dataset, or a random share of it that follows from (seed, step)."""
         fraction, size = self._options.record_fraction, len(run.dataset)
         if fraction == 1.0:
-            self.tracker.record_all(self._sweep(run))
+            self.tracker.record_all(self._centred(run, self._sweep(run, run.dataset)))
             return
         rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
         indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
-        self.tracker.record(torch.from_numpy(indices), self._sweep(run, indices))
+        recorded = self._centred(run, self._sweep(run, run.dataset, indices))
+        self.tracker.record(torch.from_numpy(indices), recorded)
 
     def _record_history(self, run: LiveRun) -> None:
         if self.logit_mode is None:
             return
-        self.history.append(self._sweep(run, self.history_indices))
+        record = self._sweep(run, run.dataset, self.history_indices)
+        self.history.append(self._centred(run, record))
         self.history_steps.append(run.step)
+        self.holdout.compare(run, record, partial(self._sweep, run))
 
-    def _sweep(self, run: LiveRun, indices: NDArray[np.int64] | None = None) -> Tensor:
+    def _sweep(
+        self,
+        run: LiveRun,
+        dataset: Dataset,
+        indices: NDArray[np.int64] | None = None,
+    ) -> Tensor:
         assert self.logit_mode is not None
         head = self._ratio_head
 
         def ratios(x: Tensor, y: Tensor | None) -> Tensor:
             return run.logits(x, y) if head is None else head(run.backbone.features(x))
 
-        recorded = sweep(
+        return sweep(
             ratios,
-            run.dataset,
+            dataset,
             discriminator=run.discriminator,
             mode=self.logit_mode,
             batch_size=run.batch_size,
@@ -182,6 +197,8 @@ class Recorder:
             indices=indices,
             ranks=run.group,
         )
+
+    def _centred(self, run: LiveRun, recorded: Tensor) -> Tensor:
         return self.centring.of_sweep(run, recorded, self._as_in_a_sweep(run, "generated"))
 
     def _add_ratio_head(self, run: LiveRun) -> RatioHead:

@@ -194,7 +194,12 @@ def thin_history(steps: list[int], every: int) -> list[int]:
 
 
 def plan(
-    options: DiaOptions, total_steps: int, weighted: bool, num_samples: int, samples_per_step: int
+    options: DiaOptions,
+    total_steps: int,
+    weighted: bool,
+    num_samples: int,
+    samples_per_step: int,
+    held_out: int = 0,
 ) -> dict[str, Any]:
     """Describes the schedule for `--dry-run`."""
     schedule = Schedule(options, total_steps, weighted)
@@ -221,6 +226,10 @@ def plan(
     else:
         rows["records"] = f"training batches; the last {options.window} of each sample count"
     rows["heat map"] = f"{history} sweeps of {subset} samples"
+    if held_out:
+        compared = min(held_out, HISTORY_SAMPLES)
+        rows["held-out data"] = f"{history} sweeps of {compared} samples"
+        extra += history * compared
     if weighted:
         steps = f"from then to step {total_steps}" if is_open else f"steps {end + 1}–{total_steps}"
         rows["phase 2"] = f"{steps}, drawn by score (k = {options.k})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from diagan_plugin.report import charts
 from diagan_plugin.report import section_wording as say
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis, group_name, group_table
+from diagan_plugin.report.doubts import reassurance, remarks, worthless
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.findings import GroupDiagnosis
 from diagan_plugin.report.history import history_rows
@@ -69,6 +71,13 @@ def add_dia_sections(
     else:
         samples = diagnose_samples(diagnosis.score, diagnosis.ldrm, diagnosis.ldrv, diagnosis.count)
         verdict = sample_verdict(samples, weighted=weighted)
+    if dead := worthless(diagnosis, result):
+        verdict = dead
+    else:
+        limits = remarks(diagnosis, result)
+        sentences = (*limits, *verdict.sentences, *reassurance(result))
+        tone = "attention" if limits else verdict.tone
+        verdict = dataclasses.replace(verdict, sentences=sentences, tone=tone)
     title = "Scores" if found is None else "Scores by group"
     sections: list[tuple[int, str, str, list[Block]]] = [
         (10, "verdict", "Verdict", [verdict]),

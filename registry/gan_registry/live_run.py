@@ -11,6 +11,7 @@ not built yet is an AttributeError; asking for one that a host never has is a
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,11 @@ from gan_registry.records import AddedTerms, Fake, MicroBatch, Real
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed, generator_for
 from gan_registry.training.distributed import Group
+from gan_registry.training.health import STOPS, Finding
 from gan_registry.training.objectives import Objective
 from gan_registry.training.precision import Precision
+
+_LOG = logging.getLogger(__name__)
 
 Addition = nn.Module | torch.optim.Optimizer
 """What a plugin may give to :meth:`LiveRun.add`."""
@@ -118,6 +122,10 @@ class LiveRun(ABC):
         unscheduled: Names of added optimisers whose learning rate does not follow the schedule.
         postprocessors: Post-processors that the evaluation at the end uses beside `plain`.
         stopped: Why a plugin ended the training early, or None.
+        holdout: What was kept out of the training data (`DATA.holdout`), or None. Indices, groups,
+            metrics and fingerprints are always those of `dataset`.
+        findings: Signs that the training is sick, by name; see :meth:`find`.
+        stopped_on: The word of `RUN.stop_on` for which the run was stopped, or None.
     """
 
     host: str = "gan-registry"
@@ -126,6 +134,7 @@ class LiveRun(ABC):
     batch_size: int
     samples_per_step: int
     dataset: Dataset
+    holdout: Dataset | None = None
     sampler: IndexSampler
     backbone: Networks
     loss: Loss
@@ -162,6 +171,8 @@ class LiveRun(ABC):
         self.unscheduled: set[str] = set()
         self.postprocessors: list[str] = []
         self.stopped: str | None = None
+        self.findings: dict[str, Finding] = {}
+        self.stopped_on: str | None = None
         self.calling = ("", "")
         self._logged: dict[str, Any] = {}
         self._draws: Counter[tuple[str, str]] = Counter()
@@ -383,6 +394,24 @@ class LiveRun(ABC):
     def stop(self, reason: str) -> None:
         """Ends the training after this step, in good order."""
         self.stopped = reason
+
+    def find(self, finding: Finding) -> None:
+        """Notes a sign that the training is sick: it is said once, and kept with the results.
+
+        Ends the training after this step where `RUN.stop_on` asks for that. With several processes
+        all of them must call this.
+        """
+        if finding.name not in self.findings:
+            self.findings[finding.name] = finding
+            _LOG.warning("step %d: %s %s", finding.step, finding.evidence, finding.advice)
+        self.log({f"health/{finding.name}": 1})
+        for word in self.config.RUN.stop_on:
+            if finding.name in STOPS[word]:
+                self.stopped_on = word
+                self.stop(
+                    f"{finding.evidence.removesuffix('.')} (--stop-on {word}; without it the same "
+                    "command goes on)"
+                )
 
     def new_step(self) -> None:
         """Starts counting the draws of a step anew; for whoever trains."""

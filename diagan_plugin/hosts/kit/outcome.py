@@ -30,7 +30,7 @@ def write_plugins_result(run: HostRun, folder: Path, found: Contributions) -> No
     """
     described = {
         "config": run.config_name, "sampler": run.config.RUN.sampler, "seed": run.seed,
-        "steps": run.step,
+        "steps": run.step, "health": run.health.found(),
     }  # fmt: skip
     write_result(folder, merge_contributions(found, described))
 

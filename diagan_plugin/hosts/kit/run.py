@@ -19,6 +19,7 @@ from gan_registry.errors import CapabilityError
 from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager
 from gan_registry.training.distributed import Group
+from gan_registry.training.health_watch import HealthWatch
 from gan_registry.training.precision import Precision
 
 
@@ -45,6 +46,7 @@ class HostRun(LiveRun):
         config_name: What results are named after; the host, unless set.
         hooks: Calls the plugins.
         loader: The batches.
+        health: Watches whether the training is sick.
     """
 
     lacks: ClassVar[Mapping[str, str]] = {"objective": "the host updates its networks itself"}
@@ -76,6 +78,7 @@ class HostRun(LiveRun):
         )  # fmt: skip
         self.host = f"the adapter for {host}"
         self.hooks = Dispatcher(plugins, asked)
+        self.health = HealthWatch(self)
         self.batch_size = batch_size
         self.samples_per_step = batch_size * batches_per_step
 

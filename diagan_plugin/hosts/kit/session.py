@@ -146,6 +146,7 @@ class Session:
         run = self.run
         run.step += 1
         run.hooks.step_end(run)
+        run.health.step_end()
         run.new_step()
 
     def end(self) -> None:

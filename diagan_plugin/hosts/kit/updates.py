@@ -119,6 +119,7 @@ class Updates:
         """D's optimiser has stepped: fires `gan_discriminator_updated`."""
         batches, self._pending = self._pending, []
         if batches:
+            self.run.health.discriminator_updated(batches, number=0)
             self.run.hooks.discriminator_updated(self.run, batches)
 
     def abandon(self) -> None:

@@ -27,6 +27,7 @@ _FLAGS = {
     "steps": "OPTIMIZATION.total_steps",
     "device": "RUN.device",
     "num_eval": "RUN.num_eval",
+    "stop_on": "RUN.stop_on",
 }
 """Flags that stand for keys of the configuration."""
 
@@ -63,6 +64,10 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="generator steps in all")
     parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
     parser.add_argument("--num-eval", type=int, metavar="N", help="samples to evaluate with")
+    parser.add_argument(
+        "--stop-on", metavar="WORD,…", type=lambda text: text.replace(",", " ").split(),
+        help="end the training early when it is sick: collapse, nan, overfit",
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.key=value", dest="settings",
         help="change any key of the configuration; may be repeated",

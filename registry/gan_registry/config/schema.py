@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gan_registry.errors import unknown_name
 
 
 def _no_bool(value: Any) -> Any:
@@ -15,6 +17,17 @@ def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("Input should be a number")
     return value
+
+
+STOP_ON = ("collapse", "nan", "overfit")
+"""What a run may be asked to stop on; see :data:`gan_registry.training.health.STOPS`."""
+
+
+def _known_stops(words: list[str]) -> list[str]:
+    for word in words:
+        if word not in STOP_ON:
+            raise ValueError(str(unknown_name("finding", word, STOP_ON)).removesuffix("."))
+    return words
 
 
 Integer = Annotated[int, BeforeValidator(_no_bool)]
@@ -46,6 +59,9 @@ class Data(Section):
     )
     minority: dict[str, Annotated[Real, Field(gt=0.0, lt=1.0)]] = Field(
         default_factory=dict, description="ours: group → the share it is thinned to (--minority)"
+    )
+    holdout: Annotated[Real, Field(ge=0.0, le=0.5)] = Field(
+        default=0.0, description="ours: share of the data that is kept out of the training"
     )
 
 
@@ -219,6 +235,9 @@ class RunSettings(Section):
         default=[], description="ours: catalog `metrics`, measured at the end of the training"
     )
     eval_features: str = Field(default="auto", description="ours: catalog `features`, or a file")
+    stop_on: Annotated[list[str], AfterValidator(_known_stops)] = Field(
+        default=[], description="ours: signs of sick training that end it (--stop-on)"
+    )
 
 
 class Config(Section):

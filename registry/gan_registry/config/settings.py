@@ -25,6 +25,7 @@ FREE_KEYS = frozenset(
         "RUN.eval_metrics",
         "RUN.eval_features",
         "RUN.samples",
+        "RUN.stop_on",
     }
 )
 """May differ when a run is continued: they change how it is carried out, not what comes out."""

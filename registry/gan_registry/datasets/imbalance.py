@@ -55,6 +55,8 @@ class Thinned(Dataset):
         attributes = getattr(dataset, "attributes", None)
         self.attributes = None if attributes is None else attributes[indices]
         self.attribute_names: tuple[str, ...] = getattr(dataset, "attribute_names", ())
+        if (in_plane := getattr(dataset, "in_plane", None)) is not None:
+            self.in_plane = in_plane  # how reports draw it
 
     def __len__(self) -> int:
         """Returns the number of samples that are left."""

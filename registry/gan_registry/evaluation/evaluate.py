@@ -65,6 +65,7 @@ def evaluate(
         "device": str(run.device),
         "versions": versions(),
         "num_generated": num,
+        "health": run.health.found(),
         "eval_metrics": list(dict.fromkeys(asked)),
         "metrics": {},
         "groups": _data_shares(run),

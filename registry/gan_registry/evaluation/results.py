@@ -51,10 +51,17 @@ def _is_sound(result: Mapping[str, Any]) -> bool:
     parts = [result.get(key, {}) for key in ("metrics", "groups", "directions")]
     if not all(isinstance(part, dict) for part in parts):
         return False
+    findings = result.get("health", [])
+    if not (isinstance(findings, list) and all(map(_is_finding, findings))):
+        return False
     _, groups, directions = parts
     return all(isinstance(entry, dict) for entry in groups.values()) and all(
         isinstance(value, str) for value in directions.values()
     )
+
+
+def _is_finding(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"name", "step", "evidence", "advice"} <= entry.keys()
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

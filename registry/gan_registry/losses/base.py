@@ -26,11 +26,14 @@ class Loss(ABC):
         realness: Reads the logits.
         is_density_ratio: Whether `log_density_ratio` estimates log(p_data / p_g) where D is
             optimal. If not, it is a surrogate of which only the order and the spread mean anything.
+        is_shift_invariant: Whether a constant added to all that D says changes nothing, so that the
+            size of its output has no meaning.
         options: Keys of the configuration's section `LOSS` that the constructor also takes, each as
             a keyword argument with a default.
     """
 
     is_density_ratio: ClassVar[bool]
+    is_shift_invariant: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, realness: Callable[[Any], Tensor]) -> None:

@@ -18,6 +18,7 @@ class Wasserstein(LogitLoss):
     """
 
     is_density_ratio: ClassVar[bool] = False
+    is_shift_invariant: ClassVar[bool] = True
 
     def real_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns -v, [B]."""

@@ -40,6 +40,7 @@ def run_sections(report: Report, run: LiveRun, result: Mapping[str, Any]) -> Non
     assert folder is not None
     generated = load_generated(folder / "samples" / "final.npz")
     sections: list[tuple[int, str, str, list[Block]]] = [
+        (12, "health", "Sick training", _health(result)),
         (20, "run", "What was run", [_what_was_run(run, folder, result)]),
         (30, "samples", "Generated beside real samples", _samples(run, generated)),
         (40, "shares", "Shares of the groups", _shares(result)),
@@ -50,6 +51,13 @@ def run_sections(report: Report, run: LiveRun, result: Mapping[str, Any]) -> Non
     for order, anchor, title, blocks in sections:
         if blocks:
             report.add_section(title, *blocks, order=order, anchor=anchor)
+
+
+def _health(result: Mapping[str, Any]) -> list[Block]:
+    return [
+        Text(f"Step {entry['step']}: {entry['evidence']} {entry['advice']}", "warning")
+        for entry in result.get("health") or ()
+    ]
 
 
 def load_generated(path: Path) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
 from gan_registry.config.trust import is_file
 from gan_registry.datasets.base import Dataset
+from gan_registry.datasets.holdout import hold_out
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import PluginError, UserError
 from gan_registry.losses.base import Loss
@@ -61,6 +62,14 @@ def build_data(run: Run) -> None:
             f"DATA.num_classes = {config.DATA.num_classes}, but the dataset {config.DATA.name!r} "
             f"has {run.dataset.num_classes}; leave the key out."
         )
+    if "overfit" in config.RUN.stop_on and not config.DATA.holdout:
+        raise UserError(
+            "RUN.stop_on (--stop-on) overfit needs data that are held out, and Dia, which looks at "
+            "them: add --set DATA.holdout=0.1 and --diagnose."
+        )
+    if config.DATA.holdout:
+        seed = derive_seed(run.seed, "holdout")
+        run.dataset, run.holdout = hold_out(run.dataset, config.DATA.holdout, seed)
     build_stream(run)
 
 

@@ -59,6 +59,7 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "seconds": run.seconds,
         "stopped": run.stopped,
         "logged": run.noted(),
+        "health": run.health.state(),
         "fingerprint": run.fingerprint,
         "position": run.position,
         "sampler": run.sampler.state_dict(),
@@ -155,6 +156,8 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
     run.seconds = state["seconds"]
     if run.total_steps <= state["total_steps"]:  # asked for more steps, it goes on
         run.stopped = state["stopped"]
+    if "health" in state:  # a checkpoint of an earlier version has none
+        run.health.load_state(state["health"])
     run.log(state["logged"])
     run.hooks.load_state(run, state["plugins"])
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from gan_registry.config.load import load_yaml
 from gan_registry.config.settings import CONFIG_FILE
+from gan_registry.config.yaml_text import load_yaml
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.run import Run

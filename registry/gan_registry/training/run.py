@@ -20,6 +20,7 @@ from gan_registry.plugins import PluginManager, asked_plugins, chosen_plugins
 from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
+from gan_registry.training.health_watch import HealthWatch
 from gan_registry.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Run(LiveRun):
         stream: The batches.
         regularization: What the configuration adds to the losses.
         average: The moving average of the generator, or None.
+        health: Watches whether the training is sick.
         seconds: Time spent training.
     """
 
@@ -80,6 +82,7 @@ class Run(LiveRun):
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step
         )
         self.seconds = 0.0
+        self.health = HealthWatch(self)
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)

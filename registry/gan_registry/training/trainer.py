@@ -252,6 +252,7 @@ def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
             if run.average is not None:
                 run.average.update(run.generator, run.step)
             run.hooks.step_end(run)
+            run.health.step_end()
 
             outputs.terminal.advance(run.step)
             last = run.step == run.total_steps or run.stopped is not None

@@ -100,6 +100,7 @@ def update_discriminator(run: Run, number: int) -> None:
     run.precision.step(optimizer, "discriminator")
     run.regularization.discriminator_stepped(batches, number)
     run.log({"loss/discriminator": total})
+    run.health.discriminator_updated(batches, number)
     if hooks.implements("gan_discriminator_updated"):
         hooks.discriminator_updated(run, batches)
 

@@ -59,7 +59,7 @@ def planted(
         ldrm=score,
         ldrv=rng.random(num),
         score=score,
-        probability=np.full(num, 1 / num),
+        probability=(score - score.min() + 1) / (score - score.min() + 1).sum(),
         count=np.full(num, 50),
         group=group,
         history=history,
