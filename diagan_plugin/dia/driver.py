@@ -22,7 +22,8 @@ from diagan_plugin.dia.decisions import Choices
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
-from diagan_plugin.report.diagnosis import Diagnosis, group_table
+from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.groups import group_table
 from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.scoring.weights import (
     WeightSummary,

@@ -67,8 +67,11 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
     if not found:
         return None
     folder = max(found)[1]
-    steps = {model: checkpoint_steps(folder, model) for model in ("G", "D", "DIA")}
-    common = set(steps["G"]) & set(steps["D"]) & set(steps["DIA"])
+    steps = {model: checkpoint_steps(folder, model) for model in ("G", "D")}
+    ours = set(checkpoint_steps(folder, "DIA", suffix=".safetensors"))
+    # Of earlier versions, which are told apart where the state is read.
+    ours |= set(checkpoint_steps(folder, "DIA"))
+    common = set(steps["G"]) & set(steps["D"]) & ours
     if not common:
         raise UserError(
             f"The run in {folder} was killed while its checkpoint was written (StudioGAN replaces "
@@ -78,10 +81,13 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
     return folder, max(common)
 
 
-def checkpoint_steps(folder: Path, model: str, when: str = "current") -> list[int]:
+def checkpoint_steps(
+    folder: Path, model: str, when: str = "current", suffix: str = ".pth"
+) -> list[int]:
     """Returns the steps of a folder's checkpoints of a model, ascending."""
-    pattern = os.path.join(glob.escape(str(folder)), f"model={model}-{when}-weights-step=*.pth")
-    steps = [re.search(r"step=(\d+)\.pth$", path) for path in glob.glob(pattern)]
+    name = f"model={model}-{when}-weights-step=*{suffix}"
+    pattern = os.path.join(glob.escape(str(folder)), name)
+    steps = [re.search(rf"step=(\d+){re.escape(suffix)}$", path) for path in glob.glob(pattern)]
     return sorted(int(match.group(1)) for match in steps if match)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from gan_registry.config.load import load_yaml
-from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
+from gan_registry.config.settings import FREE_KEYS, flatten_settings
+from gan_registry.config.stored import read_stored
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write, to_plain
+from gan_registry.integrity import DamagedError, read_json, write_json
 
 RESULT_FILE = "result.json"
 
@@ -20,8 +18,7 @@ RESULT_FILE = "result.json"
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Writes `result.json`; numbers that are not finite become null, as JSON has no NaN."""
     with atomic_write(folder / RESULT_FILE) as temporary:
-        text = json.dumps(to_plain(result), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(temporary, to_plain(result))
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -32,18 +29,18 @@ def read_result(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULT_FILE
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
+        if not _is_sound(result):
+            raise DamagedError("holds something else than results")
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no {RESULT_FILE}; finish the training, or run 'gan-registry evaluate "
             f"--run {folder}'."
         ) from None
-    except (OSError, ValueError) as error:
+    except DamagedError as error:
         raise UserError(
-            f"{path} is damaged; 'gan-registry evaluate --run {folder}' writes it anew."
+            f"{path} is damaged: it {error}; 'gan-registry evaluate --run {folder}' writes it anew."
         ) from error
-    if not (isinstance(result, dict) and _is_sound(result)):
-        raise UserError(f"{path} is damaged; 'gan-registry evaluate --run {folder}' mends it.")
     return result
 
 
@@ -62,13 +59,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """Returns what a run was made with, for telling runs apart: `SECTION.key` → value.
 
     The seed and what does not change a result are left out; nothing is known (an empty mapping)
-    where the folder has no readable configuration.
+    where the folder has no configuration.
+
+    Raises:
+        UserError: The configuration is damaged.
     """
     try:
-        content = load_yaml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    if not isinstance(content, dict):
+        content = read_stored(folder)
+    except FileNotFoundError:
         return {}
     content.pop("VERSIONS", None)
     content.pop("NAME", None)

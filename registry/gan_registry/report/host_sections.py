@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import math
 import zipfile
 import zlib
@@ -18,12 +20,14 @@ from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
+from gan_registry.integrity import ZIP, DamagedError, read_sealed
 from gan_registry.live_run import LiveRun
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.metric_meanings import MEANINGS
 from gan_registry.training.logs import read_lines
 
+_LOG = logging.getLogger(__name__)
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
 
@@ -55,12 +59,21 @@ def run_sections(report: Report, run: LiveRun, result: Mapping[str, Any]) -> Non
 def load_generated(path: Path) -> dict[str, NDArray[Any]]:
     """Reads generated samples: "" -> plain ones, a post-processor's name -> its own.
 
-    A file that is missing or broken counts as empty: the rest of the report is worth having.
+    A file that is missing or damaged counts as empty, the latter with a warning: the rest of the
+    report is worth having.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = io.BytesIO(read_sealed(path, ZIP))
+        with np.load(content, allow_pickle=False) as archive:
             found = {name[2:]: archive[name] for name in archive if name == "x" or name[:2] == "x_"}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = error if isinstance(error, DamagedError) else "holds no arrays"
+        _LOG.warning(
+            "%s is damaged: it %s; it is left out, and 'gan-registry evaluate' writes it anew.",
+            path, reason,
+        )  # fmt: skip
         return {}
     return {name: array for name, array in sorted(found.items()) if len(array)}
 

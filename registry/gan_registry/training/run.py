@@ -45,6 +45,7 @@ class Run(LiveRun):
         regularization: What the configuration adds to the losses.
         average: The moving average of the generator, or None.
         seconds: Time spent training.
+        sound_checkpoints: Steps whose checkpoints this process has written or read through.
     """
 
     plugins: PluginManager
@@ -73,6 +74,7 @@ class Run(LiveRun):
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step
         )
         self.seconds = 0.0
+        self.sound_checkpoints: set[int] = set()
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)

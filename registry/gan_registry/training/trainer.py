@@ -22,9 +22,9 @@ from gan_registry.seeding import kept_random_state, seed_modules
 from gan_registry.training import folder as run_folder
 from gan_registry.training.build import build_data, build_networks, build_optimizers
 from gan_registry.training.checkpoint import (
-    checkpoint_steps,
     load_checkpoint,
     read_checkpoint,
+    read_newest,
     save_checkpoint,
 )
 from gan_registry.training.logs import (
@@ -101,7 +101,7 @@ def open_run(
     Args:
         folder: The run folder.
         plugins: The plugins; the installed ones by default.
-        step: The checkpoint to open; the newest by default.
+        step: The checkpoint to open; the newest that is sound by default.
         device: Where to open it; chosen by what the machine offers by default.
 
     Raises:
@@ -111,10 +111,9 @@ def open_run(
     name, config, options = run_folder.read_folder(folder, plugins)
     resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
-    steps = checkpoint_steps(folder)
-    if not steps:
+    state = read_newest(folder) if step is None else read_checkpoint(folder, step)
+    if state is None:
         raise UserError(f"{folder} holds no checkpoint yet; train first, with the same command.")
-    state = read_checkpoint(folder, steps[-1] if step is None else step)
     run = Run(config, plugins, options, folder, config_name=name)
     run.total_steps = max(state["total_steps"], state["step"])
     run.hooks.build(run)
@@ -140,10 +139,9 @@ def _prepare_folder(run: Run) -> dict[str, Any] | None:
         )
     if run.rank == 0:
         remove_temporaries(folder)  # a process that was killed could not
-    steps = checkpoint_steps(folder)
-    if not steps:
+    state = read_newest(folder, quiet=run.rank != 0)
+    if state is None:
         return None
-    state = read_checkpoint(folder, steps[-1])
     if state["step"] > run.total_steps:
         raise UserError(
             f"{folder} has been trained for {state['step']} steps already, more than --steps "
