@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
-from gan_registry.integrity import parse_json, read_tensors
+from gan_registry.integrity import DamagedError, parse_json, read_tensors
 from gan_registry.seeding import generator_for
 from gan_registry.state_files import write_named
 
@@ -159,6 +159,7 @@ class CalibratedLatents(ABC):
         except Exception as error:  # whoever wrote it may have written anything
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"{path} cannot be read as a calibrated sampler: it {reason}; write it anew with "
-                "`diagan calibrate`."
+                f"{path} cannot be read as a calibrated sampler: "
+                f"{'it' if isinstance(error, DamagedError) else type(error).__name__} {reason}; "
+                "write it anew with `diagan calibrate`."
             ) from error

@@ -82,10 +82,10 @@ def open_regular(path: str | Path) -> BinaryIO:
         # Were it replaced by a pipe just now, opening it would still not wait.
         opened = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
         return os.fdopen(opened, "rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if os.path.islink(path):
             raise DamagedError("is a link that leads nowhere") from None
-        raise
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
     except OSError as error:
         raise DamagedError(f"cannot be read: {error.strerror}") from error
 
@@ -281,9 +281,11 @@ def read_tensors(path: str | Path, framework: str) -> tuple[dict[str, Any], dict
                 name: file.get_tensor(name).clone() if framework == "pt" else file.get_tensor(name)
                 for name in file.keys()  # noqa: SIM118
             }
-            return tensors, dict(file.metadata() or {})
+            metadata = dict(file.metadata())
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise DamagedError(f"is no safetensors file ({error})") from error
+    del metadata["sha256"]
+    return tensors, metadata
 
 
 ITEM_SIZES = {

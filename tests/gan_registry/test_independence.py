@@ -85,9 +85,7 @@ def test_the_host_trains_without_the_plugin_and_diagnosis_changes_nothing(tmp_pa
         "uniform": train(tmp_path / "uniform", "--sampler", "uniform"),
         "diagnosed": train(tmp_path / "diagnosed", "--diagnose", "--dia-record-every", "2"),
     }
-    states = {
-        name: read_checkpoint(tmp_path / name, 6) for name in results
-    }
+    states = {name: read_checkpoint(tmp_path / name, 6) for name in results}
     assert states["blocked"]["plugins"] == states["uniform"]["plugins"] == {}
     assert "dia" in states["diagnosed"]["plugins"]
     for part in ("generator", "discriminator", "optimizers", "position", "sampler", "logged"):

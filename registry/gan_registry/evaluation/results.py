@@ -46,12 +46,16 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def _is_sound(result: Mapping[str, Any]) -> bool:
     """Whether tables, reports and comparisons can read what they look for, if it is there."""
-    parts = [result.get(key, {}) for key in ("metrics", "groups", "directions")]
-    if not all(isinstance(part, dict) for part in parts):
+    groups, directions = result.get("groups", {}), result.get("directions", {})
+    metrics = [part for key, part in result.items() if key.partition("_")[0] == "metrics"]
+    if not all(isinstance(part, dict) for part in (groups, directions, *metrics)):
         return False
-    _, groups, directions = parts
-    return all(isinstance(entry, dict) for entry in groups.values()) and all(
-        isinstance(value, str) for value in directions.values()
+    numbers = [result.get(key) for key in ("num_generated", "num_real", "seconds")]
+    numbers.extend(value for part in metrics for value in part.values())
+    return (
+        all(value is None or isinstance(value, (int, float)) for value in numbers)
+        and all(isinstance(entry, dict) for entry in groups.values())
+        and all(isinstance(value, str) for value in directions.values())
     )
 
 
