@@ -61,7 +61,7 @@ def check_state(state: Any) -> None:
         value: Any = state.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise DamagedError(f"holds no {name}, or not as it should be")
-        if name in ("step", "position") and int(value) < 0:
+        if name in ("step", "position") and state[name] < 0:
             raise DamagedError(f"holds {name} = {value}")
 
 
