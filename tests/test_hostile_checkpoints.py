@@ -72,7 +72,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "seconds": (put("seconds", to="1"), "holds seconds = '1'"),
     "seconds NaN": (put("seconds", to=NAN), "holds seconds = nan"),
     "stopped": (put("stopped", to=[1]), "holds stopped = a list"),
-    "logged": (put("logged", to={"x": {}}), "holds logged = a dict"),
+    "logged": (put("logged", to={"x": torch.ones(2)}), "holds logged = a dict"),
     "logged name": (put("logged", to={3: 1.0}), "holds logged = a dict"),
     "fingerprint": (put("fingerprint", to=7), "holds fingerprint = 7"),
     "fingerprint other": (put("fingerprint", to="0" * 64), "has changed since the checkpoint"),

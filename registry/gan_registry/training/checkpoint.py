@@ -60,7 +60,7 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "step": run.step,
         "total_steps": run.total_steps,
         "seconds": run.seconds,
-        "stopped": run.stopped,
+        "stopped": None if run.stopped is None else str(run.stopped),
         "logged": run.noted(),
         "fingerprint": run.fingerprint,
         "position": run.position,

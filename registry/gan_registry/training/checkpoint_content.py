@@ -133,9 +133,7 @@ def _is_named_or_none(value: Any) -> bool:
 
 
 def _is_log(value: Any) -> bool:
-    return _is_named(value) and all(
-        item is None or isinstance(item, (bool, int, float, str)) for item in value.values()
-    )
+    return _is_named(value) and not any(isinstance(item, Tensor) for item in value.values())
 
 
 def _is_parts(value: Any) -> bool:
