@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
+from gan_registry.integrity import DamagedError, parse_json, read_tensors
 from gan_registry.seeding import generator_for
+from gan_registry.state_files import write_named
 
 Prior = Literal["gaussian", "uniform"]
 PRIORS: tuple[Prior, ...] = ("gaussian", "uniform")
@@ -128,11 +128,7 @@ class CalibratedLatents(ABC):
             "about": json.dumps(self.about, allow_nan=False),
         }
         with atomic_write(path) as temporary:
-            tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
-            try:
-                save_file(tensors, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+            write_named(temporary, self.tensors(), metadata)
 
     @staticmethod
     def load(path: str | Path) -> CalibratedLatents:
@@ -142,26 +138,28 @@ class CalibratedLatents(ABC):
             UserError: There is no such file, or it is none of these.
         """
         path = Path(path).expanduser()
-        if not path.is_file():
-            raise UserError(f"There is no file {path}; `diagan calibrate --out` writes one.")
         try:
-            with safe_open(path, "pt") as file:
-                metadata = dict(file.metadata() or {})
-                if metadata.get("format") != f"calibrated latents {VERSION}":
-                    raise UserError(
-                        f"{path} is no calibrated sampler of this version "
-                        f"(it says: {metadata.get('format', 'nothing')})."
-                    )
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors, metadata = read_tensors(path, "pt")
+            if metadata.get("format") != f"calibrated latents {VERSION}":
+                raise UserError(
+                    f"{path} is no calibrated sampler of this version "
+                    f"(it says: {metadata.get('format', 'nothing')!r})."
+                )
             module, name = _METHODS[metadata["method"]].split(":")
             kind: type[CalibratedLatents] = getattr(importlib.import_module(module), name)
             prior: Any = metadata["prior"]
-            about = json.loads(metadata["about"])
+            about = parse_json(metadata["about"])
             return kind.from_tensors(tensors, int(metadata["z_dim"]), prior, about)
         except UserError:
             raise
-        except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+        except FileNotFoundError:
             raise UserError(
-                f"{path} cannot be read as a calibrated sampler: {error}; write it anew with "
-                "`diagan calibrate`."
+                f"There is no file {path}; `diagan calibrate --out` writes one."
+            ) from None
+        except Exception as error:  # whoever wrote it may have written anything
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{path} cannot be read as a calibrated sampler: "
+                f"{'it' if isinstance(error, DamagedError) else type(error).__name__} {reason}; "
+                "write it anew with `diagan calibrate`."
             ) from error

@@ -23,7 +23,8 @@ from diagan_plugin.dia.decisions import Choices
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
-from diagan_plugin.report.diagnosis import Diagnosis, group_table
+from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.groups import group_table
 from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.scoring.weights import (
     WeightSummary,
@@ -33,6 +34,7 @@ from diagan_plugin.scoring.weights import (
 )
 from diagan_plugin.scoring.within_class import within_classes
 from gan_registry.datasets.labels import labels_of
+from gan_registry.state_checks import tensor, whole
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -270,19 +272,21 @@ class DiaDriver:
 
     def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
-        self.phase = state["phase"]
+        num = len(run.dataset)
+        self.phase = whole(state, "phase", 1, 2)
         if self.phase == 2:
-            self._fix_phase1_end(state["phase1_end"])
+            self._fix_phase1_end(whole(state, "phase1_end"))
         self.recorder.load_state(run, state, self.schedule)
         self.choices.load_state(state["choices"])
-        self.score = None if state["score"] is None else state["score"].numpy()
+        if state["score"] is not None:
+            self.score = tensor(state, "score", torch.float64, (num,)).numpy()
         if state["probabilities"] is not None and self.score is not None:
-            self.probabilities = state["probabilities"].numpy()
+            self.probabilities = tensor(state, "probabilities", torch.float64, (num,)).numpy()
             self.weight_summary = self._summary(self.probabilities, self.score)
-        self.draws = state["draws"].numpy().copy()
-        self.warnings = list(state["warnings"])
+        self.draws = tensor(state, "draws", torch.int64, (num,)).numpy().copy()
+        self.warnings = [str(text) for text in state["warnings"]]
         if state["auxiliary_calls"] is not None:
             self.auxiliary = add_auxiliary(run, self.options)
-            self.auxiliary.calls = state["auxiliary_calls"]
+            self.auxiliary.calls = whole(state, "auxiliary_calls")
             if self.auxiliary.mode == "importance":
                 self.auxiliary.set_probabilities(self._weights(run.step))

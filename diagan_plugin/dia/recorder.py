@@ -27,6 +27,7 @@ from diagan_plugin.recording.tracker import LDRTracker
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
 from gan_registry.seeding import derive_seed, seeded_rng
+from gan_registry.state_checks import tensor, wholes
 
 if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
@@ -146,13 +147,17 @@ class Recorder:
     def load_state(self, run: LiveRun, state: Mapping[str, Any], schedule: Schedule) -> None:
         """Restores what :meth:`state` returned."""
         self.tracker.load_state_dict(state["tracker"])
-        self.steps = list(state["record_steps"])
+        self.steps = wholes(state, "record_steps")
         self.holdout.load_state(state.get("holdout", ()))
         constant = state["centre"]
         self.centring.constant = None if constant is None else constant.to(run.device)
-        kept = thin_history(list(state["history_steps"]), schedule.history_every)
-        self.history_steps = [state["history_steps"][position] for position in kept]
-        self.history = [state["history"][position].to(run.device) for position in kept]
+        steps = wholes(state, "history_steps")
+        kept = thin_history(steps, schedule.history_every)
+        self.history_steps = [steps[position] for position in kept]
+        if steps:
+            size = len(self.history_indices)
+            history = tensor(state, "history", None, (len(steps), size))
+            self.history = [history[position].to(run.device) for position in kept]
 
     def _record(self, run: LiveRun) -> None:
         """Records the whole dataset, or a random share of it that follows from (seed, step)."""

@@ -32,6 +32,7 @@ from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
 from diagan_plugin.hosts.kit.session import Session
 from diagan_plugin.hosts.kit.settings import Settings
+from diagan_plugin.hosts.kit.state import SUFFIX, read_file, refuse_earlier, write_file
 from diagan_plugin.hosts.lucidrains_package import (
     KNOWN,
     LOSS_SEAMS,
@@ -43,7 +44,6 @@ from diagan_plugin.hosts.lucidrains_package import (
 )
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write
 from gan_registry.records import Fake, Real
 from gan_registry.seeding import derive_seed
 
@@ -63,7 +63,8 @@ def attach(
     """Gives a trainer of stylegan2-pytorch's plugins.
 
     Its loader is replaced by one over the same dataset that draws by `sampler`. The plugins' state
-    is kept beside its models (`plugins_N.pt` beside `model_N.pt`) and restored by `trainer.load`.
+    is kept beside its models (`plugins_N.safetensors` beside `model_N.pt`) and restored by
+    `trainer.load`.
 
     Args:
         trainer: The trainer, after `set_data_src`.
@@ -207,8 +208,7 @@ class _Adapter:
         original(num)
         if not self._started:
             return
-        with atomic_write(self._path(num)) as temporary:
-            torch.save(self.session.state(), temporary)
+        write_file(self._path(num), self.session.state())
 
     def load(self, original: Callable[..., None], num: int = -1) -> None:
         """Loads a model, for which the trainer builds its networks anew, and the plugins' state."""
@@ -218,13 +218,18 @@ class _Adapter:
         self._networks()
         number = trainer.steps // trainer.save_every if num == -1 else num
         path = self._path(number)
-        if path.exists():
-            self._start(torch.load(path, map_location="cpu", weights_only=True))
-        elif Path(trainer.model_name(number)).exists():
-            raise UserError(
-                f"{trainer.model_name(number)} was saved without plugins: {path} is missing. "
-                "Load it before attach(…), and plugins start afresh."
-            )
+        afresh = "load the model before attach(…), and plugins start afresh"
+        try:
+            state = read_file(path, afresh)
+        except FileNotFoundError:
+            refuse_earlier(path.with_suffix(".pt"), afresh)
+            if Path(trainer.model_name(number)).exists():
+                raise UserError(
+                    f"{trainer.model_name(number)} was saved without plugins: {path} is missing. "
+                    "Load it before attach(…), and plugins start afresh."
+                ) from None
+        else:
+            self._start(state)
 
     def _end_step(self) -> None:
         if self._is_stepping:
@@ -232,7 +237,7 @@ class _Adapter:
             self.session.step_end()
 
     def _path(self, num: int) -> Path:
-        return Path(self.trainer.model_name(num)).with_name(f"plugins_{num}.pt")
+        return Path(self.trainer.model_name(num)).with_name(f"plugins_{num}{SUFFIX}")
 
     # ------------------------------------------------------------------ what passes by
 

@@ -28,9 +28,9 @@ from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
 from diagan_plugin.hosts.kit.session import Session
 from diagan_plugin.hosts.kit.settings import Settings
+from diagan_plugin.hosts.kit.state import SUFFIX, read_file, refuse_earlier, write_file
 from diagan_plugin.hosts.mimicry_package import KNOWN, TRAINER_SEAMS, import_mimicry
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write
 from gan_registry.records import Fake, Real
 
 CAPABILITIES = Capabilities("mimicry", ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"})
@@ -122,12 +122,14 @@ class _Adapter:
         trainer, state = self.trainer, None
         if step:
             path = self._path(step)
-            if not path.exists():
+            try:
+                state = read_file(path, "train into another log_dir")
+            except FileNotFoundError:
+                refuse_earlier(path.with_suffix(".pth"), "train into another log_dir")
                 raise UserError(
                     f"mimicry goes on from step {step}, but the plugins' state {path} is missing; "
                     "train into another log_dir."
-                )
-            state = torch.load(path, map_location="cpu", weights_only=True)
+                ) from None
         self._is_training = True
         self.session.start(trainer.optD, trainer.optG, state)
         own = trainer.optD
@@ -142,11 +144,7 @@ class _Adapter:
     def save(self, original: Callable[..., None], global_step: int) -> None:
         """Writes the plugins' state beside mimicry's checkpoints."""
         original(global_step)
-        state = self.session.state()
-        path = self._path(global_step)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            torch.save(state, temporary)
+        write_file(self._path(global_step), self.session.state())
 
     def train_discriminator(self, original: Callable[..., Any], *args: Any, **given: Any) -> Any:
         """Trains D on the batch that was read last."""
@@ -224,7 +222,8 @@ class _Adapter:
             original()
 
     def _path(self, step: int) -> Path:
-        return Path(self.trainer.log_dir) / "checkpoints" / "plugins" / f"plugins_{step}_steps.pth"
+        folder = Path(self.trainer.log_dir) / "checkpoints" / "plugins"
+        return folder / f"plugins_{step}_steps{SUFFIX}"
 
 
 __all__ = ["CAPABILITIES", "attach", "import_mimicry"]

@@ -141,7 +141,9 @@ class GoldPlugin:
     @hookimpl
     def gan_load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores it."""
-        self._starts[run] = state["start"]
+        from gan_registry.state_checks import whole
+
+        self._starts[run] = whole(state, "start")
 
     @hookimpl
     def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from diagan_plugin.report.diagnosis import group_name
+from diagan_plugin.report.groups import group_name
 from gan_registry.report.figures import INK, LINE, PALETTE, SOFT, group_colors, legend_above, render
 
 MAX_GROUPS = 40

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from diagan_plugin.report import charts
 from diagan_plugin.report import section_wording as say
 from diagan_plugin.report.chosen import add_choices
-from diagan_plugin.report.diagnosis import Diagnosis, group_name, group_table
+from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.doubts import reassurance, remarks, worthless
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.findings import GroupDiagnosis
+from diagan_plugin.report.groups import group_name, group_table
 from diagan_plugin.report.history import history_rows
 from diagan_plugin.report.ranking import extreme_samples, frequent_group
 from diagan_plugin.report.shares import ShareTable, share_table

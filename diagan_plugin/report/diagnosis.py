@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from numpy.typing import NDArray
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
+from gan_registry.integrity import DamagedError, Entry, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
@@ -24,7 +23,17 @@ Integers = NDArray[np.int64]
 _FLOATS = ("ldrm", "ldrv", "score", "probability")
 _INTEGERS = ("count", "group")
 _HISTORY = ("history", "history_steps", "history_indices")
+_TYPES = {
+    **dict.fromkeys(_FLOATS, "F64"),
+    **dict.fromkeys((*_INTEGERS, *_HISTORY[1:]), "I64"),
+    "history": "F32",
+}
+"""safetensors' name of each tensor's type, the largest first."""
+
+_DTYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4")}
 UNKNOWN_GROUP = -1
+MOST_GROUPS = 1_000_000
+"""A group of a higher number is taken for damage: tables have a row for each number below."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +145,12 @@ class Diagnosis:
         Raises:
             UserError: The disk is full, read-only or not writable.
         """
-        tensors = {
-            name: np.ascontiguousarray(getattr(self, name))
-            for name in (*_FLOATS, *_INTEGERS, *_HISTORY)
-        }
         with atomic_write(path) as temporary:
-            save_file(tensors, temporary, metadata=dict(self.metadata))
+            write_tensors(temporary, [self._entry(name) for name in _TYPES], self.metadata)
+
+    def _entry(self, name: str) -> Entry:
+        array = np.ascontiguousarray(getattr(self, name))
+        return name, _TYPES[name], array.shape, array.reshape(-1).view(np.uint8)
 
     @classmethod
     def load(cls, path: str | Path) -> Diagnosis:
@@ -150,146 +159,63 @@ class Diagnosis:
         Raises:
             UserError: It is missing, broken, or holds something else.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(
-                f"There is no diagnosis at {path}: train with --diagnose or --sampler dia to "
-                "record one."
-            )
         remedy = (
             "it is damaged or of another kind; the 'gan-registry train' command of its run, given "
             "again, writes it anew."
         )
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"Cannot read the diagnosis {path} ({error}): {remedy}") from error
+            tensors, metadata = read_tensors(path, "numpy")
+        except FileNotFoundError:
+            raise UserError(
+                f"There is no diagnosis at {path}: train with --diagnose or --sampler dia to "
+                "record one."
+            ) from None
+        except DamagedError as error:
+            raise UserError(f"Cannot read the diagnosis {path}, which {error}: {remedy}") from error
         missing = [name for name in (*_FLOATS, *_INTEGERS) if name not in tensors]
         if missing:
             raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}: {remedy}")
-        known = {entry.name for entry in fields(cls)}
         try:
-            return cls(**{k: v for k, v in tensors.items() if k in known}, metadata=metadata)
+            _check_types(tensors)
+            known = {name: tensors[name] for name in _TYPES if name in tensors}
+            diagnosis = cls(**known, metadata=metadata)
+            diagnosis._check_values()
         except (ValueError, TypeError) as error:
             raise UserError(f"Cannot use the diagnosis {path} ({error}) {remedy}") from error
+        return diagnosis
 
+    def _check_values(self) -> None:
+        """Refuses numbers that no run writes, before anything is counted or drawn by them.
 
-@dataclass(frozen=True)
-class GroupSummary:
-    """A group of the training data under the diagnosis.
-
-    Attributes:
-        group: Its number; -1 collects the samples of unknown group.
-        name: Its name.
-        size: Number of training samples.
-        share_data: Its share of the training data.
-        share_drawn: Its share among the draws, None if nothing was weighted.
-        ldrm: Mean LDRM over its samples that have one; NaN if none has.
-        ldrv: Mean LDRV, likewise.
-        score: Mean score, likewise.
-    """
-
-    group: int
-    name: str
-    size: int
-    share_data: float
-    share_drawn: float | None
-    ldrm: float
-    ldrv: float
-    score: float
-
-    def to_result(self) -> dict[str, float | int | None]:
-        """Returns the entry of `result.json` (`groups`), where NaN becomes None."""
-        values = {
-            "share_data": self.share_data,
-            "share_drawn": self.share_drawn,
-            "ldrm": self.ldrm,
-            "ldrv": self.ldrv,
-            "score": self.score,
-            "count": self.size,
+        Raises:
+            ValueError: It says which.
+        """
+        for name in ("ldrm", "ldrv", "score"):
+            if np.isinf(getattr(self, name)).any():
+                raise ValueError(f"`{name}` holds infinity.")
+        total = float(self.probability.sum())
+        is_known = not np.isnan(self.probability).all()
+        wrong = {
+            "`ldrv` is negative": (self.ldrv < 0).any(),
+            "`count` is negative": (self.count < 0).any(),
+            "`group` is below -1": (self.group < UNKNOWN_GROUP).any(),
+            f"`group` is beyond {MOST_GROUPS:,}": (self.group >= MOST_GROUPS).any(),
+            "`probability` is negative or partly NaN": is_known
+            and not (self.probability >= 0).all(),
+            f"`probability` sums to {total:g}, not 1": is_known and not abs(total - 1) < 1e-6,
+            "`history_steps` does not increase": (np.diff(self.history_steps) <= 0).any()
+            or (self.history_steps < 0).any(),
         }
-        return {k: v if v is not None and np.isfinite(v) else None for k, v in values.items()}
+        for what, holds in wrong.items():
+            if holds:
+                raise ValueError(f"{what}.")
 
 
-def group_table(
-    group: ArrayLike,
-    *,
-    ldrm: ArrayLike,
-    ldrv: ArrayLike,
-    score: ArrayLike,
-    names: Sequence[str] = (),
-    drawn: ArrayLike | None = None,
-) -> list[GroupSummary]:
-    """Summarises the diagnosis by group.
-
-    Args:
-        group: Group numbers [N]; -1 is unknown.
-        ldrm: LDRM [N].
-        ldrv: LDRV [N].
-        score: Score [N].
-        names: Names of the groups 0, 1, …; a group beyond them is called by its number.
-        drawn: How often each sample was drawn, or the probability that it is [N].
-
-    Returns:
-        A row for each group that is named or occurs, by number; samples of unknown group last.
-
-    Raises:
-        ValueError: The lengths differ.
-    """
-    numbers = np.asarray(group, dtype=np.int64).reshape(-1)
-    given = {"ldrm": ldrm, "ldrv": ldrv, "score": score, "drawn": drawn}
-    values = {
-        key: np.asarray(value, np.float64).reshape(-1)
-        for key, value in given.items()
-        if value is not None
-    }
-    for key, value in values.items():
-        if value.size != numbers.size:
-            raise ValueError(
-                f"Argument `{key}` must have {numbers.size} values like `group`, "
-                f"but got {value.size}."
-            )
-    count = max(len(names), int(numbers.max(initial=-1)) + 1)
-    slot = np.where(numbers < 0, count, numbers)
-    size = np.bincount(slot, minlength=count + 1)
-    draws = values.pop("drawn", np.zeros(numbers.size))
-    total = draws.sum()
-    drawn_share = np.bincount(slot, weights=draws, minlength=count + 1) / max(total, 1e-300)
-    means = {key: _means(slot, value, count + 1) for key, value in values.items()}
-    rows = []
-    for index in range(count + 1):
-        unknown = index == count
-        if size[index] == 0 and (unknown or index >= len(names)):
-            continue
-        number = UNKNOWN_GROUP if unknown else index
-        rows.append(
-            GroupSummary(
-                group=number,
-                name=group_name(number, names),
-                size=int(size[index]),
-                share_data=float(size[index] / numbers.size) if numbers.size else 0.0,
-                share_drawn=float(drawn_share[index]) if total > 0 else None,
-                **{key: float(mean[index]) for key, mean in means.items()},
-            )
-        )
-    return rows
-
-
-def group_name(group: int, names: Sequence[str]) -> str:
-    """Returns a group's name, its number where it has none, "unknown" for -1."""
-    if group < 0:
-        return "unknown"
-    return str(names[group]) if group < len(names) else f"group {group}"
-
-
-def _means(slot: Integers, values: Floats, count: int) -> Floats:
-    finite = np.isfinite(values)
-    total = np.bincount(slot[finite], weights=values[finite], minlength=count)
-    number = np.bincount(slot[finite], minlength=count)
-    means: Floats = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    return means
+def _check_types(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Refuses tensors of other types than are written, which a conversion would change."""
+    for name, kind in _TYPES.items():
+        if name in tensors and tensors[name].dtype != _DTYPES[kind]:
+            raise ValueError(f"`{name}` is {tensors[name].dtype}, not {_DTYPES[kind]}.")
 
 
 def _array(value: Any, dtype: Any) -> NDArray[Any]:

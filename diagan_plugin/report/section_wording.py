@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diagan_plugin.report.diagnosis import Diagnosis, group_name
+from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
+from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.history import HistoryRows
 from diagan_plugin.report.ranking import FrequentGroup
 from diagan_plugin.report.shares import DATA, DRAWN, ShareTable, kind_of

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from diagan_plugin.report.diagnosis import Diagnosis, group_name
+from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.findings import (
     ALPHA,
     MIN_EFFECT,
@@ -29,6 +29,7 @@ from diagan_plugin.report.findings import (
     SampleDiagnosis,
     ShareState,
 )
+from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.permutation import max_permutation_p
 from diagan_plugin.report.shares import generated_keys, group_share, kind_of
 

@@ -170,13 +170,25 @@ class WeightedStream:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state_dict` returned."""
-        self.seed, self.method = int(state["seed"]), state["method"]
-        self._first_weighted = state["first_weighted"]
-        self._segments = [
+        segments = [
             # Not normalised again: that could change the last bits, and with them the draws.
             _Segment(int(s["number"]), int(s["start"]), s["probabilities"].cpu().numpy().copy())
             for s in state["segments"]
         ]
+        for segment in segments:
+            weights = segment.probabilities
+            if weights.dtype != np.float64 or weights.shape != (self.num_samples,):
+                raise ValueError(
+                    f"The state's probabilities must be float64 [{self.num_samples}], but are "
+                    f"{weights.dtype} {list(weights.shape)}."
+                )
+            if not (weights >= 0).all() or not abs(weights.sum() - 1) < 1e-6:
+                raise ValueError("The state's probabilities are negative or do not sum to 1.")
+        first = state["first_weighted"]
+        if first is not None and (type(first) is not int or first < 0):
+            raise ValueError(f"The state's `first_weighted` is {first!r:.60}, and no position.")
+        self.seed, self.method = int(state["seed"]), state["method"]
+        self._first_weighted, self._segments = first, segments
         self._drawn = {}
         self._last_drawn = 0
 

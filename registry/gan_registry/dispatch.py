@@ -194,12 +194,20 @@ class Dispatcher:
         """Collects the plugins' parts of a checkpoint, by plugin."""
         return dict(self._call("gan_state", run, _no_mapping))
 
-    def load_state(self, run: LiveRun, states: Mapping[str, Any]) -> None:
+    def load_state(
+        self, run: LiveRun, states: Mapping[str, Any], where: str = "the checkpoint"
+    ) -> None:
         """Gives each plugin its part of a checkpoint.
 
+        Args:
+            run: The run.
+            states: The parts, by plugin.
+            where: What to call the checkpoint in messages.
+
         Raises:
-            UserError: The checkpoint holds the state of a plugin that is not there now.
-            PluginError: A plugin saved a state that it cannot take back.
+            UserError: The checkpoint holds the state of a plugin that is not there now, or one
+                that a plugin cannot take back.
+            PluginError: A plugin saved a state, but does not take any back.
         """
         entries = self._implementations.get("gan_load_state", [])
         for missing in sorted(set(states) - {plugin for plugin, _, _ in entries}):
@@ -222,7 +230,12 @@ class Dispatcher:
                 raise
             except Exception as error:
                 # Never dropped: what continued would be another run.
-                raise PluginFailure(plugin, "gan_load_state", error) from error
+                reason = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"Plugin {plugin!r} cannot take back its state from {where} "
+                    f"(gan_load_state: {type(error).__name__}: {reason}); use the version of the "
+                    "plugin that wrote it, another checkpoint, or start anew with --out."
+                ) from error
             finally:
                 run.calling = "", ""
 

@@ -16,11 +16,16 @@ from gan_registry.errors import UserError
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`, renamed to it if the block succeeds.
 
-    A reader sees the old file or the new one, never half of one. On any error the temporary file
-    is removed and the old file stays.
+    A reader sees the old file or the new one, never half of one, also after a power failure: the
+    bytes are on the disk before the name is. On any error the temporary file is removed and the
+    old file stays.
+
+    Args:
+        path: The file to write.
+        sync: Wait for the disk; not worth it for one of thousands that can be made again.
 
     Raises:
         UserError: The disk is full, read-only or not writable.
@@ -35,14 +40,36 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes private files; a run folder follows the user's own umask instead.
         temporary.chmod(0o666 & ~_umask())
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
         temporary = None
+        if sync:
+            # The name is safe once its folder is; not every system lets one ask for that.
+            with contextlib.suppress(OSError):
+                _sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or a folder is on the disk.
+
+    Raises:
+        OSError: The disk is full or broken. That it cannot be asked to is none.
+    """
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def is_temporary(path: Path) -> bool:

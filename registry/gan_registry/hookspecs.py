@@ -244,8 +244,8 @@ def gan_train_end(run: LiveRun) -> None:
 def gan_state(run: LiveRun) -> Mapping[str, Any] | None:
     """Returns the plugin's part of a checkpoint.
 
-    Tensors and plain values only (numbers, strings, lists, dicts), with a version of the plugin's
-    own choosing. Networks and optimisers given to `run.add` are saved by the host.
+    Dense tensors and plain values only (numbers, strings, lists, tuples, dicts), with a version of
+    the plugin's own choosing. Networks and optimisers given to `run.add` are saved by the host.
 
     Returns:
         A mapping, kept under the plugin's name, or None.

@@ -20,8 +20,8 @@ _DEFLATE = 1032  # no deflated byte stands for more
 _ZIP = b"PK"
 
 
-class _NoArraysError(Exception):
-    """A file is not as it must be; the message says why."""
+class NoArraysError(Exception):
+    """A file holds no arrays that can be read; the message says why."""
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -34,25 +34,39 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     shown = f"Cannot read {printable(path)} as a NumPy file"
     with open_regular(path) as file:
         try:
-            size = os.fstat(file.fileno()).st_size
-            packed = file.read(len(_ZIP)) == _ZIP
-            file.seek(0)
-            if packed:
-                return _read_archive(file, size)
-            _check_header(file, size)
-            file.seek(0)
-            return {"x": np.load(file, allow_pickle=False)}
+            return read_arrays(file, os.fstat(file.fileno()).st_size)
         except MemoryError as error:
             raise UserError(f"{shown}: there is not enough memory for it.") from error
-        except Exception as error:  # what zipfile and NumPy raise depends on how it is broken
-            raise UserError(f"{shown}: {error or type(error).__name__}.") from error
+        except NoArraysError as error:
+            raise UserError(f"{shown}: {error}.") from error
+
+
+def read_arrays(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    """Does what :func:`load_arrays` does with the `size` bytes of an open file.
+
+    Raises:
+        NoArraysError: It is damaged, promises more than it holds, or holds Python objects.
+        MemoryError: Its arrays do not fit into the memory.
+    """
+    try:
+        packed = file.read(len(_ZIP)) == _ZIP
+        file.seek(0)
+        if packed:
+            return _read_archive(file, size)
+        _check_header(file, size)
+        file.seek(0)
+        return {"x": np.load(file, allow_pickle=False)}
+    except (MemoryError, NoArraysError):
+        raise
+    except Exception as error:  # what zipfile and NumPy raise depends on how it is broken
+        raise NoArraysError(str(error) or type(error).__name__) from error
 
 
 def _read_archive(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
     with zipfile.ZipFile(file) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         if sum(info.file_size for info in members) > _DEFLATE * size:
-            raise _NoArraysError("its parts are larger than what it can hold")
+            raise NoArraysError("its parts are larger than what it can hold")
         arrays = dict[str, NDArray[Any]]()
         for info in members:
             with archive.open(info) as part:
@@ -71,8 +85,8 @@ def _check_header(file: IO[bytes], size: int) -> None:
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
     except ValueError as error:  # which tells how to load what it takes for a pickle
-        raise _NoArraysError("it is none, or damaged") from error
+        raise NoArraysError("it is none, or damaged") from error
     if dtype.hasobject:
-        raise _NoArraysError("it holds Python objects, which are not read")
+        raise NoArraysError("it holds Python objects, which are not read")
     if math.prod(shape) * dtype.itemsize > size or min(shape, default=0) < 0:
-        raise _NoArraysError(f"its header promises {list(shape)} of {dtype}, more than it holds")
+        raise NoArraysError(f"its header promises {list(shape)} of {dtype}, more than it holds")

@@ -13,8 +13,40 @@ from typing import BinaryIO
 from gan_registry.errors import UserError
 from gan_registry.formatting import printable
 
-# Without O_NONBLOCK, opening a pipe would wait; to regular files it makes no difference.
-_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = (
+    (stat.S_ISDIR, "is a folder"),
+    (stat.S_ISFIFO, "is a pipe"),
+    (stat.S_ISSOCK, "is a socket"),
+    (stat.S_ISCHR, "is a device"),
+    (stat.S_ISBLK, "is a device"),
+)
+# Were it replaced by a pipe just now, opening it would still not wait.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class IrregularError(Exception):
+    """What has the name of a file is none; the message says what it is, to follow the name."""
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """Opens a regular file, or a link to one, for reading; nothing else is ever waited for.
+
+    Raises:
+        FileNotFoundError: There is nothing of that name.
+        IrregularError: It is a folder, a pipe or the like, or leads nowhere.
+        OSError: It may not be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise IrregularError(
+                next((text for is_kind, text in _KINDS if is_kind(mode)), "is no regular file")
+            )
+        return os.fdopen(os.open(path, _FLAGS), "rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.islink(path):
+            raise IrregularError("is a link that leads nowhere") from None
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
 
 
 def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
@@ -29,20 +61,15 @@ def open_regular(path: str | Path, what: str = "file") -> BinaryIO:
     """
     shown = f"the {what} {printable(path)}"
     try:
-        number = os.open(path, os.O_RDONLY | _FLAGS)
+        return open_plain(path)
     except FileNotFoundError as error:
         raise UserError(f"There is no {what} {printable(path)}.") from error
+    except IrregularError as error:
+        raise UserError(f"Cannot read {shown}: it {error}.") from error
     except (OSError, ValueError) as error:
-        # A socket cannot be opened; what ENXIO says of it would puzzle.
-        special = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
-        reason = "it is no regular file" if special else getattr(error, "strerror", None) or error
-        raise UserError(f"Cannot read {shown}: {reason}.") from error
-    mode = os.fstat(number).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(number)
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise UserError(f"Cannot read {shown}: it is {kind}.")
-    return open(number, "rb")
+        raise UserError(
+            f"Cannot read {shown}: {getattr(error, 'strerror', None) or error}."
+        ) from error
 
 
 def read_regular(path: str | Path, limit: int, what: str = "file") -> bytes:

@@ -65,6 +65,73 @@ def test_a_disk_that_refuses_is_one_line(tmp_path: Path, number: int, says: str)
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the disk, in order."""
+    acts: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note_sync(number: int) -> None:
+        fsync(number)
+        acts.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+
+    def note_replace(path: Path, target: Path) -> Path:
+        acts.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    return acts
+
+
+def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, synced: list[str]):
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert synced == ["file", "rename", "folder"]
+    synced.clear()
+    with atomic_write(tmp_path / "one of many", sync=False) as temporary:
+        temporary.write_text("new")
+    assert synced == ["rename"]
+
+
+def test_a_system_that_syncs_no_folder_is_no_error(tmp_path: Path, monkeypatch):
+    real = os.open
+
+    def refuse(path: str, *rest: int, **more: int) -> int:
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied")  # as Windows says
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_disk_that_is_found_full_when_it_is_asked_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="free some space"), atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_system_that_cannot_sync_is_no_error(tmp_path: Path, monkeypatch):
+    def cannot(number: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="Cannot write"), atomic_write(tmp_path / "taken" / "x"):
@@ -72,7 +139,7 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path):
 
 
 def test_what_a_killed_process_leaves_is_recognised_and_removed(tmp_path: Path):
-    left = tmp_path / "checkpoints" / ".step-00000001.pt.abc.tmp"
+    left = tmp_path / "checkpoints" / ".step-00000001.safetensors.abc.tmp"
     left.parent.mkdir()
     left.write_text("half")
     kept = tmp_path / "notes.tmp"

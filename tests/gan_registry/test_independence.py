@@ -16,7 +16,7 @@ import yaml
 
 import gan_registry
 from gan_registry.cli.main import main
-from gan_registry.training.checkpoint import checkpoint_path
+from gan_registry.training.checkpoint import read_checkpoint
 
 SOURCE = Path(gan_registry.__file__).parent
 METHODS = re.compile(
@@ -85,9 +85,7 @@ def test_the_host_trains_without_the_plugin_and_diagnosis_changes_nothing(tmp_pa
         "uniform": train(tmp_path / "uniform", "--sampler", "uniform"),
         "diagnosed": train(tmp_path / "diagnosed", "--diagnose", "--dia-record-every", "2"),
     }
-    states = {
-        name: torch.load(checkpoint_path(tmp_path / name, 6), weights_only=True) for name in results
-    }
+    states = {name: read_checkpoint(tmp_path / name, 6) for name in results}
     assert states["blocked"]["plugins"] == states["uniform"]["plugins"] == {}
     assert "dia" in states["diagnosed"]["plugins"]
     for part in ("generator", "discriminator", "optimizers", "position", "sampler", "logged"):

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from diagan_plugin.hosts import mimicry
+from diagan_plugin.hosts.kit.state import read_file
 from gan_registry import PluginManager, hookimpl
 from gan_registry.errors import UserError
 
@@ -161,8 +162,8 @@ def test_goes_on_from_a_checkpoint(tmp_path):
         return trainer, session
 
     run(tmp_path / "part", 7, 0)
-    saved = torch.load(
-        tmp_path / "part" / "checkpoints" / "plugins" / "plugins_7_steps.pth", weights_only=True
+    saved = read_file(
+        tmp_path / "part" / "checkpoints" / "plugins" / "plugins_7_steps.safetensors", ""
     )
     (tmp_path / "part" / "params.json").unlink()
     _, session = run(tmp_path / "part", 10, 1)
@@ -183,8 +184,25 @@ def test_without_its_state_a_checkpoint_is_refused(tmp_path):
         path.unlink()
     again = make(tmp_path, steps=1)
     mimicry.attach(again, plugins=plugins(Recorder()))
-    with pytest.raises(UserError, match=r"plugins_1_steps\.pth is missing"):
+    with pytest.raises(UserError, match=r"plugins_1_steps\.safetensors is missing"):
         again.train()
+
+
+def test_a_damaged_state_and_one_of_an_earlier_version_are_refused(tmp_path):
+    trainer = make(tmp_path, steps=1)
+    mimicry.attach(trainer, plugins=plugins(Recorder()))
+    trainer.train()
+    (path,) = (tmp_path / "checkpoints" / "plugins").iterdir()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for says in (f"state {path} is damaged: it ", r"_steps\.pth is of an earlier version"):
+        again = make(tmp_path, steps=1)
+        mimicry.attach(again, plugins=plugins(Recorder()))
+        with pytest.raises(UserError, match=f"{says}.*train into another log_dir"):
+            again.train()
+        if path.exists():
+            path.rename(path.with_suffix(".pth"))
 
 
 def test_a_changed_seam_is_refused_and_nothing_is_patched(tmp_path):

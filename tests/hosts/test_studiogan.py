@@ -11,6 +11,7 @@ import pytest
 import torch
 from studiogan_hosts import MINIATURE, ROOT, RUNNER, Host, install_probe, make_data
 
+from diagan_plugin.hosts.kit.state import read_file
 from diagan_plugin.hosts.studiogan.evaluation import Evaluation
 from diagan_plugin.hosts.studiogan.session import Session
 
@@ -126,9 +127,9 @@ def test_dia_records_weights_and_leaves_its_files(host: Host) -> None:
     assert code == 0, text
     folder = host.checkpoints()
     assert {path.name for path in folder.glob("*DIA*")} == {
-        "model=DIA-current-weights-step=4.pth", "model=DIA-run.json",
+        "model=DIA-current-weights-step=4.safetensors", "model=DIA-run.json",
     }  # fmt: skip
-    state = torch.load(folder / "model=DIA-current-weights-step=4.pth", weights_only=True)
+    state = read_file(folder / "model=DIA-current-weights-step=4.safetensors", "")
     assert state["plugins"]["dia"]["phase"] == 2
     assert state["position"] == 4 * 16
     assert state["plugins"]["dia"]["draws"].sum() == 2 * 16  # phase 1 is 2 of 5 steps
@@ -168,7 +169,7 @@ def test_interrupted_run_is_continued_by_the_same_command(host: Host) -> None:
         with pytest.raises(Exception, match="the probe fails"):
             host.diagan(*flags, studiogan=arguments)
     folder = host.checkpoints()
-    before = torch.load(folder / "model=DIA-current-weights-step=4.pth", weights_only=True)
+    before = read_file(folder / "model=DIA-current-weights-step=4.safetensors", "")
     assert host.probe()["steps"] == [1, 2, 3, 4, 5, 6]
     # The probe fails again at step 6, so that what step 5 left can be compared.
     (folder / "probe-0.pt").unlink()
@@ -216,7 +217,7 @@ def test_rejection_sampling_after_training_and_from_a_checkpoint(
     assert code == 0, text
     assert text.count("drs: acceptance_rate") == 1
     folder = host.checkpoints()
-    assert (folder / "model=DIA-best-weights-step=4.pth").exists()
+    assert (folder / "model=DIA-best-weights-step=4.safetensors").exists()
     arguments = [a for a in arguments if a != "-t"] + ["-ckpt", str(folder), "-best"]
     code, text = host.diagan(*flags, studiogan=arguments)
     assert code == 0, text

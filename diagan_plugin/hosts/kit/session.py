@@ -18,10 +18,11 @@ from diagan_plugin.hosts.kit.networks import HostNetworks
 from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
 from diagan_plugin.hosts.kit.run import HostRun
 from diagan_plugin.hosts.kit.settings import PLAIN, Settings
-from diagan_plugin.hosts.kit.state import FORMAT, collect_state, restore_parts
+from diagan_plugin.hosts.kit.state import FORMAT, check_state, collect_state, restore_parts
 from diagan_plugin.hosts.kit.updates import Updates
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.evaluation.sources import collect
+from gan_registry.integrity import DamagedError
 from gan_registry.plugins import PluginManager, asked_plugins
 from gan_registry.training.distributed import Group
 from gan_registry.training.lock import held_folder
@@ -202,6 +203,10 @@ class Session:
                     f"The plugins' state has another {name.replace('_name', '')} "
                     f"({state.get(name)}) than this training ({own}); start anew, or restore it."
                 )
+        try:
+            check_state(state)
+        except DamagedError as error:
+            raise UserError(f"The plugins' state {error}; start anew, or restore it.") from error
         run.step = run.first_step = int(state["step"])
         run.seed = int(state["seed"])
         if self._started:  # a host that goes back: plugins begin anew, and are given their state

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import re
 import socket
@@ -16,8 +17,11 @@ from typing import Any
 
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
+from gan_registry.integrity import DamagedError, read_json, write_json
 
 RECORD_FILE = "model=DIA-run.json"
+
+_LOG = logging.getLogger(__name__)
 
 
 def write_record(folder: Path, command: Mapping[str, Any], *, finished: bool) -> None:
@@ -34,7 +38,7 @@ def write_record(folder: Path, command: Mapping[str, Any], *, finished: bool) ->
         "process": {"host": socket.gethostname(), "pid": os.getpid()},
     }
     with atomic_write(folder / RECORD_FILE) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(temporary, record)
 
 
 def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Path, int] | None:
@@ -55,9 +59,12 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
     found = []
     for path in (save_folder / "checkpoints").glob(f"*/{RECORD_FILE}"):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             process = record["process"]
             same = record["command"] == json.loads(json.dumps(command))
+        except DamagedError as error:
+            _LOG.warning("%s %s: whether its run was interrupted is not known.", path, error)
+            continue
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if not same or record.get("finished") or process["host"] != socket.gethostname():
@@ -67,8 +74,11 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
     if not found:
         return None
     folder = max(found)[1]
-    steps = {model: checkpoint_steps(folder, model) for model in ("G", "D", "DIA")}
-    common = set(steps["G"]) & set(steps["D"]) & set(steps["DIA"])
+    steps = {model: checkpoint_steps(folder, model) for model in ("G", "D")}
+    ours = set(checkpoint_steps(folder, "DIA", suffix=".safetensors"))
+    # Of earlier versions, which are told apart where the state is read.
+    ours |= set(checkpoint_steps(folder, "DIA"))
+    common = set(steps["G"]) & set(steps["D"]) & ours
     if not common:
         raise UserError(
             f"The run in {folder} was killed while its checkpoint was written (StudioGAN replaces "
@@ -78,10 +88,13 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
     return folder, max(common)
 
 
-def checkpoint_steps(folder: Path, model: str, when: str = "current") -> list[int]:
+def checkpoint_steps(
+    folder: Path, model: str, when: str = "current", suffix: str = ".pth"
+) -> list[int]:
     """Returns the steps of a folder's checkpoints of a model, ascending."""
-    pattern = os.path.join(glob.escape(str(folder)), f"model={model}-{when}-weights-step=*.pth")
-    steps = [re.search(r"step=(\d+)\.pth$", path) for path in glob.glob(pattern)]
+    name = f"model={model}-{when}-weights-step=*{suffix}"
+    pattern = os.path.join(glob.escape(str(folder)), name)
+    steps = [re.search(rf"step=(\d+){re.escape(suffix)}$", path) for path in glob.glob(pattern)]
     return sorted(int(match.group(1)) for match in steps if match)
 
 

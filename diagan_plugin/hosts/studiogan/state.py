@@ -1,25 +1,29 @@
 """The plugins' part of a checkpoint: `model=DIA-…` beside StudioGAN's `model=G-…` and `model=D-…`.
 
-It holds tensors and plain values only, is written to a temporary name and renamed, and is read with
-`weights_only=True`. The file of the checkpoint before stays until StudioGAN has written its own
+It holds tensors and plain values only, carries its checksum, and is written to a temporary name and
+renamed. The file of the checkpoint before stays until StudioGAN has written its own
 ones, so that there is one for whichever of them a killed process leaves behind.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from diagan_plugin.hosts.kit.state import FORMAT, collect_state, restore_parts
+from diagan_plugin.hosts.kit.state import (
+    SUFFIX,
+    collect_state,
+    read_file,
+    refuse_earlier,
+    restore_parts,
+    write_file,
+)
 from diagan_plugin.hosts.studiogan.record import checkpoint_steps
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write
 
 MODEL = "DIA"
 
@@ -32,7 +36,7 @@ def state_path(folder: Path, when: str, step: int) -> Path:
         when: "current" or "best".
         step: The step.
     """
-    return folder / f"model={MODEL}-{when}-weights-step={step}.pth"
+    return folder / f"model={MODEL}-{when}-weights-step={step}{SUFFIX}"
 
 
 def collect(run: StudioRun) -> dict[str, Any]:
@@ -51,13 +55,12 @@ def collect(run: StudioRun) -> dict[str, Any]:
 
 def write(folder: Path, when: str, state: Mapping[str, Any]) -> None:
     """Writes a state beside those that are there."""
-    with atomic_write(state_path(folder, when, state["step"])) as temporary:
-        torch.save(dict(state), temporary)
+    write_file(state_path(folder, when, state["step"]), state)
 
 
 def remove_others(folder: Path, when: str, step: int) -> None:
     """Removes all states of a kind but one."""
-    for other in checkpoint_steps(folder, MODEL, when):
+    for other in checkpoint_steps(folder, MODEL, when, SUFFIX):
         if other != step:
             state_path(folder, when, other).unlink(missing_ok=True)
 
@@ -73,8 +76,12 @@ def read(folder: Path, when: str, step: int | None = None) -> dict[str, Any] | N
     Raises:
         UserError: There are states, but none of that step; or it is damaged or of another format.
     """
-    steps = checkpoint_steps(folder, MODEL, when)
+    steps = checkpoint_steps(folder, MODEL, when, SUFFIX)
     if not steps:
+        for earlier in checkpoint_steps(folder, MODEL, when):
+            refuse_earlier(
+                state_path(folder, when, earlier).with_suffix(".pth"), "start anew with --fresh"
+            )
         return None
     if step is None:
         step = (checkpoint_steps(folder, "D", when) or steps)[-1]
@@ -84,19 +91,8 @@ def read(folder: Path, when: str, step: int | None = None) -> dict[str, Any] | N
             f"step {step}: it was killed while it wrote them. Start anew with --fresh."
         )
     path = state_path(folder, when, step)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["format"]
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except Exception as error:  # a damaged file can raise anything
-        raise UserError(
-            f"{os.fspath(path)} is damaged ({type(error).__name__}); delete it to go on from "
-            "StudioGAN's checkpoint with the plugins started afresh."
-        ) from error
-    if found != FORMAT:
-        raise UserError(f"{path} has format {found}; this version reads {FORMAT}.")
-    return state  # type: ignore[no-any-return]
+    remedy = "delete it to go on from StudioGAN's checkpoint with the plugins started afresh"
+    return read_file(path, remedy)
 
 
 def restore(run: StudioRun, state: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from diagan_plugin.remedies.timing import epoch_of
 from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.samplers.uniform import UniformSampler
 from gan_registry.seeding import derive_seed, generator_for, seeded_rng
+from gan_registry.state_checks import tensor, whole
 from gan_registry.training.samples import generate_batches
 
 if TYPE_CHECKING:
@@ -165,10 +166,11 @@ class LatentMatching:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned."""
-        self.latents = state["latents"].clone()
-        self.distance = state["distance"]
-        self.searches = state["searches"]
-        self.next_epoch = state["next_epoch"]
+        own = self.latents
+        self.latents = tensor(state, "latents", own.dtype, tuple(own.shape)).clone()
+        self.distance = float(state["distance"])
+        self.searches = whole(state, "searches")
+        self.next_epoch = whole(state, "next_epoch")
 
     def _read(self, run: LiveRun, indices: NDArray[np.int64]) -> Tensor:
         x, _ = fetch(run.dataset, indices)

@@ -17,6 +17,7 @@ from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.evaluation.sample_tally import DIRECTIONS, Tally
 from gan_registry.evaluation.sources import SampleSource, labelled_batches
 from gan_registry.files import atomic_write, cache_folder
+from gan_registry.integrity import seal_zip
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.training.folder import versions
 from gan_registry.training.run import Run
@@ -113,8 +114,10 @@ def evaluate(
     result = merge_contributions(run.hooks.result(run), result)
     if run.folder is not None and run.rank == 0:
         path = run.folder / "samples" / FINAL_SAMPLES
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **kept)  # type: ignore[arg-type]
+        with atomic_write(path) as temporary:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, **kept)  # type: ignore[arg-type]
+            seal_zip(temporary)
         write_result(run.folder, result)
     return result
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
-from gan_registry.config.yaml_text import YamlError, read_yaml_file
+from gan_registry.config.settings import FREE_KEYS, flatten_settings
+from gan_registry.config.stored import read_stored
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write, to_plain
-from gan_registry.formatting import json_text
+from gan_registry.integrity import DamagedError, read_json, write_json
 
 RESULT_FILE = "result.json"
 
@@ -19,8 +18,7 @@ RESULT_FILE = "result.json"
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Writes `result.json`; numbers that are not finite become null, as JSON has no NaN."""
     with atomic_write(folder / RESULT_FILE) as temporary:
-        text = json_text(to_plain(result), indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(temporary, to_plain(result))
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -31,32 +29,36 @@ def read_result(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULT_FILE
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
+        if not _is_sound(result):
+            raise DamagedError("holds something else than results")
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no {RESULT_FILE}; finish the training, or run 'gan-registry evaluate "
             f"--run {folder}'."
         ) from None
-    except (OSError, ValueError) as error:
+    except DamagedError as error:
         raise UserError(
-            f"{path} is damaged; 'gan-registry evaluate --run {folder}' writes it anew."
+            f"{path} is damaged: it {error}; 'gan-registry evaluate --run {folder}' writes it anew."
         ) from error
-    if not (isinstance(result, dict) and _is_sound(result)):
-        raise UserError(f"{path} is damaged; 'gan-registry evaluate --run {folder}' mends it.")
     return result
 
 
 def _is_sound(result: Mapping[str, Any]) -> bool:
     """Whether tables, reports and comparisons can read what they look for, if it is there."""
-    parts = [result.get(key, {}) for key in ("metrics", "groups", "directions")]
-    if not all(isinstance(part, dict) for part in parts):
+    groups, directions = result.get("groups", {}), result.get("directions", {})
+    metrics = [part for key, part in result.items() if key.partition("_")[0] == "metrics"]
+    if not all(isinstance(part, dict) for part in (groups, directions, *metrics)):
         return False
     findings = result.get("health", [])
     if not (isinstance(findings, list) and all(map(_is_finding, findings))):
         return False
-    _, groups, directions = parts
-    return all(isinstance(entry, dict) for entry in groups.values()) and all(
-        isinstance(value, str) for value in directions.values()
+    numbers = [result.get(key) for key in ("num_generated", "num_real", "seconds")]
+    numbers.extend(value for part in metrics for value in part.values())
+    return (
+        all(value is None or isinstance(value, (int, float)) for value in numbers)
+        and all(isinstance(entry, dict) for entry in groups.values())
+        and all(isinstance(value, str) for value in directions.values())
     )
 
 
@@ -68,13 +70,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """Returns what a run was made with, for telling runs apart: `SECTION.key` → value.
 
     The seed and what does not change a result are left out; nothing is known (an empty mapping)
-    where the folder has no readable configuration.
+    where the folder has no configuration.
+
+    Raises:
+        UserError: The configuration is damaged.
     """
     try:
-        content = read_yaml_file(folder / CONFIG_FILE)
-    except (UserError, YamlError):
-        return {}
-    if not isinstance(content, dict):
+        content = read_stored(folder)
+    except FileNotFoundError:
         return {}
     content.pop("VERSIONS", None)
     content.pop("NAME", None)

@@ -45,6 +45,6 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
     number = 0
     for batch in source.batches(num):
         for png in to_pngs(batch.cpu(), dataset.value_range):
-            with atomic_write(out / f"{number:06d}.png") as temporary:
+            with atomic_write(out / f"{number:06d}.png", sync=False) as temporary:
                 temporary.write_bytes(png)
             number += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,13 +19,15 @@ from gan_registry.errors import UserError
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.images import TINY, grid_png
+from gan_registry.integrity import ZIP, DamagedError, read_sealed
 from gan_registry.live_run import LiveRun
-from gan_registry.numpy_files import load_arrays
+from gan_registry.numpy_files import NoArraysError, read_arrays
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import PALETTE, line_chart, scatter
 from gan_registry.report.metric_meanings import MEANINGS
 from gan_registry.training.logs import read_lines
 
+_LOG = logging.getLogger(__name__)
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
 
@@ -63,11 +67,20 @@ def _health(result: Mapping[str, Any]) -> list[Block]:
 def load_generated(path: Path) -> dict[str, NDArray[Any]]:
     """Reads generated samples: "" -> plain ones, a post-processor's name -> its own.
 
-    A file that is missing or broken counts as empty: the rest of the report is worth having.
+    A file that is missing or damaged counts as empty, the latter with a warning: the rest of the
+    report is worth having.
     """
     try:
-        arrays = load_arrays(path)
-    except UserError:
+        content = read_sealed(path, ZIP)
+        arrays = read_arrays(io.BytesIO(content), len(content))
+    except FileNotFoundError:
+        return {}
+    except (DamagedError, NoArraysError) as error:
+        reason = error if isinstance(error, DamagedError) else "holds no arrays"
+        _LOG.warning(
+            "%s is damaged: it %s; it is left out, and 'gan-registry evaluate' writes it anew.",
+            path, reason,
+        )  # fmt: skip
         return {}
     found = {name[2:]: array for name, array in arrays.items() if name == "x" or name[:2] == "x_"}
     return {name: array for name, array in sorted(found.items()) if len(array)}

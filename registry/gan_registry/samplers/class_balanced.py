@@ -68,7 +68,13 @@ class ClassBalancedSampler:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Does nothing, as there is no state."""
+        """Checks that there is nothing to restore.
+
+        Raises:
+            ValueError: There is: the state is another sampler's.
+        """
+        if state:
+            raise ValueError(f"a state of another sampler, with {', '.join(map(str, state))}")
 
     def _draw_epoch(self, epoch: int) -> Ints:
         size, classes = self.num_samples, len(self._members)

@@ -63,7 +63,13 @@ class UniformSampler:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Does nothing, as there is no state."""
+        """Checks that there is nothing to restore.
+
+        Raises:
+            ValueError: There is: the state is another sampler's.
+        """
+        if state:
+            raise ValueError(f"a state of another sampler, with {', '.join(map(str, state))}")
 
 
 def build_uniform(run: LiveRun) -> UniformSampler:

@@ -1,49 +1,53 @@
 """Checkpoints: everything from which a run continues, bit for bit.
 
-A checkpoint is a `torch.save` file of tensors and plain values, written to a temporary name and
-renamed, and read with `weights_only=True`, so that it can carry no code.
+A checkpoint is a file of tensors and plain values that carries its own checksum (see
+:mod:`gan_registry.state_files`), written to a temporary name and renamed. Nothing of it is believed
+before it is checked.
 """
 
 from __future__ import annotations
 
-import errno
-from collections import OrderedDict
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gan_registry.errors import PluginError, UserError
-from gan_registry.files import atomic_write
+from gan_registry.errors import UserError
+from gan_registry.integrity import TENSORS, DamagedError, check
+from gan_registry.state_files import check_plain, read_state, write_state
+from gan_registry.training.checkpoint_content import check_optimizer, check_state
 from gan_registry.training.run import Run
 
-FORMAT = 1
+FORMAT = "gan_registry checkpoint 2"
 _FOLDER = "checkpoints"
-_KEYS = frozenset(
-    {
-        "step", "total_steps", "seconds", "stopped", "logged", "fingerprint", "position", "sampler",
-        "generator", "discriminator", "average", "precision", "optimizers", "additions", "plugins",
-    }
-)  # fmt: skip
+_SUFFIX = ".safetensors"
+_EARLIER = ".pt"
+"""Of files that versions before the first release wrote."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """Returns the steps of the checkpoints in a run folder, ascending."""
-    return sorted(
-        int(path.stem.removeprefix("step-"))
-        for path in (folder / _FOLDER).glob("step-*.pt")
-        if path.stem.removeprefix("step-").isdigit()
-    )
+    return _steps(folder, _SUFFIX)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Returns where the checkpoint of a step lies."""
-    return folder / _FOLDER / f"step-{step:08d}.pt"
+    return folder / _FOLDER / f"step-{step:08d}{_SUFFIX}"
+
+
+def _steps(folder: Path, suffix: str) -> list[int]:
+    names = [path.name for path in (folder / _FOLDER).glob(f"step-*{suffix}")]
+    texts = [name.removeprefix("step-").removesuffix(suffix) for name in names]
+    # As it is written, and no longer than a step can be: `isdigit` alone holds for more.
+    return sorted(int(t) for t in texts if t.isascii() and t.isdigit() and len(t) <= 15)
 
 
 def save_checkpoint(run: Run, keep: int) -> None:
-    """Writes a checkpoint of the present step, and removes all but the newest `keep`.
+    """Writes a checkpoint of the present step; all before the newest `keep` sound ones are removed.
 
     With several processes every rank must call this: rank 0 alone writes.
     """
@@ -53,11 +57,10 @@ def save_checkpoint(run: Run, keep: int) -> None:
     if run.folder is None or run.rank != 0:
         return
     state: dict[str, Any] = {
-        "format": FORMAT,
         "step": run.step,
         "total_steps": run.total_steps,
         "seconds": run.seconds,
-        "stopped": run.stopped,
+        "stopped": None if run.stopped is None else str(run.stopped),
         "logged": run.noted(),
         "health": run.health.state(),
         "fingerprint": run.fingerprint,
@@ -76,65 +79,124 @@ def save_checkpoint(run: Run, keep: int) -> None:
     for name, part in state["additions"].items():
         check_plain(part, f"The state of {name!r}, given to run.add,")
     path = checkpoint_path(run.folder, run.step)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
+    _make_way(path)
+    write_state(path, state, FORMAT)
+    run.sound_checkpoints.add(run.step)
+    _prune(run, run.folder, keep)
+
+
+def _make_way(path: Path) -> None:
+    """Moves a folder of a checkpoint's name aside, which no file could replace."""
+    if path.is_dir() and not path.is_symlink():
+        number = 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
         try:
-            torch.save(state, file)
-        except RuntimeError as error:
-            # Of a full disk torch tells only that positions do not fit; the cause is behind it.
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
-    for step in checkpoint_steps(run.folder)[:-keep]:
-        checkpoint_path(run.folder, step).unlink(missing_ok=True)
+            path.rename(aside)
+        except OSError as error:
+            raise UserError(
+                f"{path} is a folder, and no checkpoint can be written in its place: "
+                f"{error.strerror}; move it elsewhere."
+            ) from error
 
 
-def check_plain(value: Any, where: str) -> None:
-    """Refuses what could not be read back without running code from the file."""
-    if type(value) in (dict, OrderedDict):
-        for key, item in value.items():
-            check_plain(key, f"{where}: the key {key!r}")
-            check_plain(item, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for number, item in enumerate(value):
-            check_plain(item, f"{where}[{number}]")
-    elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
-        raise PluginError(
-            f"{where} is a {type(value).__name__}; a checkpoint takes tensors and Python's own "
-            "numbers, text, lists, tuples and dicts only."
-        )
+def _prune(run: Run, folder: Path, keep: int) -> None:
+    """Removes the checkpoints before the newest `keep` sound ones, up to the present step.
+
+    Damaged ones do not count, else sound ones would be removed in their favour. Those that this
+    process has not written are read through, once.
+    """
+    sound = 0
+    for step in reversed([step for step in checkpoint_steps(folder) if step <= run.step]):
+        path = checkpoint_path(folder, step)
+        if sound >= keep:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _LOG.warning("Cannot remove the old checkpoint %s: %s.", path, error.strerror)
+        elif step in run.sound_checkpoints or _is_sound(path):
+            run.sound_checkpoints.add(step)
+            sound += 1
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        check(path, TENSORS)
+    except (DamagedError, OSError):
+        return False
+    return True
 
 
 def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
     """Reads the checkpoint of a step.
 
     Raises:
-        UserError: It is missing, damaged or of another format.
+        UserError: It is missing or damaged.
     """
     path = checkpoint_path(folder, step)
-    if not path.is_file():
-        steps = ", ".join(map(str, checkpoint_steps(folder))) or "none"
-        raise UserError(f"There is no checkpoint of step {step} in {folder}; there are: {steps}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["format"]
-        if found == FORMAT and (missing := _KEYS - state.keys()):
-            raise KeyError(*sorted(missing))
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # torch seeks to where a file that was cut has nothing
-            raise _damaged(path, error) from error
-        raise UserError(f"Cannot read the checkpoint {path}: {error.strerror}.") from error
-    except Exception as error:  # a damaged file can raise anything
-        raise _damaged(path, error) from error
-    if found != FORMAT:
-        raise UserError(f"The checkpoint {path} has format {found}; this version reads {FORMAT}.")
+        return _read(path, step)
+    except FileNotFoundError:
+        _refuse_earlier(folder, step)
+        steps = ", ".join(map(str, checkpoint_steps(folder))) or "none"
+        raise UserError(
+            f"There is no checkpoint of step {step} in {folder}; there are: {steps}."
+        ) from None
+    except DamagedError as error:
+        raise UserError(
+            f"The checkpoint {path} is damaged: it {error}; choose another step, or none for the "
+            "newest one that is sound."
+        ) from error
+
+
+def read_newest(folder: Path, quiet: bool = False) -> dict[str, Any] | None:
+    """Reads the newest checkpoint that is sound; each damaged one after it is named in a warning.
+
+    Args:
+        folder: The run folder.
+        quiet: Warn of nothing; for all processes but the first.
+
+    Returns:
+        Its content, or None where there is none yet.
+
+    Raises:
+        UserError: All are damaged, or those that are there are of an earlier version.
+    """
+    steps = checkpoint_steps(folder)
+    if not steps:
+        _refuse_earlier(folder)
+        return None
+    reason = ""
+    for place in reversed(range(len(steps))):
+        path = checkpoint_path(folder, steps[place])
+        try:
+            return _read(path, steps[place])
+        except (DamagedError, FileNotFoundError) as error:
+            what = f"is damaged: it {error}" if isinstance(error, DamagedError) else "is gone"
+            reason = f"{path} {what}"
+        if place and not quiet:
+            _LOG.warning("The checkpoint %s; that of step %d is used.", reason, steps[place - 1])
+    none = "and there is no other" if len(steps) == 1 else f"as are all {len(steps)} there"
+    raise UserError(
+        f"The checkpoint {reason}, {none}; restore one from a backup, delete {folder / _FOLDER} to "
+        "start anew, or choose another folder with --out."
+    )
+
+
+def _read(path: Path, step: int) -> dict[str, Any]:
+    state = read_state(path, FORMAT)
+    check_state(state, step)
     return state  # type: ignore[no-any-return]
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to continue from "
-        "the one before."
-    )
+def _refuse_earlier(folder: Path, step: int | None = None) -> None:
+    steps = _steps(folder, _EARLIER)
+    if steps if step is None else step in steps:
+        path = folder / _FOLDER / f"step-{steps[-1] if step is None else step:08d}{_EARLIER}"
+        raise UserError(
+            f"The checkpoint {path} is of an earlier version, which this one can't continue; use "
+            "the version it was made with, or start anew in another folder with --out."
+        )
 
 
 def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
@@ -145,38 +207,50 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: The dataset is not the one the checkpoint was made with, or parts do not fit.
     """
-    fingerprint = run.fingerprint
+    fingerprint, step = run.fingerprint, state["step"]
     if state["fingerprint"] != fingerprint:
         raise UserError(
             f"The dataset {run.config.DATA.name!r} has changed since the checkpoint of step "
-            f"{state['step']} (fingerprint {fingerprint[:12]}, was {state['fingerprint'][:12]}); "
+            f"{step} (fingerprint {fingerprint[:12]}, was {state['fingerprint'][:12]!r}); "
             "restore the data, or start anew in another folder with --out."
         )
-    run.step = run.first_step = state["step"]
+    run.step = run.first_step = step
+    run.sound_checkpoints.add(step)
     run.seconds = state["seconds"]
     if run.total_steps <= state["total_steps"]:  # asked for more steps, it goes on
         run.stopped = state["stopped"]
     if "health" in state:  # a checkpoint of an earlier version has none
         run.health.load_state(state["health"])
     run.log(state["logged"])
-    run.hooks.load_state(run, state["plugins"])
+    run.hooks.load_state(run, state["plugins"], f"the checkpoint of step {step}")
+    part = "the networks"
     try:
         run.generator.load_state_dict(state["generator"])
         run.discriminator.load_state_dict(state["discriminator"])
         if run.average is not None:
+            part = "the moving average"
             run.average.average.load_state_dict(state["average"])
+        part = "the precision"
         run.precision.load_state_dict(state["precision"])
         for name, optimizer in run.optimizers.items():
+            part = f"the optimiser of the {name}"
             _load_optimizer(optimizer, state["optimizers"][name])
         for name, addition in run.additions.items():
-            addition.load_state_dict(state["additions"][name])
+            part = repr(name)
+            if isinstance(addition, torch.optim.Optimizer):
+                _load_optimizer(addition, state["additions"][name])
+            else:
+                addition.load_state_dict(state["additions"][name])
+        part = f"the sampler {run.config.RUN.sampler!r}"
         run.sampler.load_state_dict(state["sampler"])
         run.stream.seek(state["position"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
+    except UserError:
+        raise
+    except Exception as error:  # whoever wrote it may have written anything
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"The checkpoint of step {state['step']} does not fit this "
-            f"configuration: {reason if len(reason) < 300 else reason[:300] + ' …'}."
+            f"The checkpoint of step {step} does not fit this configuration, in {part}: "
+            f"{reason if len(reason) < 300 else reason[:300] + ' …'}."
         ) from error
     for name in sorted(set(state["additions"]) - set(run.additions)):
         raise UserError(
@@ -186,6 +260,7 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Loads an optimiser's state; whether it is fused remains a matter of the present device."""
+    check_optimizer(optimizer, state)
     fused = [group.get("fused") for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, kept in zip(optimizer.param_groups, fused, strict=True):

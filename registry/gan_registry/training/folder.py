@@ -9,14 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
-from gan_registry.config.yaml_text import load_yaml
+from gan_registry.config.stored import read_stored, write_stored
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write, is_temporary
+from gan_registry.files import is_temporary
 from gan_registry.plugins import PluginManager
 from gan_registry.training.lock import LOCK_FILE
 from gan_registry.training.participants import participants, recorded_plugins
@@ -54,11 +52,7 @@ def write_config(
         for plugin, values in options.items()
     }
     used = {**versions(), "plugins": dict(plugins)}
-    text = yaml.safe_dump(
-        {"NAME": name, "VERSIONS": used, **content}, sort_keys=False, allow_unicode=True
-    )
-    with atomic_write(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_stored(folder, {"NAME": name, "VERSIONS": used, **content})
 
 
 @contextlib.contextmanager
@@ -120,17 +114,13 @@ def read_folder(
         UserError: It is no run folder, or its configuration cannot be read.
     """
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    try:
+        content = read_stored(folder)
+    except FileNotFoundError:
         raise UserError(
             f"{folder} is no run folder (it has no {CONFIG_FILE}); 'gan-registry train --out "
             f"{folder}' would make it one."
-        )
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged; restore it or start in another folder.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged; restore it or start in another folder.")
+        ) from None
     name = str(content.pop("NAME", folder.name))
     content.pop("VERSIONS", None)
     table = plugins.options

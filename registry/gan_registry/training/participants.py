@@ -7,10 +7,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from gan_registry.config.settings import CONFIG_FILE
-from gan_registry.config.yaml_text import load_yaml
+from gan_registry.config.stored import read_stored
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.run import Run
@@ -32,9 +29,8 @@ def participants(run: Run, before: Mapping[str, str]) -> dict[str, str]:
 
 def recorded_plugins(folder: Path) -> dict[str, str]:
     """Returns the plugins that a run folder's configuration names, with their versions."""
-    with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
-        content = load_yaml((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        found = content.get("VERSIONS", {}).get("plugins")
+    with contextlib.suppress(OSError, AttributeError):
+        found = read_stored(folder).get("VERSIONS", {}).get("plugins")
         if isinstance(found, Mapping):
             return {str(name): str(version) for name, version in found.items()}
     return {}

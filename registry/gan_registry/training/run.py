@@ -50,6 +50,7 @@ class Run(LiveRun):
         average: The moving average of the generator, or None.
         health: Watches whether the training is sick.
         seconds: Time spent training.
+        sound_checkpoints: Steps whose checkpoints this process has written or read through.
     """
 
     plugins: PluginManager
@@ -83,6 +84,7 @@ class Run(LiveRun):
         )
         self.seconds = 0.0
         self.health = HealthWatch(self)
+        self.sound_checkpoints: set[int] = set()
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)

@@ -29,9 +29,9 @@ from gan_registry.training.build import (
     look_up_all,
 )
 from gan_registry.training.checkpoint import (
-    checkpoint_steps,
     load_checkpoint,
     read_checkpoint,
+    read_newest,
     save_checkpoint,
 )
 from gan_registry.training.interruption import Interrupted, Interruption
@@ -124,7 +124,7 @@ def open_run(
     Args:
         folder: The run folder.
         plugins: The plugins; the installed ones by default.
-        step: The checkpoint to open; the newest by default.
+        step: The checkpoint to open; the newest that is sound by default.
         device: Where to open it; chosen by what the machine offers by default.
         trust: Whether the folder may name code to run, as `MODEL.module` does.
 
@@ -140,10 +140,9 @@ def open_run(
     warn_of_missing_plugins(folder, plugins)
     resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
-    steps = checkpoint_steps(folder)
-    if not steps:
+    state = read_newest(folder) if step is None else read_checkpoint(folder, step)
+    if state is None:
         raise UserError(f"{folder} holds no checkpoint yet; train first, with the same command.")
-    state = read_checkpoint(folder, steps[-1] if step is None else step)
     run = Run(config, plugins, options, folder, config_name=name)
     run.trusted = trust
     run.total_steps = max(state["total_steps"], state["step"])
@@ -169,10 +168,9 @@ def _prepare_folder(run: Run) -> dict[str, Any] | None:
         )
     if run.rank == 0:
         remove_temporaries(folder)  # a process that was killed could not
-    steps = checkpoint_steps(folder)
-    if not steps:
+    state = read_newest(folder, quiet=run.rank != 0)
+    if state is None:
         return None
-    state = read_checkpoint(folder, steps[-1])
     if state["step"] > run.total_steps:
         raise UserError(
             f"{folder} has been trained for {state['step']} steps already, more than --steps "

@@ -17,6 +17,7 @@ from diagan_plugin.blackbox.calibrate_mixture import MixtureLatents, fit_mixture
 from diagan_plugin.blackbox.convex_hull import in_hull
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
 from gan_registry.errors import UserError
+from gan_registry.state_files import write_named
 
 # ----------------------------------------------------------------- convex hull
 
@@ -256,16 +257,19 @@ def test_refuses_other_files(tmp_path):
     path.write_bytes(b"no safetensors")
     with pytest.raises(UserError, match="cannot be read"):
         CalibratedLatents.load(path)
-    save_file({"x": torch.zeros(1)}, path, {"format": "else"})
+    save_file({"x": torch.zeros(1)}, path, {"format": "calibrated latents 1"})
+    with pytest.raises(UserError, match="carries no checksum"):
+        CalibratedLatents.load(path)
+    write_named(path, {"x": torch.zeros(1)}, {"format": "else"})
     with pytest.raises(UserError, match="no calibrated sampler"):
         CalibratedLatents.load(path)
     metadata = {
         "format": "calibrated latents 1", "method": "mixture", "z_dim": "3", "prior": "gaussian",
         "about": json.dumps({}),
     }  # fmt: skip
-    save_file({"x": torch.zeros(1)}, path, metadata)
+    write_named(path, {"x": torch.zeros(1)}, metadata)
     with pytest.raises(UserError, match="weights"):
         CalibratedLatents.load(path)
-    save_file({"x": torch.zeros(1)}, path, {**metadata, "method": "other"})
+    write_named(path, {"x": torch.zeros(1)}, {**metadata, "method": "other"})
     with pytest.raises(UserError, match="other"):
         CalibratedLatents.load(path)

@@ -18,6 +18,7 @@ from gan_registry.evaluation.tables import number, result_table
 from gan_registry.files import to_plain
 from gan_registry.formatting import align
 from gan_registry.hookspecs import hookimpl
+from gan_registry.integrity import JSON, seal, write_text
 from gan_registry.training.trainer import open_run
 
 
@@ -28,7 +29,9 @@ def test_numbers_become_plain_and_what_is_not_finite_null(tmp_path: Path):
     }  # fmt: skip
     write_result(tmp_path, result)
     text = (tmp_path / "result.json").read_text()
-    assert json.loads(text, parse_constant=pytest.fail) == read_result(tmp_path)
+    content = json.loads(text, parse_constant=pytest.fail)
+    assert len(content.pop("sha256")) == 64
+    assert content == read_result(tmp_path)
     assert read_result(tmp_path) == {
         "a": None, "b": None, "c": 0.5, "d": 3, "5": True, "e": False, "f": [2.0, [None]],
         "g": [0, 1], "h": None,
@@ -40,14 +43,43 @@ def test_numbers_become_plain_and_what_is_not_finite_null(tmp_path: Path):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "[1]", "nul", "\x00", '{"metrics": [1, 2]}', '{"groups": 3}',
-        '{"groups": {"red": 1}}', '{"directions": ["fid"]}', '{"directions": {"fid": 5}}',
+        "", "{", "[1]", "nul", "\x00", '{"metrics": {}}', '{"sha256": "0"}\n',
     ],
 )  # fmt: skip
-def test_a_damaged_result_says_how_to_mend_it(tmp_path: Path, text: str):
+def test_a_result_without_its_checksum_says_how_to_mend_it(tmp_path: Path, text: str):
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(UserError, match=f"gan-registry evaluate --run {tmp_path}"):
         read_result(tmp_path)
+
+
+DEEP = "[" * 5000 + "]" * 5000
+HOSTILE = {
+    '{"metrics": [1, 2]': "something else", '{"groups": 3': "something else",
+    '{"groups": {"red": 1}': "something else", '{"directions": ["fid"]': "something else",
+    '{"directions": {"fid": 5}': "something else", '{"metrics": {"fid": "3"}': "something else",
+    '{"metrics_drs": 1': "something else", '{"metrics": {"fid": [1]}': "something else",
+    '{"num_real": "many"': "something else", '{"seconds": []': "something else",
+    '{"metrics": {"fid": ' + "1" * 400 + "}": "a number of 400 digits",
+    '{"metrics": {"fid": ' + "1" * 5000 + "}": "a number of 5000 digits",
+    '{"metrics": {"fid": NaN}': "holds NaN", '{"metrics": {"fid": -Infinity}': "holds -Infinity",
+    '{"metrics": {"fid": 1e999}': "not finite",
+    '{"x": ' + DEEP: "nested too deep", '{"x": ' + "[" * 90 + "]" * 90: "nested too deep",
+    '{"a" 3': "is no JSON", "[1": "is no JSON",
+}  # fmt: skip
+"""The beginning of a file whose checksum is right -> what is said of it."""
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_result_that_no_evaluation_writes_is_one_line(tmp_path: Path, number: int):
+    text, says = list(HOSTILE.items())[number]
+    path = tmp_path / "result.json"
+    path.write_text(f'{text},\n  "sha256": "{"0" * 64}"\n}}\n')
+    seal(path, JSON)
+    with pytest.raises(UserError, match=f"gan-registry evaluate --run {tmp_path}") as caught:
+        read_result(tmp_path)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_missing_result_says_how_to_make_it(tmp_path: Path):
@@ -252,14 +284,31 @@ def test_settings_leave_out_the_seed_and_what_changes_no_result(tmp_path: Path):
     assert settings["MODEL.hidden_dim"] == 8
     assert not {"RUN.seed", "RUN.device", "OPTIMIZATION.total_steps", "NAME"} & settings.keys()
     assert read_settings(tmp_path / "nowhere") == {}
-    (tmp_path / "config.yaml").write_text("[")
-    assert read_settings(tmp_path) == {}
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("hidden_dim: 8", "hidden_dim: 9"))
+    with pytest.raises(UserError, match=f"{path} is damaged or was changed"):
+        read_settings(tmp_path)
+    for text in ("[", "- 1", ""):
+        write_text(path, text)
+        with pytest.raises(UserError, match=f"{path} is damaged or was changed"):
+            read_settings(tmp_path)
+
+
+def test_of_several_runs_the_damaged_one_is_named(tmp_path: Path, capsys):
+    for name in ("a", "b", "c"):
+        write_result(tmp_path / name, seeded(0, 1.0, sampler=name, **DIRECTED))
+    path = tmp_path / "b" / "result.json"
+    path.write_bytes(path.read_bytes().replace(b"1.0", b"2.0"))
+    assert main(["compare", *(str(tmp_path / name) for name in "abc")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{path} is damaged: it is not as it was written" in line
 
 
 def test_an_evaluation_counts_what_was_generated(tmp_path: Path):
     run = fit(digits_config(), tmp_path)
     result = evaluate(run)
-    assert json.loads((tmp_path / "result.json").read_text()) == read_result(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert {k: v for k, v in content.items() if k != "sha256"} == read_result(tmp_path)
     assert {"config", "sampler", "seed", "steps", "seconds", "metrics", "groups"} <= result.keys()
     shares = [group["share_generated"] for group in result["groups"].values()]
     assert sum(shares) + result["metrics"]["other"] == pytest.approx(1.0)

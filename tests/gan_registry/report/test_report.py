@@ -19,6 +19,7 @@ from gan_registry.datasets.gaussian_mixtures import GaussianMixture
 from gan_registry.errors import UserError
 from gan_registry.formatting import duration, format_cell, percent
 from gan_registry.images import grid_png, to_pngs, to_uint8
+from gan_registry.integrity import seal_zip
 from gan_registry.report.document import (
     Column,
     Details,
@@ -259,12 +260,19 @@ def test_metrics_survive_a_crash_and_a_resumed_run(tmp_path: Any) -> None:
     assert read_metrics(tmp_path / "none") == {}
 
 
-def test_generated_samples_may_be_absent_or_broken(tmp_path: Any) -> None:
+def write_samples(path: Any, **arrays: Any) -> None:
+    np.savez(path, **arrays)
+    seal_zip(path)
+
+
+def test_generated_samples_may_be_absent_or_broken(tmp_path: Any, caplog: Any) -> None:
     path = tmp_path / "final.npz"
     assert load_generated(path) == {}
     path.write_bytes(b"no archive")
     assert load_generated(path) == {}
-    np.savez(path, x=np.ones((2, 3)), x_drop=np.zeros((1, 3)), x_none=np.zeros((0, 3)))
+    assert f"{path} is damaged" in caplog.text
+    write_samples(path, x=np.ones((2, 3)), x_drop=np.zeros((1, 3)), x_none=np.zeros((0, 3)))
+    assert not caplog.messages[1:]
     assert {name: len(x) for name, x in load_generated(path).items()} == {"": 2, "drop": 1}
     path.write_bytes(path.read_bytes()[:-60])
     assert load_generated(path) == {}
@@ -290,7 +298,7 @@ class _Data:
 def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
     (tmp_path / "samples").mkdir()
     x = np.zeros((80, *shape), np.float32)
-    np.savez(tmp_path / "samples" / "final.npz", x=x, x_filter=x)
+    write_samples(tmp_path / "samples" / "final.npz", x=x, x_filter=x)
     rows = [{"step": s, "loss/generator": s, "loss/d": math.nan, "lr": 1} for s in range(50)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "config.yaml").write_text("NAME: demo\nVERSIONS: {torch: 9.9.9}\n")
@@ -331,7 +339,7 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
 
 def test_points_of_many_dimensions_are_drawn_where_the_data_tell_how(tmp_path: Any) -> None:
     (tmp_path / "samples").mkdir()
-    np.savez(tmp_path / "samples" / "final.npz", x=np.zeros((80, 5), np.float32))
+    write_samples(tmp_path / "samples" / "final.npz", x=np.zeros((80, 5), np.float32))
     shown = {}
     for dim in (5, 1):
         dataset = GaussianMixture(1, dim, 0.3, 100, seed=0)

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import fit, manager, points_config, state_of
+from safetensors.torch import save_file
+from small_runs import assert_equal_runs, fit, manager, points_config, state_of
 
+from gan_registry import state_files
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
+from gan_registry.integrity import write_text
 from gan_registry.training.checkpoint import (
     checkpoint_path,
     checkpoint_steps,
     read_checkpoint,
     save_checkpoint,
 )
+from gan_registry.training.logs import read_metrics
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import open_run
 
@@ -42,7 +46,7 @@ class Remembers:
 def test_a_checkpoint_holds_no_code_and_what_it_held_comes_back(tmp_path: Path):
     state = {"version": 1, "t": torch.arange(3), "list": [1, (2.5, None)], "d": OrderedDict(a="x")}
     run = fit(points_config(), tmp_path, manager(p=Remembers(state)))
-    loaded = torch.load(checkpoint_path(tmp_path, 6), weights_only=True)
+    loaded = read_checkpoint(tmp_path, 6)
     assert loaded["step"] == 6
     assert loaded["fingerprint"] == run.dataset.fingerprint()
     plugin = Remembers({})
@@ -81,28 +85,156 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path):
     assert open_run(tmp_path, manager(), step=5).step == 5
 
 
-@pytest.mark.parametrize(
-    "damage", ["empty", "cut", "cut late", "text", "other format", "list", "parts missing"]
-)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_continues(tmp_path: Path, damage: str):
+def damage(path: Path, how: str) -> None:
+    """Puts something of a checkpoint's name in its place that is none."""
+    content = path.read_bytes()
+    path.unlink()
+    if how in ("cut", "cut late", "empty", "a bit", "text", "zeros at its end"):
+        cut = {"empty": 0, "cut": 1000, "cut late": len(content) * 9 // 10}
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 4
+        path.write_bytes(
+            {"a bit": bytes(flipped), "text": b"hello", "zeros at its end": content + b"\0"}.get(
+                how, content[: cut.get(how, 0)]
+            )
+        )
+    elif how == "a pickle":
+        torch.save({"format": 1}, path)
+    elif how == "another program's":
+        save_file({"x": torch.zeros(3)}, path)
+    elif how == "a link that leads nowhere":
+        path.symlink_to(path.parent / "nothing")
+    elif how == "a link in a circle":
+        path.symlink_to(path.name)
+    elif how == "a pipe":
+        os.mkfifo(path)
+    elif how == "a folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("precious")
+    elif how == "another step's":
+        path.write_bytes(checkpoint_path(path.parents[1], 3).read_bytes())
+    else:
+        raise AssertionError(how)
+
+
+DAMAGES = (
+    "empty", "cut", "cut late", "a bit", "text", "zeros at its end", "a pickle",
+    "another program's", "a link that leads nowhere", "a link in a circle", "a pipe", "a folder",
+    "another step's",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, caplog, how):
     config = points_config(RUN__save_freq=3)
     whole = fit(config, tmp_path)
+    lines = read_metrics(tmp_path)
     path = checkpoint_path(tmp_path, 6)
-    content = path.read_bytes()
-    values = {"other format": {"format": 99}, "list": [1], "parts missing": {"format": 1}}
-    if damage in values:
-        torch.save(values[damage], path)
-    else:
-        cut = {"empty": 0, "cut": 1000, "cut late": len(content) * 9 // 10}
-        path.write_bytes(b"hello" if damage == "text" else content[: cut[damage]])
-    with pytest.raises(UserError, match=r"format 99" if damage[0] == "o" else "is damaged") as e:
-        fit(config, tmp_path)
-    assert str(path) in str(e.value)
-    path.unlink()
+    damage(path, how)
+
+    assert open_run(tmp_path, manager()).step == 3
+    (warned,) = caplog.messages
+    assert warned.startswith(f"The checkpoint {path} is damaged: it ")
+    assert warned.endswith("; that of step 3 is used.")
+    assert "\n" not in warned
+    with pytest.raises(UserError, match=f"The checkpoint {path} is damaged"):
+        open_run(tmp_path, manager(), step=6)  # asked for by its number
+
+    caplog.clear()
     again = fit(config, tmp_path)
+    assert caplog.messages == [warned]
     assert again.first_step == 3
-    one, other = state_of(whole), state_of(again)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_equal_runs(whole, again)
+    assert checkpoint_steps(tmp_path) == [3, 6]
+    read_checkpoint(tmp_path, 6)  # it was replaced
+    assert [line["step"] for line in read_metrics(tmp_path)] == [line["step"] for line in lines]
+    if how == "a folder":
+        (aside,) = tmp_path.glob("checkpoints/*.damaged-1")
+        assert (aside / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read anything")
+def test_a_checkpoint_without_permission_counts_as_damaged(tmp_path: Path, caplog):
+    fit(points_config(RUN__save_freq=3), tmp_path)
+    checkpoint_path(tmp_path, 6).chmod(0)
+    assert open_run(tmp_path, manager()).step == 3
+    assert "cannot be read: Permission denied" in caplog.text
+
+
+def test_a_checkpoint_on_a_disk_that_fails_counts_as_damaged(tmp_path, caplog, monkeypatch):
+    fit(points_config(RUN__save_freq=3), tmp_path)
+    real = os.open
+
+    def fails(path: Any, *rest: Any, **more: Any) -> int:
+        if "step-00000006" in str(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", fails)
+    assert open_run(tmp_path, manager()).step == 3
+    assert "cannot be read: Input/output error" in caplog.text
+
+
+def test_where_all_are_damaged_that_is_said(tmp_path: Path):
+    config = points_config(RUN__save_freq=3)
+    fit(config, tmp_path)
+    for step in (3, 6):
+        damage(checkpoint_path(tmp_path, step), "cut")
+    for call in (lambda: fit(config, tmp_path), lambda: open_run(tmp_path, manager())):
+        with pytest.raises(UserError, match="as are all 2 there; restore one"):
+            call()
+    checkpoint_path(tmp_path, 6).unlink()
+    with pytest.raises(UserError, match="and there is no other; restore one"):
+        fit(config, tmp_path)
+    assert checkpoint_steps(tmp_path) == [3]  # nothing was removed, nothing begun anew
+
+
+def test_checkpoints_of_an_earlier_version_are_refused_by_name(tmp_path: Path):
+    config = points_config(RUN__save_freq=3)
+    fit(config, tmp_path)
+    for step in (3, 6):
+        path = checkpoint_path(tmp_path, step)
+        path.rename(path.with_suffix(".pt"))
+    says = r"step-00000006\.pt is of an earlier version, which this one can't continue"
+    for call in (lambda: fit(config, tmp_path), lambda: open_run(tmp_path, manager())):
+        with pytest.raises(UserError, match=says):
+            call()
+    with pytest.raises(UserError, match=r"step-00000003\.pt is of an earlier version"):
+        open_run(tmp_path, manager(), step=3)
+
+
+def test_sound_checkpoints_are_never_removed_in_favour_of_damaged_ones(tmp_path: Path):
+    config = points_config(RUN__save_freq=2, RUN__keep_checkpoints=2)
+    fit(config, tmp_path)
+    assert checkpoint_steps(tmp_path) == [4, 6]
+    damage(checkpoint_path(tmp_path, 6), "a bit")
+    # Step 6 is passed over now: its file stays damaged, below the ones that are written.
+    longer = points_config(RUN__save_freq=5, RUN__keep_checkpoints=2, OPTIMIZATION__total_steps=10)
+    fit(longer, tmp_path)
+    assert checkpoint_steps(tmp_path) == [5, 6, 10]
+    assert [step for step in checkpoint_steps(tmp_path) if is_sound(tmp_path, step)] == [5, 10]
+    more = points_config(RUN__save_freq=5, RUN__keep_checkpoints=2, OPTIMIZATION__total_steps=15)
+    fit(more, tmp_path)
+    assert checkpoint_steps(tmp_path) == [10, 15]
+
+
+def is_sound(folder: Path, step: int) -> bool:
+    try:
+        read_checkpoint(folder, step)
+    except UserError:
+        return False
+    return True
+
+
+def test_names_that_are_no_checkpoints_are_left_alone(tmp_path: Path):
+    fit(points_config(), tmp_path)
+    folder = tmp_path / "checkpoints"
+    names = ("step-.safetensors", "step-٣.safetensors", "step-x.safetensors", "step-7.txt",
+             f"step-{'9' * 40}.safetensors")  # fmt: skip
+    for name in names:
+        (folder / name).write_text("mine")
+    assert checkpoint_steps(tmp_path) == [6]
+    assert open_run(tmp_path, manager()).step == 6
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path):
@@ -115,6 +247,24 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path):
     with pytest.raises(UserError, match="damaged"):
         read_checkpoint(tmp_path, 6)
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.slow
+def test_400_flipped_bits_are_recognised_and_the_run_goes_on(tmp_path: Path, caplog):
+    config = points_config(RUN__save_freq=3)
+    whole = fit(config, tmp_path / "run")
+    path = checkpoint_path(tmp_path / "run", 6)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    for number in range(400):
+        place, bit = int(random.integers(len(content))), int(random.integers(8))
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        caplog.clear()
+        again = fit(config, tmp_path / "run")
+        assert again.first_step == 3, f"flip {number}: bit {bit} of byte {place}"
+        assert f"{path} is damaged" in caplog.text
+        assert_equal_runs(whole, again)
 
 
 def test_data_that_changed_is_refused(tmp_path: Path, monkeypatch):
@@ -168,16 +318,16 @@ def test_a_checkpoint_of_other_networks_says_what_does_not_fit(tmp_path: Path):
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch):
     config = points_config(RUN__save_freq=2)
-    real = torch.save
+    real = state_files.write_tensors
 
-    def full(state: Any, file: Any) -> None:
-        if state["step"] == 4:
-            file.write(b"half")
+    def full(path: Path, *rest: Any) -> None:
+        if "step-00000004" in path.name:
+            path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(state, file)
+        real(path, *rest)
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"step-00000004.pt: No space left.*free some space"):
+    monkeypatch.setattr(state_files, "write_tensors", full)
+    with pytest.raises(UserError, match=r"step-00000004.safetensors: No space left.*free some"):
         fit(config, tmp_path)
     assert checkpoint_steps(tmp_path) == [2]
     assert not list(tmp_path.rglob(".*.tmp"))
@@ -198,9 +348,29 @@ def test_a_folder_without_a_run_or_checkpoint_says_so(tmp_path: Path):
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         open_run(tmp_path, manager())
     for broken in ("[", "- 1", ""):
-        (tmp_path / "config.yaml").write_text(broken)
+        write_text(tmp_path / "config.yaml", broken)
         with pytest.raises(UserError, match=r"config\.yaml is damaged"):
             open_run(tmp_path, manager())
+
+
+def test_a_config_that_was_cut_or_changed_is_refused(tmp_path: Path):
+    config = points_config()
+    fit(config, tmp_path)
+    path = tmp_path / "config.yaml"
+    whole = path.read_bytes()
+    changed = whole.replace(b"g_lr: 0.001", b"g_lr: 0.002")
+    assert changed != whole
+    cuts = [whole[:size] for size in range(0, len(whole), max(1, len(whole) // 200))]
+    assert len(cuts) >= 200
+    for content in (*cuts, whole[:-1], changed, whole + b"\n", whole + b"A: 1\n"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"{path} is damaged or was changed: it ") as caught:
+            open_run(tmp_path, manager())
+        assert "start in another folder with --out" in str(caught.value)
+    with pytest.raises(UserError, match=f"{path} is damaged or was changed"):
+        fit(config, tmp_path)
+    path.write_bytes(whole)
+    assert open_run(tmp_path, manager()).step == 6
 
 
 class SmallDisk:
@@ -218,15 +388,28 @@ class SmallDisk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
 
+    def __enter__(self) -> SmallDisk:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.file.close()
+
 
 @pytest.mark.parametrize("size", [0, 1000, 12_000])
-def test_torch_writing_to_a_disk_that_fills_up_is_one_clear_line(tmp_path, monkeypatch, size):
+def test_writing_to_a_disk_that_fills_up_is_one_clear_line(tmp_path, monkeypatch, size):
     run = fit(points_config(OPTIMIZATION__total_steps=2), tmp_path)
     before = checkpoint_path(tmp_path, 2).read_bytes()
     assert len(before) > 12_000
-    real = torch.save
-    monkeypatch.setattr(torch, "save", lambda state, file: real(state, SmallDisk(file, size)))
+    real = Path.open
+
+    def small(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        file = real(path, mode, *rest, **more)
+        return SmallDisk(file, size) if mode == "wb" else file
+
+    monkeypatch.setattr(Path, "open", small)
     with pytest.raises(UserError, match="No space left on device; free some space"):
         save_checkpoint(run, 2)
     assert checkpoint_path(tmp_path, 2).read_bytes() == before
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.pt"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [
+        "step-00000002.safetensors"
+    ]

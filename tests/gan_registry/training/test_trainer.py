@@ -24,9 +24,9 @@ from small_runs import (
 from torch import nn
 from torch.nn.functional import softplus
 
+from gan_registry import state_files
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.training import checkpoint as checkpoint_module
 from gan_registry.training.checkpoint import checkpoint_steps
 from gan_registry.training.logs import Terminal, read_metrics
 from gan_registry.training.run import Run
@@ -89,19 +89,18 @@ def test_workers_do_not_change_a_run_with_dropout():
 def test_killed_in_the_middle_of_a_checkpoint(tmp_path: Path, monkeypatch):
     config = CASES["mlp"]()
     whole = fit(config, tmp_path / "whole")
-    real_save = torch.save
+    real = state_files.write_tensors
 
-    def die(state: Any, file: Any) -> None:
-        if state["step"] == 4:
-            file.write(b"half of a checkpoint")
-            file.flush()
+    def die(path: Path, *rest: Any) -> None:
+        if "step-00000004" in path.name:
+            path.write_bytes(b"half of a checkpoint")
             os._exit(9)
-        real_save(state, file)
+        real(path, *rest)
 
     folder = tmp_path / "parts"
     child = os.fork()
     if child == 0:  # the child dies as if killed: no handler of its own runs
-        monkeypatch.setattr(checkpoint_module.torch, "save", die)
+        monkeypatch.setattr(state_files, "write_tensors", die)
         fit(config, folder)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
