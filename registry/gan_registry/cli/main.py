@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -83,6 +84,8 @@ def run_command(command: Callable[[], int], program: str) -> int:
             sys.stdout.flush()  # here, where a closed pipe can still be dealt with
             return code
         except UserError as error:
+            if os.environ.get("GAN_REGISTRY_TRACEBACK"):  # for those who write plugins
+                traceback.print_exception(error)
             _complain(program, str(error))
             return 1 if isinstance(error, PluginError) else 2
         except BrokenPipeError:

@@ -7,15 +7,15 @@ renamed, and read with `weights_only=True`, so that it can carry no code.
 from __future__ import annotations
 
 import errno
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gan_registry.errors import PluginError, UserError
+from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
+from gan_registry.plain_values import check_plain
 from gan_registry.training.run import Run
 
 FORMAT = 1
@@ -48,8 +48,6 @@ def save_checkpoint(run: Run, keep: int) -> None:
     With several processes every rank must call this: rank 0 alone writes.
     """
     plugins = run.hooks.state(run)  # may communicate, so on every rank
-    for plugin, part in plugins.items():
-        check_plain(part, f"The state of plugin {plugin!r}")
     if run.folder is None or run.rank != 0:
         return
     state: dict[str, Any] = {
@@ -85,22 +83,6 @@ def save_checkpoint(run: Run, keep: int) -> None:
             raise
     for step in checkpoint_steps(run.folder)[:-keep]:
         checkpoint_path(run.folder, step).unlink(missing_ok=True)
-
-
-def check_plain(value: Any, where: str) -> None:
-    """Refuses what could not be read back without running code from the file."""
-    if type(value) in (dict, OrderedDict):
-        for key, item in value.items():
-            check_plain(key, f"{where}: the key {key!r}")
-            check_plain(item, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for number, item in enumerate(value):
-            check_plain(item, f"{where}[{number}]")
-    elif type(value) not in (torch.Tensor, str, int, float, bool, type(None)):
-        raise PluginError(
-            f"{where} is a {type(value).__name__}; a checkpoint takes tensors and Python's own "
-            "numbers, text, lists, tuples and dicts only."
-        )
 
 
 def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
