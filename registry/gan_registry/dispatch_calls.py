@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_registry.dispatch_checks import Check
-from gan_registry.dispatch_guards import IN_STEP, Guard
+from gan_registry.dispatch_guards import IN_STEP, Guard, modes, put_back
 from gan_registry.dispatch_values import DeviceValues, in_step
 from gan_registry.errors import PluginError, UserError
 from gan_registry.live_run import LiveRun
@@ -65,21 +65,24 @@ class Calls:
         if not entries:
             return results
         arguments["run"] = run
-        look = self._guard.look(run, hook, arguments)
+        watched = [entry[0] for entry in entries if self._is_asked(entry[0])]
+        look = self._guard.look(run, hook, arguments) if watched else None
+        before = modes()
         for plugin, function, names in entries:
             run.calling = plugin, hook
-            mended = True
             try:
                 try:
                     result = function(*[arguments[name] for name in names])
                 finally:
-                    left, mended = look.changed()
+                    left = None if modes() == before else put_back(before)
+                if look is not None and plugin in watched:
+                    left = look.changed() or left
                 wrong = left or (None if result is None or check is None else check(result))
                 if wrong:
                     step = in_step(step_of(run, hook))
                     raise PluginError(f"Plugin {plugin!r}: {hook} {wrong}{step}.")
             except (Exception, SystemExit, GeneratorExit) as error:
-                self._fail(run, plugin, hook, error, fatal=not mended)
+                self._fail(run, plugin, hook, error)
                 continue
             finally:
                 run.calling = "", ""
@@ -87,19 +90,11 @@ class Calls:
                 results.append((plugin, result))
         return results
 
-    def _fail(
-        self, run: LiveRun, plugin: str, hook: str, error: BaseException, fatal: bool = False
-    ) -> None:
-        """Raises what a failure in a hook comes to, or drops a plugin that nobody asked for.
+    def _is_asked(self, plugin: str) -> bool:
+        return self.asked is None or plugin in self.asked
 
-        Args:
-            run: The run.
-            plugin: The plugin.
-            hook: The hook.
-            error: What was raised.
-            fatal: Whether the plugin left something changed that cannot be put back, so that no
-                run could go on without it.
-        """
+    def _fail(self, run: LiveRun, plugin: str, hook: str, error: BaseException) -> None:
+        """Raises what a failure in a hook comes to, or drops a plugin that nobody asked for."""
         if isinstance(error, UserError) and not isinstance(error, PluginError):
             self.failed = plugin, hook
             raise error  # a refusal, which is what hooks are free to do
@@ -108,7 +103,7 @@ class Calls:
             failure = PluginFailure(plugin, hook, error, step_of(run, hook))
         elif repr(plugin) not in str(error) or hook not in str(error):
             error.args = (f"Plugin {plugin!r}: {hook}: {error}",)
-        if fatal or self.asked is None or plugin in self.asked:
+        if self._is_asked(plugin):
             self.failed = plugin, hook
             raise failure from error.__cause__ if failure is error else error
         for name, entries in list(self._implementations.items()):

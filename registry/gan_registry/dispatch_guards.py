@@ -1,7 +1,8 @@
 """Notices what a hook leaves changed: torch's modes, the networks, the samples.
 
-A look costs a few microseconds and never waits for a device: networks are compared by identity, by
-their flags, and by the counter that torch keeps of changes of each parameter. (A change through
+Modes are put back. Anything else ends the run: only plugins that it asked for are watched. A look
+costs a few microseconds and never waits for a device: networks are compared by identity, by their
+flags, and by the counter that torch keeps of changes of each parameter. (A change through
 `parameter.data` is not counted; what comes of it is found in the losses.)
 """
 
@@ -38,6 +39,10 @@ _version = attrgetter("_version")
 class Guard:
     """What a hook must leave as it is, compared after each plugin's call.
 
+    Each attribute of a parameter takes 0.1 µs to read, which adds up. So only plugins that the run
+    asked for are watched, as others do nothing; and within an update, where autograd itself notices
+    most changes, only the first and the last parameter of a network.
+
     Args:
         networks: Names of the run's networks that are watched; none where the host makes them anew
             or shows them in a wrapper.
@@ -47,15 +52,21 @@ class Guard:
         self._networks = tuple(networks)
         self._known: dict[str, tuple[nn.Module, tuple[nn.Parameter, ...]]] = {}
 
-    def look(self, run: LiveRun, hook: str, arguments: Mapping[str, Any]) -> Look:
-        """Takes in the state before a hook's first call."""
-        networks: list[_Network] = []
-        if self._networks and hook not in _FREE:
-            deep = hook in IN_STEP
-            networks = [_Network(name, *self._parts(run, name), deep) for name in self._networks]
-        elif self._known:
+    def look(self, run: LiveRun, hook: str, arguments: Mapping[str, Any]) -> Look | None:
+        """Takes in networks and samples before a hook's first call; None if nothing is watched.
+
+        Args:
+            run: The run.
+            hook: The hook.
+            arguments: What its implementations are called with.
+        """
+        if not self._networks:
+            return None
+        if hook in _FREE:
             self._known = {}
-        return Look(run, hook, networks, _tensors(arguments) if networks else ())
+            return None
+        networks = [_Network(name, *self._parts(run, name), hook) for name in self._networks]
+        return Look(run, networks, _tensors(arguments))
 
     def _parts(self, run: LiveRun, name: str) -> tuple[nn.Module, tuple[nn.Parameter, ...]]:
         network = getattr(run, name)
@@ -65,92 +76,86 @@ class Guard:
         return known
 
 
+def modes() -> tuple[bool, torch.dtype]:
+    """Returns torch's modes, which no hook may leave changed: gradients, the default dtype."""
+    return torch.is_grad_enabled(), torch.get_default_dtype()
+
+
+def put_back(before: tuple[bool, torch.dtype]) -> str:
+    """Puts back torch's modes; returns what had been changed, as the end of a sentence."""
+    found = "left gradients switched " + ("off" if before[0] else "on")
+    if (dtype := torch.get_default_dtype()) is not before[1]:
+        found = f"left torch's default dtype changed to {dtype}"
+    torch.set_grad_enabled(before[0])
+    torch.set_default_dtype(before[1])
+    return found
+
+
 class Look:
-    """The state before a call.
+    """Networks and samples before a call.
 
     Args:
         run: The run.
-        hook: The hook.
         networks: The networks that are watched.
         tensors: The samples and logits that the hook receives.
     """
 
-    __slots__ = ("_dtype", "_grad", "_hook", "_networks", "_run", "_tensors", "_versions")
+    __slots__ = ("_networks", "_run", "_tensors", "_versions")
 
-    def __init__(
-        self, run: LiveRun, hook: str, networks: list[_Network], tensors: tuple[Tensor, ...]
-    ) -> None:
-        self._run, self._hook, self._networks, self._tensors = run, hook, networks, tensors
-        self._grad, self._dtype = torch.is_grad_enabled(), torch.get_default_dtype()
-        self._versions = tuple(map(_version, tensors))
+    def __init__(self, run: LiveRun, networks: list[_Network], tensors: tuple[Tensor, ...]) -> None:
+        self._run, self._networks, self._tensors = run, networks, tensors
+        self._versions = list(map(_version, tensors))
 
-    def changed(self) -> tuple[str | None, bool]:
-        """Compares with the present state, and puts back what can be put back.
-
-        Returns:
-            What was changed, as the end of a sentence, or None; and whether all is as it was.
-        """
-        found, mended = None, True
-        if torch.is_grad_enabled() != self._grad:
-            torch.set_grad_enabled(self._grad)
-            found = f"left gradients switched {'off' if self._grad else 'on'}"
-        if (dtype := torch.get_default_dtype()) != self._dtype:
-            torch.set_default_dtype(self._dtype)
-            found = f"left torch's default dtype changed to {dtype}"
+    def changed(self) -> str | None:
+        """Says what was changed since the last look, as the end of a sentence, or None."""
+        found = None
         for network in self._networks:
-            wrong = network.changed_flags(self._run)
-            found = wrong or found
-            if network.deep:
-                wrong = network.changed_weights(self._hook)
-                found, mended = wrong or found, mended and wrong is None
-        versions = tuple(map(_version, self._tensors))
-        if versions != self._versions:
+            found = network.changed_flags(self._run) or network.changed_weights() or found
+        if (versions := list(map(_version, self._tensors))) != self._versions:
             self._versions = versions
-            found, mended = "changed the samples or logits that it was given, in place", False
-        return found, mended
+            found = "changed the samples or logits that it was given, in place"
+        return found
 
 
 class _Network:
-    """A network as it was before a call; `deep`: look at each parameter, too."""
+    """A network as it was before a call."""
 
-    __slots__ = ("_flags", "_name", "_network", "_parameters", "_training", "_versions", "deep")
+    __slots__ = ("_all", "_flags", "_hook", "_name", "_network", "_seen", "_training", "_versions")
 
     def __init__(
-        self, name: str, network: nn.Module, parameters: tuple[nn.Parameter, ...], deep: bool
+        self, name: str, network: nn.Module, parameters: tuple[nn.Parameter, ...], hook: str
     ) -> None:
-        self._name, self._network, self._parameters, self.deep = name, network, parameters, deep
+        self._name, self._network, self._all, self._hook = name, network, parameters, hook
+        self._seen = parameters if hook in IN_STEP else ()
+        if hook in IN_UPDATE:
+            self._seen = (*parameters[:1], *parameters[-1:])
         self._training = network.training
-        if deep:
-            self._flags = list(map(_flags, parameters))
-            self._versions = list(map(_version, parameters))
+        self._flags = list(map(_flags, self._seen))
+        self._versions = list(map(_version, self._seen))
 
     def changed_flags(self, run: LiveRun) -> str | None:
         found = None
         if getattr(run, self._name) is not self._network:
-            setattr(run, self._name, self._network)
             found = f"replaced the {self._name}; networks can be replaced in gan_models_ready"
         if self._network.training != self._training:
-            self._network.train(self._training)
             found = f"left the {self._name} in {'eval' if self._training else 'training'} mode"
-        if self.deep and (flags := list(map(_flags, self._parameters))) != self._flags:
-            for parameter, flag in zip(self._parameters, self._flags, strict=True):
-                parameter.requires_grad_(flag)
-            frozen = sum(flags) < sum(self._flags)
-            found = f"left parameters of the {self._name} {'frozen' if frozen else 'unfrozen'}"
+        if (flags := list(map(_flags, self._seen))) != self._flags:
+            left = "frozen" if sum(flags) < sum(self._flags) else "unfrozen"
+            found = f"left parameters of the {self._name} {left}"
         return found
 
-    def changed_weights(self, hook: str) -> str | None:
-        versions = list(map(_version, self._parameters))
+    def changed_weights(self) -> str | None:
+        versions = list(map(_version, self._seen))
         if versions == self._versions:
             return None
         self._versions = versions
-        if hook in IN_UPDATE:
+        if self._hook in IN_UPDATE:
             return (
                 f"changed the weights of the {self._name} in the middle of an update; "
                 "gan_discriminator_updated and gan_step_end are for that"
             )
         # Rare, so that waiting for the device does not matter.
-        if all(bool(torch.isfinite(parameter).all()) for parameter in self._parameters):
+        if all(bool(torch.isfinite(parameter).all()) for parameter in self._all):
             return None
         return f"wrote NaN or infinite values into the {self._name}"
 

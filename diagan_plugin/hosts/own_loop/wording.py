@@ -50,9 +50,7 @@ class LoopHooks(Dispatcher):
         with _logged_in_a_loop_s_words():
             return super()._call(*arguments, **named)
 
-    def _fail(
-        self, run: LiveRun, plugin: str, hook: str, error: BaseException, fatal: bool = False
-    ) -> None:
+    def _fail(self, run: LiveRun, plugin: str, hook: str, error: BaseException) -> None:
         if isinstance(error, UserError) and not isinstance(error, PluginError):
             raise UserError(in_a_loop_s_words(str(error))) from error.__cause__
         raise error

@@ -2,7 +2,7 @@
 
 A failure in the middle of a step leaves networks and plugins half-way, so that nothing can be read
 off them. But every step is a pure function of a checkpoint, the seed and the step's number: so what
-was trained since the newest checkpoint is trained again, in a fresh run, and its last step is saved.
+was trained since the newest checkpoint is trained again, in a fresh run, and its end is saved.
 """
 
 from __future__ import annotations
