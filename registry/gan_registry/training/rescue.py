@@ -71,12 +71,12 @@ def _save(run: Run, error: Exception, step: int, pace: float, quiet: bool) -> st
     steps = checkpoint_steps(run.folder) if run.folder is not None else []
     start = max((s for s in steps if s <= step), default=0)
     if step <= start or run.world_size > 1:
-        return what_is_kept(run)
+        return what_is_kept(run, error)
     cost = pace * (step - start)
     if cost > PATIENCE:
         return (
             f"To train again up to step {step} would take about {duration(cost)}. "
-            f"{what_is_kept(run)}"
+            f"{what_is_kept(run, error)}"
         )
     if not quiet:
         print(
@@ -93,9 +93,9 @@ def _save(run: Run, error: Exception, step: int, pace: float, quiet: bool) -> st
             wary = isinstance(error, Diverged)
             saved = _train_again(run, start, [step - 1, step] if wary else [step], wary)
     except (Exception, KeyboardInterrupt):
-        return f"Step {step} could not be trained again. {what_is_kept(run)}"
+        return f"Step {step} could not be trained again. {what_is_kept(run, error)}"
     if saved is None:
-        return what_is_kept(run)
+        return what_is_kept(run, error)
     if isinstance(error, Diverged):
         return f"The state of step {saved}, the last that is finite, is saved."
     return f"The state of step {saved} is saved; the same command continues from there."
@@ -175,12 +175,13 @@ def _silence() -> Iterator[None]:
         logging.disable(before)
 
 
-def what_is_kept(run: Run) -> str:
-    """Says from where the same command would continue."""
+def what_is_kept(run: Run, error: BaseException) -> str:
+    """Says which checkpoint there is; to go on from it would make the training diverge again."""
     steps = checkpoint_steps(run.folder) if run.folder is not None else []
-    if steps:
-        return f"The checkpoint of step {steps[-1]} is kept; the same command continues from there."
-    return "No step was saved; the same command starts anew."
+    kept = f"The checkpoint of step {steps[-1]} is kept" if steps else "No step was saved"
+    if isinstance(error, Diverged):
+        return f"{kept}."
+    return f"{kept}; the same command {'continues from there' if steps else 'starts anew'}."
 
 
 def _report(run: Run, error: Exception, sentence: str, quiet: bool) -> None:
@@ -197,5 +198,5 @@ def say_what_is_kept(run: Run) -> Iterator[None]:
         yield
     except PluginError as error:
         if run.folder is not None:
-            add_sentence(error, what_is_kept(run))
+            add_sentence(error, what_is_kept(run, error))
         raise

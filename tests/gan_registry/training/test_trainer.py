@@ -466,9 +466,7 @@ def test_a_diverged_loss_is_one_clear_line_and_never_kept(tmp_path: Path, print_
     with pytest.raises(UserError, match=r"loss/generator is nan at step 3.*diverged.*g_lr") as e:
         fit(config, tmp_path, manager(p=Poison()))
     assert "\n" not in str(e.value)
-    assert str(e.value).endswith(
-        "The checkpoint of step 2 is kept; the same command continues from there."
-    )
+    assert str(e.value).endswith("with --out. The checkpoint of step 2 is kept.")
     assert checkpoint_steps(tmp_path) == [1, 2]
 
 
