@@ -349,6 +349,15 @@ def test_the_first_step_leaves_nothing_to_save(step: int, tmp_path: Path, capsys
     assert checkpoint_steps(tmp_path) == [step - 1] * (step - 1)
 
 
+def test_a_state_that_can_never_be_saved_is_named_in_the_first_step(
+    tmp_path: Path, capsys: Any
+) -> None:
+    broken = breaking(STATE, lambda run, given: {"a": object()}, 1)
+    assert run_command(command(tmp_path, broken), "p") == 1
+    assert "Plugin 'bad': gan_state returned what cannot be saved" in capsys.readouterr().err
+    assert checkpoint_steps(tmp_path) == []
+
+
 SAMPLE = [
     row for row in ROWS
     if row.what in ("error", "NaN", "samples changed") and row.hook != STATE
@@ -410,6 +419,7 @@ def test_numbers_travel_in_batches_and_the_first_bad_one_is_told(monkeypatch: An
 
     for number in range(100):
         values.check(torch.tensor(float(number if number != 70 else -70)), judge)
+    assert len(values._noted) == 100 - dispatch_values.BATCH  # the others are on their way
     values.poll()
     assert seen == []  # without a device's event it is not known what has arrived
     with pytest.raises(ValueError, match="-70"):
