@@ -69,7 +69,7 @@ class Dispatcher(Calls):
         """Checks weights in form and, without waiting for the device, in value."""
         wrong = checks.wrong_weights(weights, like)
         if wrong is None and weights is not None:
-            check_weights(self.values, weights, *run.calling, step_of(run, run.calling[1]))
+            check_weights(self.values, weights, like, *run.calling, step_of(run, run.calling[1]))
         return wrong
 
     def build(self, run: LiveRun) -> None:

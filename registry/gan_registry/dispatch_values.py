@@ -102,12 +102,28 @@ def diverged(name: str, value: float, step: int) -> Diverged:
     )
 
 
-def check_weights(values: DeviceValues, weights: Tensor, plugin: str, hook: str, step: int) -> None:
+def check_weights(
+    values: DeviceValues, weights: Tensor, logits: Tensor, plugin: str, hook: str, step: int
+) -> None:
     """Refuses weights that are NaN, infinite, negative or all zero.
+
+    Args:
+        values: What the numbers go through.
+        weights: Weights [B].
+        logits: The logits [B] they were made of: where those are not finite, no plugin is to blame.
+        plugin: Who returned them.
+        hook: From which hook.
+        step: In which step, or 0.
 
     Raises:
         PluginError: They are; on a GPU it is raised later.
+        Diverged: Likewise, where the logits are not finite.
     """
+    total = math.nan
+
+    def note_logits(value: float) -> None:
+        nonlocal total
+        total = value
 
     def judge_least(least: float) -> Exception | None:
         return None if least >= 0 else bad("NaN" if math.isnan(least) else "negative")
@@ -115,12 +131,15 @@ def check_weights(values: DeviceValues, weights: Tensor, plugin: str, hook: str,
     def judge_most(most: float) -> Exception | None:
         return None if 0 < most < math.inf else bad("infinite" if most else "all zero")
 
-    def bad(what: str) -> PluginError:
-        return at_step(PluginError(f"Plugin {plugin!r}: {hook} returned weights that are {what}"
-                                   f"{in_step(step)}."), step)  # fmt: skip
+    def bad(what: str) -> Exception:
+        if not math.isfinite(total):
+            return diverged("the sum of D's logits", total, step)
+        text = f"Plugin {plugin!r}: {hook} returned weights that are {what}{in_step(step)}."
+        return at_step(PluginError(text), step)
 
     if weights.numel():
         least, most = torch.aminmax(weights.detach())
+        values.check(logits.detach().sum(), note_logits)
         values.check(least, judge_least)
         values.check(most, judge_most)
 

@@ -389,6 +389,27 @@ def test_on_a_device_that_must_not_be_waited_for_the_step_is_named_later(
     assert checkpoint_steps(tmp_path) == [2]
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_no_plugin_is_to_blame_for_weights_of_logits_that_are_not_finite(
+    later: bool, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(dispatch_values, "must_wait", lambda value: later)
+
+    class Honest:
+        @hookimpl
+        def gan_discriminator_weights(self, run: Run, real_logits: Any) -> Any:
+            return real_logits.sigmoid(), None
+
+        @hookimpl
+        def gan_step_end(self, run: Run) -> None:
+            if run.step == 2:
+                for parameter in run.discriminator.parameters():
+                    parameter.data.fill_(NAN)
+
+    with pytest.raises(Diverged, match=r"the sum of D's logits is nan at step 3: .* diverged"):
+        fit(config(), None, manager(p=Honest()))
+
+
 def spoil(run: Run) -> None:
     for parameter in run.generator.parameters():
         parameter.data.fill_(NAN)  # what no counter notices
