@@ -65,7 +65,8 @@ class Guard:
         if hook in _FREE:
             self._known = {}
             return None
-        networks = [_Network(name, *self._parts(run, name), hook) for name in self._networks]
+        built = [name for name in self._networks if getattr(run, name, None) is not None]
+        networks = [_Network(name, *self._parts(run, name), hook) for name in built]
         return Look(run, networks, _tensors(arguments))
 
     def _parts(self, run: LiveRun, name: str) -> tuple[nn.Module, tuple[nn.Parameter, ...]]:
