@@ -67,11 +67,13 @@ def write(arguments: argparse.Namespace) -> int:
     from gan_registry.cli.train import require_folder
     from gan_registry.evaluation.results import read_result
     from gan_registry.report.write import write_report
+    from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import open_run
 
     folder = require_folder(arguments.run)
     read_result(folder)  # a folder without a result is refused before anything heavy begins
-    print(f"report  {write_report(open_run(folder))}")
+    with held_folder(folder):
+        print(f"report  {write_report(open_run(folder))}")
     return 0
 
 

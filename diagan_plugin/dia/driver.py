@@ -76,7 +76,7 @@ class DiaDriver:
 
     def discriminator_updated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Counts the draws of phase 2, and trains the auxiliary discriminator."""
-        self.recorder.note_generated(run, batches)
+        self.recorder.centring.note_generated(run, batches)
         if self.phase == 1:
             self.recorder.train_ratio_head(run, batches)
             return
@@ -111,7 +111,7 @@ class DiaDriver:
         self.probabilities = self._probabilities(run, self.score)
         # Say what is odd about the weights, and log how they spread.
         self.weight_summary = self._summary(self.probabilities, self.score)
-        self.warnings = weight_warnings(self.weight_summary)
+        self.warnings = weight_warnings(self.weight_summary, self.recorder.centring.kind != "none")
         tracker = self.recorder.tracker
         if tracker.non_finite_count:
             first = ", ".join(map(str, tracker.non_finite_indices))
@@ -119,7 +119,7 @@ class DiaDriver:
                 f"{tracker.non_finite_count} logits were NaN or infinite and were not "
                 f"recorded; the first belong to the samples {first}."
             )
-        if self.recorder.lacks_centre:
+        if self.recorder.centring.is_missing:
             self.warnings.append(
                 "D's output is no density ratio, and no generated samples were shown with its "
                 "updates: the scores depend on its constant, which means nothing."

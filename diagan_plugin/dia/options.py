@@ -69,8 +69,10 @@ class DiaOptions:
         record: "sweep" passes D over the whole dataset; "stream" uses the training batches.
         record_fraction: Share of the samples that a sweep takes, another random one each time; each
             sample's own number of records counts.
-        centre: What D's output is taken relative to where it is no density ratio: "generated", the
-            mean of generated samples at the time; "none" as it is, as in the paper.
+        centre: What is taken off D's records: "data" as much as makes them possible ratios,
+            "generated" D's mean on generated samples at the time, "none" nothing, as in the paper;
+            "auto" takes "data" where D's output is no density ratio, else "none". Streams take
+            "generated" for "data". See :mod:`diagan_plugin.dia.centring`.
         logits: Which logits a sweep records; see :mod:`diagan_plugin.recording.logit_modes`.
         refresh: 0 scores once, at the end of phase 1; otherwise again every so many steps, or each
             epoch with :data:`EPOCH`.
@@ -99,7 +101,7 @@ class DiaOptions:
     max_ratio: float = 50.0
     record: str = "sweep"
     record_fraction: float = 1.0
-    centre: str = "generated"
+    centre: str = "auto"
     logits: str = "auto"
     refresh: int | str = 0
     ramp: int | str = 0
@@ -155,8 +157,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("record", choices=("sweep", "stream"), help="record whole sweeps or training batches")
     add("record_fraction", share, metavar="SHARE", help="share of the samples of a sweep")
     add(
-        "centre", choices=("generated", "none"),
-        help="what is taken off D's output where that is no density ratio",
+        "centre", choices=("auto", "data", "generated", "none"),
+        help="what is taken off D's output; auto: nothing where that is a density ratio",
     )  # fmt: skip
     add("logits", choices=("auto", "eval", "train", "batchstat"), help="which logits to record")
     steps = at_least(int, 0)

@@ -86,7 +86,7 @@ class DiaPlugin(DrivingPlugin):
                 "The loss %r has no density ratio: D's raw output%s is recorded as a surrogate, of "
                 "which only order and spread mean anything. --dia-aux-ratio measures a ratio.",
                 run.config.LOSS.adv_loss,
-                "" if options.centre == "none" else ", less its mean on generated samples,",
+                "" if options.centre == "none" else ", less its constant,",
             )
         self.drive(run, DiaDriver(run, options, weighted))
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diagan_plugin.dia.centring import Centring
 from diagan_plugin.dia.options import NAME, DiaOptions
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.recording.logit_modes import logit_mode, resolve_logit_mode
@@ -47,6 +48,7 @@ class Recorder:
         history: Records of the heat map's samples, float32 [S] each.
         history_steps: Their steps.
         history_indices: The heat map's samples, int64 [S].
+        centring: What is taken off the records.
     """
 
     def __init__(self, run: LiveRun, options: DiaOptions) -> None:
@@ -64,15 +66,8 @@ class Recorder:
         self.history_steps: list[int] = []
         self.history_indices = _subset(len(run.dataset), run.seed)
         self._ratio_head = self._add_ratio_head(run) if options.aux_ratio else None
-        # Where D's output is no ratio, its constant is arbitrary, and what counts is how far above
-        # generated samples a training sample is rated.
-        self._centres = (
-            options.centre == "generated"
-            and self._ratio_head is None
-            and not run.loss.is_density_ratio
-        )
-        self._fakes: Sequence[MicroBatch] = ()  # of D's last update
-        self._centre: Tensor | None = None  # their mean logit in that update, when streaming
+        is_ratio = run.loss.is_density_ratio or self._ratio_head is not None
+        self.centring = Centring(options, is_ratio)
 
     def start(self, run: LiveRun) -> None:
         """Makes the record of step 0 for the heat map."""
@@ -83,28 +78,11 @@ class Recorder:
         """Records the logits of a training batch, when streaming."""
         if self._options.record != "stream" or not schedule.observes_at(run.step):
             return
-        if self._centres:
-            if self._centre is None:
-                return  # before the first update nothing is known of generated samples
-            logits = logits - self._centre
-        indices = to_device(real.indices, self.tracker.device)
-        self.tracker.record(run.group.gather(indices), run.group.gather(logits))
-
-    @property
-    def lacks_centre(self) -> bool:
-        """Whether records depend on D's arbitrary constant, as no generated samples were shown."""
-        return self._centres and not self._fakes and self._centre is None
-
-    def note_generated(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
-        """Keeps the generated samples of D's update, whose mean logit is taken off the records."""
-        if not self._centres:
+        centred = self.centring.of_batch(logits)
+        if centred is None:
             return
-        if self._options.record == "sweep":
-            self._fakes = batches
-        elif all(batch.fake_out is not None for batch in batches):
-            with torch.no_grad():
-                logits = [run.loss.log_density_ratio(b.fake_out, b.fake.y).float() for b in batches]
-            self._centre = _mean(run, torch.cat(logits))
+        indices = to_device(real.indices, self.tracker.device)
+        self.tracker.record(run.group.gather(indices), run.group.gather(centred))
 
     def train_ratio_head(self, run: LiveRun, batches: Sequence[MicroBatch]) -> None:
         """Trains the logistic layer on the batches of D's update, where there is one.
@@ -156,14 +134,15 @@ class Recorder:
             "record_steps": self.steps,
             "history": torch.stack(self.history).cpu() if self.history else None,
             "history_steps": self.history_steps,
-            "centre": self._centre,
+            "centre": self.centring.constant,
         }
 
     def load_state(self, run: LiveRun, state: Mapping[str, Any], schedule: Schedule) -> None:
         """Restores what :meth:`state` returned."""
         self.tracker.load_state_dict(state["tracker"])
         self.steps = list(state["record_steps"])
-        self._centre = None if state["centre"] is None else state["centre"].to(run.device)
+        constant = state["centre"]
+        self.centring.constant = None if constant is None else constant.to(run.device)
         kept = thin_history(list(state["history_steps"]), schedule.history_every)
         self.history_steps = [state["history_steps"][position] for position in kept]
         self.history = [state["history"][position].to(run.device) for position in kept]
@@ -203,11 +182,7 @@ class Recorder:
             indices=indices,
             ranks=run.group,
         )
-        if not self._centres or not self._fakes:
-            return recorded
-        with self._as_in_a_sweep(run, "generated"):
-            logits = [run.logits(batch.fake.x, batch.fake.y) for batch in self._fakes]
-        return recorded - _mean(run, torch.cat(logits))
+        return self.centring.of_sweep(run, recorded, self._as_in_a_sweep(run, "generated"))
 
     def _add_ratio_head(self, run: LiveRun) -> RatioHead:
         sample = torch.zeros(2, *run.dataset.sample_shape, device=run.device)
@@ -247,8 +222,3 @@ def _subset(num_samples: int, seed: int) -> NDArray[np.int64]:
         return np.arange(num_samples)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, HISTORY_SAMPLES])))
     return np.sort(rng.choice(num_samples, HISTORY_SAMPLES, replace=False))
-
-
-def _mean(run: LiveRun, logits: Tensor) -> Tensor:
-    """Returns the mean of logits [B] over all ranks, a scalar on the device."""
-    return run.group.sum(logits.mean()) / run.world_size

@@ -90,8 +90,21 @@ def summarize_weights(
     )
 
 
-def weight_warnings(summary: WeightSummary) -> list[str]:
-    """Returns what a user should know about the weights, one or two sentences each, if anything."""
+_LEVEL = " The scores differ little beside their level, which --dia-centre data takes off."
+_ALIKE = (
+    " D rates them nearly alike: either nothing is missed, or D is too young to tell; then score "
+    "later (--dia-phase1)."
+)
+
+
+def weight_warnings(summary: WeightSummary, centred: bool = False) -> list[str]:
+    """Returns what a user should know about the weights, one or two sentences each, if anything.
+
+    Args:
+        summary: How uneven they are.
+        centred: Whether D's level was taken off the records (`--dia-centre`), so that this is no
+            remedy any more.
+    """
     warnings = []
     if summary.share_at_cap > MAX_CAP_SHARE:
         warnings.append(
@@ -106,10 +119,11 @@ def weight_warnings(summary: WeightSummary) -> list[str]:
             "few that are drawn most. Lower max_ratio or raise min_clip."
         )
     if summary.max_over_mean < MIN_MAX_OVER_MEAN:
+        remedy = "" if warnings else _ALIKE if centred else _LEVEL
         warnings.append(
             f"The sampling is nearly uniform: the most frequent sample is drawn only "
             f"{summary.max_over_mean:.2f} times as often as the average one, so under-represented "
-            "samples are hardly emphasised. Record for longer, or use a larger k."
+            f"samples are hardly emphasised.{remedy}"
         )
     return warnings
 

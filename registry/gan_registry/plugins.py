@@ -202,8 +202,18 @@ def asked_plugins(
 ) -> set[str]:
     """Returns the plugins that a run asks for: the others may fail without stopping it.
 
-    Those are the plugins handed over by the caller, those that own something chosen by name, and
-    those with an option that is not at its default.
+    Those are the plugins handed over by the caller, and those of :func:`chosen_plugins`.
+    """
+    given = {info.name for info in plugins.infos.values() if info.given}
+    return given | chosen_plugins(plugins, options, chosen)
+
+
+def chosen_plugins(
+    plugins: PluginManager,
+    options: Mapping[str, Mapping[str, Any]],
+    chosen: Iterable[tuple[str, str]],
+) -> set[str]:
+    """Returns the plugins that own something chosen by name or have an option off its default.
 
     Args:
         plugins: The loaded plugins.
@@ -211,9 +221,9 @@ def asked_plugins(
         chosen: What was chosen by name: (catalog, name), e.g. ("samplers", "uniform"). A name that
             the catalog does not hold is somebody else's.
     """
-    asked = {info.name for info in plugins.infos.values() if info.given}
+    owners = set()
     for plural, name in chosen:
         catalog: Catalog = getattr(plugins.catalogs, plural)
         if name in catalog:
-            asked.add(catalog.owner(name))
-    return asked | plugins.options.changed(options)
+            owners.add(catalog.owner(name))
+    return owners | plugins.options.changed(options)

@@ -99,16 +99,26 @@ def run_module(
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if site is not None:  # for the processes that it starts
-            environment["PYTHONPATH"] = str(site)
-        child = _context().Process(
-            target=_run_module,
-            args=(environment, name, arguments, str(cwd), str(site or cwd), str(out), str(err)),
-        )
+        child = module_process(name, *arguments, cwd=cwd, site=site, out=out, err=err)
         (code,) = _run([child], all_or_none=False)
         texts = [path.read_text(encoding="utf-8") if path.exists() else "" for path in (out, err)]
     return subprocess.CompletedProcess([name, *arguments], code, *texts)
+
+
+def module_process(
+    name: str, *arguments: str, cwd: Path, out: Path, err: Path, site: Path | None = None
+) -> Any:
+    """Returns a process, not started yet, that does what :func:`run_module` says.
+
+    What it prints and complains of goes to the files `out` and `err`.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if site is not None:  # for the processes that it starts
+        environment["PYTHONPATH"] = str(site)
+    return _context().Process(
+        target=_run_module,
+        args=(environment, name, arguments, str(cwd), str(site or cwd), str(out), str(err)),
+    )
 
 
 def _run(children: Iterable[Any], all_or_none: bool) -> list[int]:

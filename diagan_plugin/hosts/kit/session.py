@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gan_registry.errors import UserError, unknown_name
 from gan_registry.evaluation.sources import collect
 from gan_registry.plugins import PluginManager, asked_plugins
 from gan_registry.training.distributed import Group
+from gan_registry.training.lock import held_folder
 
 
 class Session:
@@ -100,6 +102,7 @@ class Session:
         run.dataset = described
         self.run = run
         self._started = self._ended = False
+        self._held = ExitStack()  # one that never ends lets go of the folder with its process
         run.hooks.build(run)
         run.sampler = catalogs.samplers[settings.sampler](run)
         run.loader = self.loader = StreamLoader(
@@ -132,6 +135,7 @@ class Session:
         run.optimizers = {"discriminator": discriminator}
         if generator is not None:
             run.optimizers["generator"] = generator
+        self._held.enter_context(held_folder(run.folder, run.group))
         if state is not None:
             self.restore(state)
         self._started = True
@@ -150,12 +154,13 @@ class Session:
             return
         self._ended = True
         run = self.run
-        if run.folder is not None and run.rank == 0:
-            run.folder.mkdir(parents=True, exist_ok=True)
-        run.hooks.train_end(run)
-        if run.folder is not None and run.rank == 0:
-            write_plugins_result(run, run.folder, run.hooks.result(run))
-            write_report(run, run.folder)
+        with self._held:
+            if run.folder is not None and run.rank == 0:
+                run.folder.mkdir(parents=True, exist_ok=True)
+            run.hooks.train_end(run)
+            if run.folder is not None and run.rank == 0:
+                write_plugins_result(run, run.folder, run.hooks.result(run))
+                write_report(run, run.folder)
 
     def sample(self, n: int, samples: str = PLAIN, seed: int = 0) -> Tensor:
         """Generates samples, corrected by a post-processor.

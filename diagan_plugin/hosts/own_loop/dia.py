@@ -16,6 +16,7 @@ from diagan_plugin.dia.options import NAME
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.hosts.kit.config import host_config
 from diagan_plugin.hosts.kit.networks import is_probability
+from diagan_plugin.hosts.own_loop.correction import corrected
 from diagan_plugin.hosts.own_loop.dataset import IndexedDataset, describe
 from diagan_plugin.hosts.own_loop.doubts import Doubts
 from diagan_plugin.hosts.own_loop.draws import LoopSampler
@@ -23,7 +24,7 @@ from diagan_plugin.hosts.own_loop.keys import StreamKeys, loss_weights
 from diagan_plugin.hosts.own_loop.options import read_options, steps_of
 from diagan_plugin.hosts.own_loop.penalty import Penalty
 from diagan_plugin.hosts.own_loop.reading import Reading, detached
-from diagan_plugin.hosts.own_loop.run import Call, LoopRun, corrected, unwrapped
+from diagan_plugin.hosts.own_loop.run import Call, LoopRun, unwrapped
 from diagan_plugin.hosts.own_loop.wording import LoopHooks
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.report.diagnosis import Diagnosis

@@ -12,12 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from diagan_plugin.dia.auxiliary import auxiliary_loss
-from diagan_plugin.dia.options import AUXILIARY
 from diagan_plugin.hosts.kit.networks import LogitView
 from diagan_plugin.hosts.own_loop.penalty import LoopPenalty, Penalty
-from diagan_plugin.postprocessing.rejection import RejectionSampler
-from diagan_plugin.recording.logit_modes import logit_mode
 from diagan_plugin.sampling.sampler import DiaSampler
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
@@ -26,7 +22,6 @@ from gan_registry.live_run import LiveRun
 from gan_registry.losses.base import Loss
 from gan_registry.plugins import PluginManager
 from gan_registry.records import MicroBatch
-from gan_registry.seeding import derive_seed
 from gan_registry.training.distributed import Group
 from gan_registry.training.precision import Precision
 
@@ -182,39 +177,6 @@ class LoopRun(LiveRun):
             _LOG.warning("step %d: no weights are set. %s", self.step, self.doubt)
             return
         self.sampler.set_weights(weights, start)
-
-
-def corrected(
-    run: LoopRun,
-    generate: Callable[[int], Tensor | tuple[Tensor, Tensor]],
-    seed: int,
-    options: Mapping[str, Any],
-) -> RejectionSampler:
-    """Returns a source of samples corrected by the auxiliary discriminator, or else by D."""
-    if not run.is_shown:
-        raise ValueError("Call Dia.sweep or Dia.update before Dia.rejection.")
-    auxiliary = run.additions.get(AUXILIARY)
-    if isinstance(auxiliary, nn.Module):
-        network, loss = auxiliary, auxiliary_loss(run)
-    else:
-        network, loss = run.discriminator, run.loss
-
-    @torch.no_grad()
-    def propose(n: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        made = generate(n)
-        x, y = made if isinstance(made, tuple) else (made, None)
-        if run.conditional and y is None:
-            raise ValueError(
-                "Argument `generate` must return samples and their labels, as D takes labels: "
-                "lambda n: (x, y)."
-            )
-        labels = None if y is None else to_device(y, run.device)
-        with logit_mode(network, "eval"):
-            output = network(to_device(x, run.device), labels)
-        return x, loss.log_density_ratio(output, labels).float(), y
-
-    rng = torch.Generator().manual_seed(derive_seed(seed, "rejection"))
-    return RejectionSampler(propose, rng=rng, **options)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -108,22 +108,24 @@ def _measure_run(
     from gan_registry.evaluation.evaluate import evaluate
     from gan_registry.evaluation.metric_choice import NUM_REAL, standard_metrics
     from gan_registry.evaluation.results import read_result
+    from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import open_run
 
-    live = open_run(arguments.run, plugins, arguments.checkpoint, arguments.device)
-    if metrics is None and not live.config.RUN.eval_metrics:
-        metrics = standard_metrics(live.dataset)
-    evaluate(
-        live,
-        arguments.num,
-        arguments.samples,
-        metrics=metrics,
-        features=arguments.features,
-        num_real=arguments.num_real or NUM_REAL,
-        strict=True,
-        progress=progress,
-    )
-    return read_result(arguments.run)
+    with held_folder(arguments.run):
+        live = open_run(arguments.run, plugins, arguments.checkpoint, arguments.device)
+        if metrics is None and not live.config.RUN.eval_metrics:
+            metrics = standard_metrics(live.dataset)
+        evaluate(
+            live,
+            arguments.num,
+            arguments.samples,
+            metrics=metrics,
+            features=arguments.features,
+            num_real=arguments.num_real or NUM_REAL,
+            strict=True,
+            progress=progress,
+        )
+        return read_result(arguments.run)
 
 
 def _measure_images(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gan_registry.catalogs import HOST
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
+
+if TYPE_CHECKING:
+    from gan_registry.config.schema import Config
 
 _FLAGS = {
     "data": "DATA.path",
@@ -105,26 +110,43 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         print(describe_plan(config, plugins, options, name, folder))
         return 0
 
+    from gan_registry.training.interruption import Interrupted, leaving_at_signals
+
+    try:
+        with leaving_at_signals(), ExitStack() as held:
+            _train_and_measure(arguments, config, plugins, options, name, folder, held)
+    except KeyboardInterrupt as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"\ngan-registry: {_what_is_kept(folder)}.", file=sys.stderr)
+        return error.exit_code if isinstance(error, Interrupted) else 130
+    return 0
+
+
+def _train_and_measure(
+    arguments: argparse.Namespace,
+    config: Config,
+    plugins: PluginManager,
+    options: Mapping[str, Mapping[str, Any]],
+    name: str,
+    folder: Path,
+    held: ExitStack,
+) -> None:
+    """Trains, evaluates and reports; the folder is held until `held` is closed."""
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
     from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.metrics.base import no_progress
     from gan_registry.report.write import write_report
-    from gan_registry.training.checkpoint import checkpoint_steps
     from gan_registry.training.launch import process_group
+    from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import train
 
-    try:
-        with process_group(config.RUN.device):
-            live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
-    except KeyboardInterrupt:
-        steps = checkpoint_steps(folder)
-        hint = f"continues from step {steps[-1]}" if steps else "starts anew (no checkpoint yet)"
-        print(f"\ngan-registry: interrupted; the same command {hint}.", file=sys.stderr)
-        return 130
+    with process_group(config.RUN.device):
+        held.enter_context(held_folder(folder))
+        live = train(config, folder, plugins, options, name=name, quiet=arguments.quiet)
     if live.rank != 0:
-        return 0
+        return
     if not is_evaluated(live):
         if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
@@ -132,7 +154,14 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     report = write_report(live)
     print(result_table(read_result(folder)))
     print(f"\nresult  {folder / RESULT_FILE}\nreport  {report}")
-    return 0
+
+
+def _what_is_kept(folder: Path) -> str:
+    from gan_registry.training.checkpoint import checkpoint_steps
+
+    steps = checkpoint_steps(folder)
+    hint = f"continues from step {steps[-1]}" if steps else "starts anew (no checkpoint yet)"
+    return f"interrupted; the same command {hint}"
 
 
 def require_folder(path: Path) -> Path:

@@ -204,6 +204,9 @@ class RunSettings(Section):
     save_freq: Annotated[Integer, Field(ge=0)] = Field(
         default=2000, description="steps between two checkpoints; 0: only at the end"
     )
+    save_minutes: Annotated[Real, Field(ge=0)] = Field(
+        default=5.0, description="ours: a checkpoint also after so many minutes without; 0: none"
+    )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
         default="no", description="networks in half precision, losses and penalties in float32"
     )

@@ -18,6 +18,7 @@ FREE_KEYS = frozenset(
         "RUN.print_freq",
         "RUN.sample_freq",
         "RUN.save_freq",
+        "RUN.save_minutes",
         "RUN.keep_checkpoints",
         "RUN.num_eval",
         "RUN.eval_metrics",

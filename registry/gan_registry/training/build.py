@@ -40,7 +40,7 @@ def build_data(run: Run) -> None:
         UserError: The data does not fit the configuration.
     """
     config = run.config
-    dataset_factory = _look_up_all(run)
+    dataset_factory = look_up_all(run)
     data_dir = Path(config.DATA.path) if config.DATA.path else None
     try:
         run.dataset = dataset_factory(config, data_dir)
@@ -64,8 +64,12 @@ def build_data(run: Run) -> None:
     build_stream(run)
 
 
-def _look_up_all(run: Run) -> Any:
-    """Looks every name up, before anything is built; returns the factory of the dataset."""
+def look_up_all(run: Run) -> Any:
+    """Looks every name up, before anything is built; returns the factory of the dataset.
+
+    Raises:
+        UserError: The configuration names something that there is not.
+    """
     config = run.config
     catalogs = run.plugins.catalogs
 

@@ -52,6 +52,11 @@ class Group:
             distributed.all_reduce(tensor)
         return tensor
 
+    def wait(self, device: torch.device) -> None:
+        """Waits until every process has come as far."""
+        if self.world_size > 1:
+            self.sum(torch.zeros(1, device=device)).item()
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Averages numbers over the ranks, all of which must give the same names."""
         if self.world_size == 1 or not values:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from gan_registry.config.load import load_yaml, validate_config
 from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
 from gan_registry.errors import UserError
-from gan_registry.files import atomic_write
+from gan_registry.files import atomic_write, is_temporary
 from gan_registry.plugins import PluginManager
+from gan_registry.training.lock import LOCK_FILE
+from gan_registry.training.participants import participants, recorded_plugins
+from gan_registry.training.run import Run
 
 
 def versions() -> dict[str, str]:
@@ -28,19 +32,68 @@ def versions() -> dict[str, str]:
 
 
 def write_config(
-    folder: Path, name: str, config: Config, options: Mapping[str, Mapping[str, Any]]
+    folder: Path,
+    name: str,
+    config: Config,
+    options: Mapping[str, Mapping[str, Any]],
+    plugins: Mapping[str, str],
 ) -> None:
-    """Writes the resolved configuration, with every plugin option and the versions."""
+    """Writes the resolved configuration, with every plugin option and the versions.
+
+    Args:
+        folder: The run folder.
+        name: The configuration's name.
+        config: The configuration.
+        options: Plugin → option → value.
+        plugins: The plugins that take part, with their versions.
+    """
     content = config.model_dump()
     content["PLUGINS"] = {
         plugin: {name: _as_yaml(value) for name, value in values.items()}
         for plugin, values in options.items()
     }
+    used = {**versions(), "plugins": dict(plugins)}
     text = yaml.safe_dump(
-        {"NAME": name, "VERSIONS": versions(), **content}, sort_keys=False, allow_unicode=True
+        {"NAME": name, "VERSIONS": used, **content}, sort_keys=False, allow_unicode=True
     )
     with atomic_write(folder / CONFIG_FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """Writes the configuration of a new run before it is built, which may take long.
+
+    If that fails, the folder is free again for a corrected one. That of a run which is continued is
+    written afterwards: until then it may be refused, and nothing changes.
+    """
+    if run.folder is None or run.rank != 0:
+        yield
+        return
+    begun = has_begun(run.folder)
+    plugins = participants(run, recorded_plugins(run.folder) if begun else {})
+    if not begun:
+        write_config(run.folder, run.config_name, run.config, run.options, plugins)
+    try:
+        yield
+    except BaseException:
+        if not begun:
+            (run.folder / CONFIG_FILE).unlink(missing_ok=True)
+        raise
+    if begun:
+        write_config(run.folder, run.config_name, run.config, run.options, plugins)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether there is more in a folder than a configuration that no training has followed yet.
+
+    A configuration that a person has put there counts as more.
+    """
+    own = {LOCK_FILE}
+    with contextlib.suppress(OSError), (folder / CONFIG_FILE).open("rb") as file:
+        if file.read(5) == b"NAME:":  # as write_config begins
+            own.add(CONFIG_FILE)
+    return any(path.name not in own and not is_temporary(path) for path in folder.iterdir())
 
 
 def _as_yaml(value: Any) -> Any:

@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from gan_registry.errors import UserError
+from gan_registry.training.agreement import shared_store
 
 PATIENCE = timedelta(minutes=5)
 """How long a process waits for the others before it gives up: sweeps and start-up take seconds."""
@@ -51,7 +52,7 @@ def process_group(device: str) -> Iterator[None]:
     if rank != 0:
         logging.disable(logging.WARNING)  # rank 0 says it for all
     distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=PATIENCE)
-    store = distributed.distributed_c10d._get_default_store()
+    store = shared_store()
     store.set(f"process/{rank}", f"{socket.gethostname()} {os.getpid()}")
     try:
         yield

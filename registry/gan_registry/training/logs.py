@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import sys
-import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -69,45 +68,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             if isinstance(line, dict) and "step" in line:
                 lines.append(line)
     return lines
-
-
-class TensorBoard:
-    """Writes scalars for TensorBoard where that is installed, and nothing otherwise.
-
-    An extra must never get in the way of a training: one that is broken is warned of and left out.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self._folder = folder / "tensorboard"
-        self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        except Exception as error:  # installed, but at odds with what it stands on
-            warnings.warn(f"TensorBoard cannot be used: {error}", stacklevel=2)
-            return
-        try:
-            self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
-        except OSError as error:
-            raise unwritable(self._folder, error) from error
-
-    def write(self, step: int, values: dict[str, Any]) -> None:
-        """Writes every number."""
-        if self._writer is None:
-            return
-        try:
-            for name, value in values.items():
-                if isinstance(value, (int, float)) and name != "step":
-                    self._writer.add_scalar(name, value, step)
-        except OSError as error:
-            raise unwritable(self._folder, error) from error
-
-    def close(self) -> None:
-        """Flushes and closes the file."""
-        if self._writer is not None:
-            with contextlib.suppress(OSError):  # whatever came before says more
-                self._writer.close()
 
 
 class Terminal:

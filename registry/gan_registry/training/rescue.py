@@ -107,6 +107,7 @@ def _train_again(run: Run, start: int, targets: list[int], wary: bool) -> int | 
     again = Run(run.config, run.plugins, run.options, run.folder, config_name=run.config_name)
     settings, saved = run.config.RUN, None
     try:
+        again.hooks.build(again)
         build_all(again, read_checkpoint(run.folder, start) if start else None)
         again.hooks.train_start(again)
         for target in targets:
@@ -129,12 +130,11 @@ def _train_again(run: Run, start: int, targets: list[int], wary: bool) -> int | 
 
 
 def build_all(run: Run, state: Mapping[str, Any] | None) -> None:
-    """Builds a run from its configuration, and continues from a checkpoint's state if there is one.
+    """Builds a run's parts after `gan_build`; continues from the state of a checkpoint, if given.
 
     Raises:
         UserError: The configuration cannot work, or the state does not fit it.
     """
-    run.hooks.build(run)
     build_data(run)
     build_networks(run)
     build_optimizers(run)

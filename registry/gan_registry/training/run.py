@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gan_registry.catalogs import HOST
 from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
 from gan_registry.dispatch_values import loss_judge
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.live_run import LiveRun
-from gan_registry.plugins import PluginManager, asked_plugins
+from gan_registry.plugins import PluginManager, asked_plugins, chosen_plugins
 from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
@@ -42,6 +43,7 @@ class Run(LiveRun):
 
     Attributes:
         hooks: Calls the plugins.
+        participants: Names of the plugins that the training depends on.
         stream: The batches.
         regularization: What the configuration adds to the losses.
         average: The moving average of the generator, or None.
@@ -69,8 +71,9 @@ class Run(LiveRun):
             seed=config.RUN.seed, group=group or Group.current(), device=device,
             precision=Precision(config.RUN.mixed_precision, device), folder=folder,
         )  # fmt: skip
-        asked = asked_plugins(plugins, options, _chosen(config))
+        asked = asked_plugins(plugins, options, _trained_by(config) + _measured_by(config))
         self.hooks = Dispatcher(plugins, asked, guarded=("generator", "discriminator"))
+        self.participants = chosen_plugins(plugins, options, _trained_by(config)) - {HOST}
         self.batch_size = settings.batch_size
         self.samples_per_step = (
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step
@@ -143,8 +146,8 @@ class Run(LiveRun):
         self.stream.seek(self.position)
 
 
-def _chosen(config: Config) -> list[tuple[str, str]]:
-    """Returns what a configuration chooses by name: catalog, name."""
+def _trained_by(config: Config) -> list[tuple[str, str]]:
+    """Returns what a configuration chooses by name for the training: catalog, name."""
     return [
         ("datasets", config.DATA.name),
         ("backbones", config.MODEL.backbone),
@@ -152,6 +155,12 @@ def _chosen(config: Config) -> list[tuple[str, str]]:
         ("objectives", config.LOSS.objective),
         ("samplers", config.RUN.sampler),
         ("postprocessors", config.RUN.samples),
+    ]
+
+
+def _measured_by(config: Config) -> list[tuple[str, str]]:
+    """Returns what it chooses for the evaluation."""
+    return [
         ("features", config.RUN.eval_features),
         *(("metrics", name) for name in config.RUN.eval_metrics),
     ]

@@ -20,6 +20,7 @@ from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.datasets.transforms import flip
 from gan_registry.records import Real
 from gan_registry.samplers.base import IndexSampler
+from gan_registry.training.interruption import ignore_signals
 
 if TYPE_CHECKING:
     from gan_registry.datasets.base import Dataset
@@ -99,6 +100,7 @@ class BatchStream:
                 batch_sampler=self._index_batches(self.position),
                 num_workers=self.num_workers,
                 collate_fn=_as_is,
+                worker_init_fn=ignore_signals,
                 pin_memory=self.device.type == "cuda",
                 # Its own, as a loader draws a seed for its workers: taken from torch's global
                 # generator, that would shift the dropout masks of the step.

@@ -15,22 +15,26 @@ from typing import Any
 from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.errors import UserError
-from gan_registry.files import is_temporary, remove_temporaries
+from gan_registry.files import remove_temporaries
 from gan_registry.formatting import duration
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
+from gan_registry.training.agreement import StepAgreement
+from gan_registry.training.build import look_up_all
 from gan_registry.training.checkpoint import checkpoint_steps, read_checkpoint, save_checkpoint
-from gan_registry.training.logs import (
-    JsonLines,
-    TensorBoard,
-    Terminal,
-    finite_or_fail,
-)
+from gan_registry.training.interruption import Interrupted, Interruption
+from gan_registry.training.lock import held_folder
+from gan_registry.training.logs import JsonLines, Terminal, finite_or_fail
+from gan_registry.training.participants import require_plugins, warn_of_missing_plugins
 from gan_registry.training.rescue import build_all, rescue, say_what_is_kept
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
+from gan_registry.training.save_clock import SaveClock
 from gan_registry.training.step import train_step
+from gan_registry.training.tensorboard import TensorBoard
+
+_SAVE = "save"
 
 
 def train(
@@ -56,23 +60,34 @@ def train(
         The run, trained.
 
     Raises:
-        UserError: The configuration cannot work, the folder holds a different run, or the
-            training diverged.
+        UserError: The configuration cannot work, the folder holds a different run or is in use, or
+            the training diverged.
+        Interrupted: A signal asked for the end, in the main thread (a KeyboardInterrupt); the last
+            step is saved.
     """
     plugins = plugins or PluginManager()
     if options is None:
         options = plugins.options.resolve(config.PLUGINS)
     folder = None if folder is None else Path(folder)
     run = Run(config, plugins, options, folder, config_name=name)
+    with held_folder(folder, run.group):
+        _train(run, quiet)
+    return run
+
+
+def _train(run: Run, quiet: bool) -> None:
     state = _prepare_folder(run)
-    build_all(run, state)
-    if folder is not None and run.rank == 0:
-        run_folder.write_config(folder, name, config, options)
+    run.hooks.build(run)
+    look_up_all(run)
+    with run_folder.claimed(run):
+        build_all(run, state)
     began = time.monotonic()
     try:
         with kept_random_state(run.device):
             run.hooks.train_start(run)
-            _loop(run, Outputs.open(run, quiet))
+            with Interruption(together=run.world_size > 1) as interruption:
+                _loop(run, Outputs.open(run, quiet), interruption)
+                interruption.check()
     except BaseException as error:
         run.stream.close()
         seconds = time.monotonic() - began
@@ -86,7 +101,6 @@ def train(
         run.stream.close()
     with say_what_is_kept(run):
         run.hooks.train_end(run)
-    return run
 
 
 def open_run(
@@ -105,6 +119,7 @@ def open_run(
     """
     plugins = plugins or PluginManager()
     name, config, options = run_folder.read_folder(folder, plugins)
+    warn_of_missing_plugins(folder, plugins)
     resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
     steps = checkpoint_steps(folder)
@@ -113,6 +128,7 @@ def open_run(
     state = read_checkpoint(folder, steps[-1] if step is None else step)
     run = Run(config, plugins, options, folder, config_name=name)
     run.total_steps = max(state["total_steps"], state["step"])
+    run.hooks.build(run)
     build_all(run, state)
     return run
 
@@ -122,11 +138,10 @@ def _prepare_folder(run: Run) -> dict[str, Any] | None:
     folder = run.folder
     if folder is None:
         return None
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file; choose a folder.")
-    if (folder / CONFIG_FILE).exists():
+    if (folder / CONFIG_FILE).exists() and run_folder.has_begun(folder):
+        require_plugins(folder, run.plugins)
         run_folder.check_same_run(folder, run.config, run.options, run.plugins)
-    elif folder.is_dir() and not all(map(is_temporary, folder.iterdir())):
+    elif run_folder.has_begun(folder):
         raise UserError(
             f"--out {folder} is not empty and holds no run; choose an empty or a new folder."
         )
@@ -180,9 +195,10 @@ class Outputs:
             self.board.close()
 
 
-def _loop(run: Run, outputs: Outputs) -> None:
+def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
     settings = run.config.RUN
     started, first_step, seconds_before = time.monotonic(), run.step, run.seconds
+    agreement, clock = StepAgreement(run.group, run.device), SaveClock(settings.save_minutes)
     try:
         if run.step == run.total_steps or run.stopped is not None:
             reason = "" if run.stopped is None else f" (it was stopped: {run.stopped})"
@@ -195,6 +211,9 @@ def _loop(run: Run, outputs: Outputs) -> None:
             train_step(run)
             outputs.terminal.advance(run.step)
             last = run.step == run.total_steps or run.stopped is not None
+            # A signal came, or it is time for a checkpoint? All processes have to do the same.
+            wish = _SAVE if run.rank == 0 and clock.due() else ""
+            asked = agreement.meet(run.step, str(interruption.signal or wish))
             # A line in the log.
             if run.step % settings.print_freq == 0 or last:
                 run.hooks.values.settle()
@@ -213,11 +232,16 @@ def _loop(run: Run, outputs: Outputs) -> None:
             if outputs.grids is not None and outputs.grids.due(run.step, last):
                 outputs.grids.draw(run)
             # A checkpoint to continue from.
-            if last or (settings.save_freq and run.step % settings.save_freq == 0):
+            if last or asked or (settings.save_freq and run.step % settings.save_freq == 0):
                 run.hooks.values.settle()
                 finite_or_fail(run.noted(), run.step)  # never kept to continue from
-                run.seconds = seconds_before + time.monotonic() - started
+                before = time.monotonic()
+                run.seconds = seconds_before + before - started
                 save_checkpoint(run, settings.keep_checkpoints)
+                clock.saved(before)
+            if asked not in ("", _SAVE):
+                run.group.wait(run.device)  # a launcher ends all when the first one has left
+                raise Interrupted(int(asked))
         if run.stopped is not None and run.step > first_step:
             outputs.terminal.say(f"stopped at step {run.step}: {run.stopped}")
         elif run.step > first_step:

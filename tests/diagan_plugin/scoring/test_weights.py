@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from diagan_plugin.dia.centring import as_a_ratio
 from diagan_plugin.scoring.score import sampling_probabilities
 from diagan_plugin.scoring.weights import group_shares, summarize_weights, weight_warnings
 
@@ -55,6 +56,21 @@ def test_collapsed_clip_is_told_in_plain_english():
     assert "99 % of the weights are at the cap" in text
     assert "nearly uniform" in text
     assert "1.01 times" in text
+
+
+def test_the_remedy_for_nearly_uniform_draws_is_one_that_helps():
+    """Scores from 8 to 9: taking their level off is what would spread the draws."""
+    rng = np.random.default_rng(0)
+    score = rng.uniform(8, 9, 1000)
+    (warning,) = weight_warnings(summary_of(score))
+    assert "--dia-centre data" in warning
+    centred = as_a_ratio(torch.from_numpy(score)).double().numpy()
+    assert summary_of(centred).max_over_mean > 1.5 > summary_of(score).max_over_mean
+    # Where that was done already it is not proposed again, nor beside what the clip needs.
+    (warning,) = weight_warnings(summary_of(score), centred=True)
+    assert "--dia-centre" not in warning
+    score[:10] = -1.0
+    assert "--dia-centre" not in " ".join(weight_warnings(summary_of(score)))
 
 
 def test_concentrated_draws_are_told():

@@ -630,7 +630,7 @@ def test_tensorboard_is_optional_and_a_broken_one_is_left_out(tmp_path: Path, mo
     for error in (ImportError("no tensorboard"), TypeError("Descriptors cannot be created")):
 
         def broken(name: str, *args: Any, error: Exception = error, **kwargs: Any) -> Any:
-            if name == "torch.utils.tensorboard":
+            if name == "tensorboard.compat.proto":
                 raise error
             return real(name, *args, **kwargs)
 

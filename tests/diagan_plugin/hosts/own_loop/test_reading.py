@@ -94,6 +94,17 @@ def test_sweeps_and_rejection_read_it(form, read):
     assert source.max_logit == pytest.approx(float(expected[0]), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("preset", "given", "per_batch"),
+    [("paper", {}, False), ("paper-code", {}, True), ("paper-code", {"per_batch": False}, False),
+     ("paper-code", {"gamma": 0.0}, False)],
+)  # fmt: skip
+def test_rejection_follows_the_preset_unless_told(preset, given, per_batch):
+    dia = Dia(TensorDataset(torch.randn(20, 2)), total_steps=500, batch_size=10, preset=preset)
+    dia.sweep(nn.Linear(2, 1))
+    assert dia.rejection(lambda n: torch.randn(n, 2), **given).per_batch is per_batch
+
+
 def test_logits_that_happen_to_lie_in_the_unit_interval_are_left_alone():
     x = torch.rand(20, 2)
     network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1))
