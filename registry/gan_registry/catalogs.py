@@ -72,7 +72,7 @@ class Catalog:
             module, _, attribute = factory.partition(":")
             try:
                 factory = getattr(importlib.import_module(module), attribute)
-            except (ImportError, AttributeError) as error:
+            except (ImportError, AttributeError, SystemExit) as error:
                 raise PluginError(
                     f"The {self.kind} {name!r} of {self._owners[name]!r} cannot be imported from "
                     f"{module}: {error}"

@@ -17,7 +17,25 @@ class PluginError(UserError):
     """A plugin broke the contract of a hook or a catalog; the message names plugin and hook.
 
     One line like any other mistake, but exit code 1: the defect is the plugin's, not the user's.
+
+    Attributes:
+        step: The step of the training in which it happened, where that may be known only later.
     """
+
+    step: int | None = None
+
+
+class Diverged(UserError):  # noqa: N818 - what happened, not whose fault it is
+    """A loss is no longer a number.
+
+    Args:
+        message: The line.
+        step: The step in which it happened.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class CapabilityError(PluginError, AttributeError):
@@ -25,6 +43,11 @@ class CapabilityError(PluginError, AttributeError):
 
     An AttributeError as well, so that `getattr(run, name, None)` asks whether it is there.
     """
+
+
+def add_sentence(error: UserError, sentence: str) -> None:
+    """Adds to an error's line what its reader should know beside it."""
+    error.args = (f"{error} {sentence}",)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -31,6 +31,7 @@ from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import CapabilityError, PluginError
 from gan_registry.losses.base import Loss
 from gan_registry.options import OptionTable
+from gan_registry.plain_values import check_plain, loggable
 from gan_registry.records import AddedTerms, Fake, MicroBatch, Real
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed, generator_for
@@ -265,10 +266,16 @@ class LiveRun(ABC):
                 the host has one.
 
         Raises:
-            PluginError: The name is taken.
+            PluginError: The name is taken, or the addition is none, or holds what cannot be saved.
         """
         if name in self.additions:
             raise PluginError(f"run.add: the name {name!r} is taken.")
+        if not isinstance(name, str) or not isinstance(addition, Addition):
+            raise PluginError(
+                f"run.add takes a name and a network or an optimiser, but got {name!r} and "
+                f"a {type(addition).__name__}."
+            )
+        check_plain(addition.state_dict(), f"run.add: the state of {name!r}")
         if isinstance(addition, nn.Module):
             addition.to(self.device)
         self.additions[name] = addition
@@ -375,8 +382,12 @@ class LiveRun(ABC):
     # ------------------------------------------------------------------ log and end
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Notes scalars for the next log line; tensors are read only when it is written."""
-        self._logged.update(values)
+        """Notes scalars for the next log line; tensors are read only when it is written.
+
+        Raises:
+            PluginError: A value can be neither logged nor saved; names it.
+        """
+        self._logged.update({name: loggable(name, value) for name, value in values.items()})
 
     def noted(self) -> dict[str, Any]:
         """Returns what was noted since the last log line, as plain values."""
@@ -392,7 +403,13 @@ class LiveRun(ABC):
         return noted
 
     def stop(self, reason: str) -> None:
-        """Ends the training after this step, in good order."""
+        """Ends the training after this step, in good order.
+
+        Raises:
+            PluginError: The reason is no text.
+        """
+        if not isinstance(reason, str):
+            raise PluginError(f"run.stop: the reason must be text, but is {reason!r}.")
         self.stopped = reason
 
     def find(self, finding: Finding) -> None:

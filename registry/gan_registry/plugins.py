@@ -86,7 +86,7 @@ class PluginManager:
             self.hooks.register(plugin, name)
             self._check_implementations(plugin, name)
             adopt_flags(self.parser._actions[len(flags[0]) :], name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.hooks.is_registered(plugin):
                 self.hooks.unregister(plugin)
             self.catalogs.restore(catalogs)
@@ -118,6 +118,12 @@ class PluginManager:
                         f"Plugin {name!r} wraps {caller.name!r}; hooks are contributions that "
                         "merge, wrappers are not supported."
                     )
+                function = implementation.function
+                if _is_deferred(function):
+                    raise PluginError(
+                        f"Plugin {name!r}: {caller.name} is a generator function or a coroutine, "
+                        "of which a call does nothing; make it an ordinary function."
+                    )
                 if implementation.kwargnames:
                     raise PluginError(
                         f"Plugin {name!r}: the arguments {', '.join(implementation.kwargnames)} of "
@@ -138,7 +144,7 @@ class PluginManager:
                 continue
             try:
                 self._register(entry.load(), entry.name, version, given=False)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 reason = _one_line(error)
                 # Of two distributions that bring a plugin of one name, the first stays.
                 self.infos.setdefault(entry.name, PluginInfo(entry.name, version, skipped=reason))
@@ -150,6 +156,15 @@ class PluginManager:
         """Returns a sentence about plugins that were skipped, or an empty string."""
         skipped = [f"{i.name} ({i.skipped})" for i in self.infos.values() if i.skipped]
         return f" Skipped plugins: {'; '.join(skipped)}." if skipped else ""
+
+
+def _is_deferred(function: Any) -> bool:
+    """Whether a call of a function only returns something that would have to be driven."""
+    return (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
 
 
 _Flags = tuple[list[argparse.Action], list[Any], dict[str, argparse.Action]]
@@ -175,7 +190,7 @@ def _restore(parser: argparse.ArgumentParser, flags: _Flags) -> None:
         group._group_actions[:] = [a for a in group._group_actions if a in actions]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if not isinstance(error, UserError) else text
 

@@ -40,13 +40,14 @@ from gan_registry.integrity import (
     read_tensors,
     write_tensors,
 )
+from gan_registry.plain_values import MAX_DEPTH, check_plain
 
 _TYPES = {
     torch.float64: "F64", torch.int64: "I64", torch.float32: "F32", torch.int32: "I32",
     torch.float16: "F16", torch.bfloat16: "BF16", torch.int16: "I16", torch.int8: "I8",
     torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
-_DEPTH = 40
+_DEPTH = MAX_DEPTH + 8
 _LARGE = 1 << 63
 
 
@@ -55,7 +56,7 @@ def write_state(path: str | Path, state: Mapping[str, Any], kind: str) -> None:
 
     Args:
         path: The file.
-        state: The tree; see :func:`check_plain` for what it may hold.
+        state: The tree; see :func:`gan_registry.plain_values.check_plain` for what it may hold.
         kind: What kind of file it is and in which version, to be asked for when it is read.
 
     Raises:
@@ -103,32 +104,6 @@ def write_named(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
     """
     entries = [_entry(name, tensor) for name, tensor in tensors.items()]
     write_tensors(path, sorted(entries, key=lambda entry: -ITEM_SIZES[entry[1]]), metadata)
-
-
-def check_plain(value: Any, where: str, depth: int = 0) -> None:
-    """Refuses what a file of tensors and plain values cannot hold.
-
-    Raises:
-        PluginError: It names `where` and the place within.
-    """
-    if depth > _DEPTH - 8:
-        raise PluginError(f"{where[:200]} … is nested too deep for a checkpoint, or holds itself.")
-    if type(value) in (dict, OrderedDict):
-        for key, item in value.items():
-            check_plain(key, f"{where}: the key {key!r}", depth + 1)
-            check_plain(item, f"{where}[{key!r}]", depth + 1)
-    elif type(value) in (list, tuple):
-        for number, item in enumerate(value):
-            check_plain(item, f"{where}[{number}]", depth + 1)
-    elif type(value) not in (Tensor, str, int, float, bool, type(None)):
-        raise PluginError(
-            f"{where} is a {type(value).__name__}; a checkpoint takes tensors and Python's own "
-            "numbers, text, lists, tuples and dicts only."
-        )
-    elif type(value) is Tensor and (value.layout != torch.strided or value.is_quantized):
-        raise PluginError(
-            f"{where} is a sparse or quantised tensor; a checkpoint takes dense ones."
-        )
 
 
 class _Writer:

@@ -202,7 +202,7 @@ def test_a_failure_names_plugin_and_hook_and_keeps_its_cause():
     with pytest.raises(PluginFailure, match=r"Plugin 'p' failed in gan_step_end: KeyError") as e:
         hooks.step_end(RUN)
     assert isinstance(e.value.__cause__, KeyError)
-    assert not isinstance(e.value, UserError)  # a defect: traceback and exit code 1
+    assert isinstance(e.value, PluginError)  # one line, and exit code 1
     assert "GAN_REGISTRY_DISABLE=p" in str(e.value)
 
 

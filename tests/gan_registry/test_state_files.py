@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from gan_registry.errors import PluginError
 from gan_registry.integrity import DamagedError, write_tensors
-from gan_registry.state_files import check_plain, read_state, write_state
+from gan_registry.plain_values import check_plain
+from gan_registry.state_files import read_state, write_state
 
 KIND = "a test 1"
 BASE = torch.arange(24.0).reshape(4, 6)

@@ -208,7 +208,7 @@ def test_state_that_does_not_fit_is_refused_in_one_line() -> None:
 
 def test_state_must_be_plain() -> None:
     made = session(Adding(kept=nn.Identity()))
-    with pytest.raises(PluginError, match="The state of plugin 'plugin0'"):
+    with pytest.raises(PluginError, match="'plugin0': gan_state returned what cannot be saved"):
         made.state()
 
 

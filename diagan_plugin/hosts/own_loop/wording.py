@@ -10,6 +10,7 @@ from typing import Any
 
 from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError, UserError
+from gan_registry.live_run import LiveRun
 
 _VALUES = "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat|data"
 _FLAG = re.compile(rf"--dia-([a-z0-9]+(?:-[a-z0-9]+)*)(?: ({_VALUES}|\d[\d.]*\b(?<!\.)))?")
@@ -49,7 +50,7 @@ class LoopHooks(Dispatcher):
         with _logged_in_a_loop_s_words():
             return super()._call(*arguments, **named)
 
-    def _fail(self, plugin: str, hook: str, error: Exception) -> None:
+    def _fail(self, run: LiveRun, plugin: str, hook: str, error: BaseException) -> None:
         if isinstance(error, UserError) and not isinstance(error, PluginError):
             raise UserError(in_a_loop_s_words(str(error))) from error.__cause__
         raise error

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
@@ -86,6 +87,8 @@ def run_command(command: Callable[[], int], program: str) -> int:
             sys.stdout.flush()  # here, where a closed pipe can still be dealt with
             return code
         except UserError as error:
+            if os.environ.get("GAN_REGISTRY_TRACEBACK"):  # for those who write plugins
+                traceback.print_exception(error)
             _complain(program, str(error))
             return 1 if isinstance(error, PluginError) else 2
         except BrokenPipeError:

@@ -175,10 +175,10 @@ def _train_and_measure(
 
 
 def _what_is_kept(folder: Path) -> str:
-    from gan_registry.training.checkpoint import checkpoint_steps
+    from gan_registry.training.checkpoint import newest_sound
 
-    steps = checkpoint_steps(folder)
-    hint = f"continues from step {steps[-1]}" if steps else "starts anew (no checkpoint yet)"
+    step = newest_sound(folder)
+    hint = "starts anew (no checkpoint yet)" if step is None else f"continues from step {step}"
     return f"interrupted; the same command {hint}"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_registry.errors import UserError
-from gan_registry.evaluation.results import read_result
+from gan_registry.errors import PluginError, UserError, add_sentence
+from gan_registry.evaluation.results import RESULT_FILE, read_result
 from gan_registry.report.document import Report
 from gan_registry.report.host_sections import run_sections
 from gan_registry.training.run import Run
@@ -27,7 +27,13 @@ def write_report(run: Run) -> Path:
         subtitle=f"{run.step} steps, seed {run.seed}",
     )
     run_sections(report, run, result)
-    run.hooks.report(run, report)
+    try:
+        run.hooks.report(run, report)
+    except PluginError as error:
+        add_sentence(
+            error, f"The run is trained and measured: {run.folder / RESULT_FILE} is whole."
+        )
+        raise
     path = run.folder / REPORT_FILE
     report.write(path)
     return path

@@ -8,6 +8,7 @@ before it is checked.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 
 from gan_registry.errors import UserError
 from gan_registry.integrity import TENSORS, DamagedError, check
-from gan_registry.state_files import check_plain, read_state, write_state
+from gan_registry.plain_values import check_plain
+from gan_registry.state_files import read_state, write_state
 from gan_registry.training.checkpoint_content import check_optimizer, check_state
 from gan_registry.training.run import Run
 
@@ -32,6 +34,17 @@ _LOG = logging.getLogger(__name__)
 def checkpoint_steps(folder: Path) -> list[int]:
     """Returns the steps of the checkpoints in a run folder, ascending."""
     return _steps(folder, _SUFFIX)
+
+
+def newest_sound(folder: Path, at_most: float = math.inf) -> int | None:
+    """Returns the step of the newest checkpoint that is not damaged, or None.
+
+    Args:
+        folder: The run folder.
+        at_most: No later step.
+    """
+    steps = reversed([step for step in checkpoint_steps(folder) if step <= at_most])
+    return next((step for step in steps if _is_sound(checkpoint_path(folder, step))), None)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -52,8 +65,6 @@ def save_checkpoint(run: Run, keep: int) -> None:
     With several processes every rank must call this: rank 0 alone writes.
     """
     plugins = run.hooks.state(run)  # may communicate, so on every rank
-    for plugin, part in plugins.items():
-        check_plain(part, f"The state of plugin {plugin!r}")
     if run.folder is None or run.rank != 0:
         return
     state: dict[str, Any] = {

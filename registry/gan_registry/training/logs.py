@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from gan_registry.errors import PluginError, UserError
+from gan_registry.dispatch_values import diverged
+from gan_registry.errors import PluginError
 from gan_registry.files import atomic_write, to_plain, unwritable
 from gan_registry.formatting import duration, is_number, json_text, printable, printable_lines
 
@@ -141,12 +142,9 @@ def finite_or_fail(values: dict[str, Any], step: int) -> None:
     """Stops a run whose losses are no longer numbers.
 
     Raises:
-        UserError: A loss is NaN or infinite.
+        Diverged: A loss is NaN or infinite.
     """
     for name, value in values.items():
         is_loss = name.startswith("loss/") and isinstance(value, (int, float))
         if is_loss and not math.isfinite(value):
-            raise UserError(
-                f"{name} is {value} at step {step}: the training has diverged; lower "
-                "OPTIMIZATION.g_lr and d_lr, and start anew in another folder with --out."
-            )
+            raise diverged(name, value, step)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gan_registry.catalogs import HOST
 from gan_registry.config.schema import Config
 from gan_registry.dispatch import Dispatcher
+from gan_registry.dispatch_values import loss_judge
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.live_run import LiveRun
 from gan_registry.plugins import PluginManager, asked_plugins, chosen_plugins
@@ -51,6 +52,7 @@ class Run(LiveRun):
         health: Watches whether the training is sick.
         seconds: Time spent training.
         sound_checkpoints: Steps whose checkpoints this process has written or read through.
+        whole_step: The latest step that was done in all its parts, hooks included; 0 for none.
     """
 
     plugins: PluginManager
@@ -74,9 +76,8 @@ class Run(LiveRun):
             seed=config.RUN.seed, group=group or Group.current(), device=device,
             precision=Precision(config.RUN.mixed_precision, device), folder=folder,
         )  # fmt: skip
-        self.hooks = Dispatcher(
-            plugins, asked_plugins(plugins, options, _trained_by(config) + _measured_by(config))
-        )
+        asked = asked_plugins(plugins, options, _trained_by(config) + _measured_by(config))
+        self.hooks = Dispatcher(plugins, asked, guarded=("generator", "discriminator"))
         self.participants = chosen_plugins(plugins, options, _trained_by(config)) - {HOST}
         self.batch_size = settings.batch_size
         self.samples_per_step = (
@@ -85,6 +86,7 @@ class Run(LiveRun):
         self.seconds = 0.0
         self.health = HealthWatch(self)
         self.sound_checkpoints: set[int] = set()
+        self.whole_step = 0
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)
@@ -107,6 +109,30 @@ class Run(LiveRun):
     def sampling_generator(self) -> nn.Module:
         """The network to sample from: the moving average where there is one."""
         return self.generator if self.average is None else self.average.average
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Notes scalars for the next log line; a loss that is not finite ends the run.
+
+        Raises:
+            Diverged: A loss is NaN or infinite; on a GPU this is found later, by its step.
+            PluginError: A value can be neither logged nor saved.
+        """
+        super().log(values)
+        for name, value in values.items():
+            if name.startswith("loss/") and isinstance(value, Tensor):
+                self.check_loss(name, value)
+
+    def check_loss(self, name: str, loss: Tensor) -> None:
+        """Judges a loss of the present step, without waiting for the device.
+
+        Not in float16, where single losses may overflow: the optimiser leaves out such a step.
+
+        Raises:
+            Diverged: It is NaN or infinite; on a GPU this is found later, by its step.
+        """
+        if self.precision.name != "fp16":
+            done = self.calling[1] == "gan_step_end"
+            self.hooks.values.check(loss, loss_judge(name, self.step + (not done)))
 
     def share_buffers(self) -> None:
         """Gives every rank the same buffers in all networks, added ones included."""

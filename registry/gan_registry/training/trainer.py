@@ -19,29 +19,20 @@ from gan_registry.errors import UserError
 from gan_registry.files import remove_temporaries
 from gan_registry.formatting import duration
 from gan_registry.plugins import PluginManager
-from gan_registry.seeding import kept_random_state, seed_modules
+from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
 from gan_registry.training.agreement import StepAgreement
-from gan_registry.training.build import (
-    build_data,
-    build_networks,
-    build_optimizers,
-    look_up_all,
-)
-from gan_registry.training.checkpoint import (
-    load_checkpoint,
-    read_checkpoint,
-    read_newest,
-    save_checkpoint,
-)
+from gan_registry.training.build import look_up_all
+from gan_registry.training.checkpoint import read_checkpoint, read_newest, save_checkpoint
 from gan_registry.training.interruption import Interrupted, Interruption
 from gan_registry.training.lock import held_folder
 from gan_registry.training.logs import JsonLines, Terminal, finite_or_fail
 from gan_registry.training.participants import require_plugins, warn_of_missing_plugins
-from gan_registry.training.rates import set_learning_rates
+from gan_registry.training.rescue import build_all, rescue, say_what_is_kept
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
 from gan_registry.training.save_clock import SaveClock
+from gan_registry.training.step import train_step
 from gan_registry.training.tensorboard import TensorBoard
 
 _SAVE = "save"
@@ -90,25 +81,27 @@ def _train(run: Run, quiet: bool) -> None:
     run.hooks.build(run)
     look_up_all(run)
     with run_folder.claimed(run):
-        build_data(run)
-        build_networks(run)
-        build_optimizers(run)
-        if state is not None:
-            load_checkpoint(run, state)
+        build_all(run, state)
+    began = time.monotonic()
     try:
         with kept_random_state(run.device):
             run.hooks.train_start(run)
             with Interruption(together=run.world_size > 1) as interruption:
                 _loop(run, Outputs.open(run, quiet), interruption)
                 interruption.check()
-    except BaseException:
+    except BaseException as error:
+        run.stream.close()
+        seconds = time.monotonic() - began
+        cause = run.hooks.failed
         # Plugins may still write what they have; what they run into then is not the news.
         with contextlib.suppress(Exception):
             run.hooks.train_end(run)
+        rescue(run, error, cause, seconds, quiet)
         raise
     finally:
         run.stream.close()
-    run.hooks.train_end(run)
+    with say_what_is_kept(run):
+        run.hooks.train_end(run)
 
 
 def open_run(
@@ -147,10 +140,7 @@ def open_run(
     run.trusted = trust
     run.total_steps = max(state["total_steps"], state["step"])
     run.hooks.build(run)
-    build_data(run)
-    build_networks(run)
-    build_optimizers(run)
-    load_checkpoint(run, state)
+    build_all(run, state)
     return run
 
 
@@ -216,7 +206,7 @@ class Outputs:
 
 
 def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
-    settings, timing = run.config.RUN, run.config.OPTIMIZATION
+    settings = run.config.RUN
     started, first_step, seconds_before = time.monotonic(), run.step, run.seconds
     agreement, clock = StepAgreement(run.group, run.device), SaveClock(settings.save_minutes)
     try:
@@ -228,30 +218,7 @@ def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
         elif first_step:
             outputs.terminal.say(f"continuing from step {first_step} of {run.total_steps}")
         while run.step < run.total_steps and run.stopped is None:
-            # What modules draw themselves follows from the step; so do the learning rates.
-            seed_modules(run.seed, run.rank, run.step, run.device)
-            run.new_step()
-            set_learning_rates(run)
-            run.generator.train()
-            run.discriminator.train()
-
-            # D and G in turn.
-            rounds = [
-                (run.objective.update_discriminator, timing.d_updates_per_step),
-                (run.objective.update_generator, timing.g_updates_per_step),
-            ]
-            for update, times in rounds if timing.d_first else reversed(rounds):
-                for number in range(times):
-                    update(number)
-
-            # The step is done: what follows it, in networks and in plugins.
-            run.step += 1
-            run.share_buffers()
-            if run.average is not None:
-                run.average.update(run.generator, run.step)
-            run.hooks.step_end(run)
-            run.health.step_end()
-
+            train_step(run)
             outputs.terminal.advance(run.step)
             last = run.step == run.total_steps or run.stopped is not None
             # A signal came, or it is time for a checkpoint? All processes have to do the same.
@@ -259,6 +226,7 @@ def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
             asked = agreement.meet(run.step, str(interruption.signal or wish))
             # A line in the log.
             if run.step % settings.print_freq == 0 or last:
+                run.hooks.values.settle()
                 elapsed = time.monotonic() - started
                 run.seconds = seconds_before + elapsed
                 pace = elapsed / (run.step - first_step)
@@ -275,6 +243,7 @@ def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
                 outputs.grids.draw(run)
             # A checkpoint to continue from.
             if last or asked or (settings.save_freq and run.step % settings.save_freq == 0):
+                run.hooks.values.settle()
                 finite_or_fail(run.noted(), run.step)  # never kept to continue from
                 before = time.monotonic()
                 run.seconds = seconds_before + before - started

@@ -85,13 +85,14 @@ def update_discriminator(run: Run, number: int) -> None:
         if regularizer is not None:
             loss = loss + regularizer
         if takes_penalty:
+            run.check_loss("loss/discriminator", loss)  # so that a penalty is not blamed for it
             penalty = hooks.discriminator_penalty(run, real, fake, real_out, fake_out)
             if penalty is not None:
                 loss = loss + penalty
 
         # Gradients, added up over the micro-batches.
         loss = loss / settings.acml_steps
-        run.precision.backward(loss, "discriminator")
+        _backward(run, loss, "discriminator")
         total = total + loss.detach()
         batches.append(MicroBatch(real, fake, detached(real_out), detached(fake_out)))
 
@@ -145,13 +146,14 @@ def update_generator(run: Run, number: int) -> None:
             if regularizer is not None:
                 loss = loss + regularizer
             if takes_penalty:
+                run.check_loss("loss/generator", loss)
                 penalty = hooks.generator_penalty(run, fake, fake_out)
                 if penalty is not None:
                     loss = loss + penalty
 
             # Gradients, added up over the micro-batches.
             loss = loss / settings.acml_steps
-            run.precision.backward(loss, "generator")
+            _backward(run, loss, "generator")
             total = total + loss.detach()
     finally:
         for parameter in trainable:
@@ -162,6 +164,16 @@ def update_generator(run: Run, number: int) -> None:
     run.precision.step(optimizer, "generator")
     run.regularization.generator_stepped(inputs, number)
     run.log({"loss/generator": total})
+
+
+def _backward(run: Run, loss: Tensor, network: str) -> None:
+    """Adds the gradients of a loss; names the plugins with a part in it if there are none."""
+    try:
+        run.precision.backward(loss, network)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise run.hooks.backward_failed(error) from error
 
 
 def _inputs(run: Run, network: str, number: int) -> list[tuple[Tensor, Tensor | None]]:

@@ -150,6 +150,7 @@ def test_sweep_statistics_equal_recorded_logits():
             run.discriminator.eval()
             with torch.no_grad():
                 self.rows.append(run.logits(x).double().numpy())
+            run.discriminator.train()
 
     plugins = managers()
     plugins.register(Witness(), "witness")

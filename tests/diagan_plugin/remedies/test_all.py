@@ -142,9 +142,8 @@ class Poison:
     @hookimpl
     def gan_step_end(self, run: Run) -> None:
         if run.step == 2:
-            with torch.no_grad():
-                for parameter in run.discriminator.parameters():
-                    parameter.fill_(float("nan"))
+            for parameter in run.discriminator.parameters():
+                parameter.data.fill_(float("nan"))  # which is not counted as a change of weights
 
 
 @each_remedy

@@ -73,7 +73,7 @@ def test_a_checkpoint_holds_no_code_and_what_it_held_comes_back(tmp_path: Path):
 def test_a_state_that_could_not_be_read_back_is_refused_by_name(tmp_path: Path, state, where):
     with pytest.raises(PluginError, match=where) as caught:
         fit(points_config(), tmp_path, manager(p=Remembers(state)))
-    assert "plugin 'p'" in str(caught.value)
+    assert "Plugin 'p': gan_state" in str(caught.value)
     assert checkpoint_steps(tmp_path) == []
 
 

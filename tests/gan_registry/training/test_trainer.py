@@ -445,9 +445,18 @@ def test_new_weights_hold_from_the_very_next_batch(workers: int):
 
 
 class Poison:
+    """Spoils the samples by an objective of its own, as networks that diverge do."""
+
     @hookimpl
-    def gan_generator_penalty(self, run: Run, fake: Any) -> Any:
-        return fake.x.sum() * float("nan") if run.step == 2 else None
+    def gan_train_start(self, run: Run) -> None:
+        update = run.objective.update_generator
+
+        def poisoned(number: int) -> None:
+            update(number)
+            if run.step == 2:
+                run.log({"loss/generator": torch.tensor(float("nan"))})
+
+        run.objective.update_generator = poisoned  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("print_freq", [1, 100])
@@ -456,6 +465,7 @@ def test_a_diverged_loss_is_one_clear_line_and_never_kept(tmp_path: Path, print_
     with pytest.raises(UserError, match=r"loss/generator is nan at step 3.*diverged.*g_lr") as e:
         fit(config, tmp_path, manager(p=Poison()))
     assert "\n" not in str(e.value)
+    assert str(e.value).endswith("with --out. The checkpoint of step 2 is kept.")
     assert checkpoint_steps(tmp_path) == [1, 2]
 
 
