@@ -12,7 +12,7 @@ from gan_registry.errors import PluginError, UserError, unknown_name
 HOST_FLAGS = frozenset(
     {
         "-h", "--help", "--config", "--out", "--data", "--sampler", "--samples", "--seed",
-        "--steps", "--device", "--num-eval", "--set", "--dry-run", "--quiet",
+        "--steps", "--device", "--num-eval", "--stop-on", "--set", "--dry-run", "--quiet",
         "--download", "--minority", "--trust",
     }
 )  # fmt: skip

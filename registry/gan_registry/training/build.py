@@ -64,8 +64,8 @@ def build_data(run: Run) -> None:
         )
     if "overfit" in config.RUN.stop_on and not config.DATA.holdout:
         raise UserError(
-            "RUN.stop_on (--stop-on) overfit needs data that are held out, and Dia, which looks at "
-            "them: add --set DATA.holdout=0.1 and --diagnose."
+            "RUN.stop_on (--stop-on) overfit needs data that are held out, and a plugin that looks "
+            "at them; add --set DATA.holdout=0.1, and switch such a plugin on."
         )
     if config.DATA.holdout:
         seed = derive_seed(run.seed, "holdout")

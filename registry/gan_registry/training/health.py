@@ -42,7 +42,7 @@ float32, which rounding makes of one number."""
 MIN_SPREAD = 0.002
 """Generated samples that vary by less than this part of the data's own variation are equal. A
 generator that makes one mode of many varies by more, and so does one that was never trained: by
-0.023 at least in the packaged configurations."""
+0.02 at least in the packaged configurations."""
 
 RANGE_TOLERANCE = 0.01
 """How far beyond their range, as a part of its width, data may lie: rounding, no more."""

@@ -87,7 +87,9 @@ class HealthWatch:
         if state["looks"] is not None:
             self._looks = list(state["looks"].to(run.device))
         run.findings = {entry["name"]: Finding(**entry) for entry in state["findings"]}
+        if state["stopped_on"] is None or run.stopped is None:
+            return
         if state["stopped_on"] in run.config.RUN.stop_on:
             run.stopped_on = state["stopped_on"]
-        elif state["stopped_on"] is not None:
+        else:
             run.stopped = None

@@ -14,6 +14,7 @@ from gan_registry.cli.main import main
 from gan_registry.config.load import load_config
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
+from gan_registry.integrity import write_json, write_text
 from gan_registry.training.trainer import open_run
 from tests.helpers.small_runs import digits_config, fit
 
@@ -144,7 +145,7 @@ def poisoned(tmp_path: Path, ran: Callable[[], bool]) -> Path:
     path = tmp_path / "run" / "config.yaml"
     content = yaml.safe_load(path.read_text())
     content["MODEL"].update(module=MODULE, backbone="nvlabs", g_bn=True)
-    path.write_text(yaml.safe_dump(content))
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path.parent
 
 
@@ -153,7 +154,7 @@ def test_a_run_folder_does_not_import_what_it_names(
 ) -> None:
     from diagan_plugin.cli import main as diagan
 
-    (poisoned / "result.json").write_text("{}")
+    write_json(poisoned / "result.json", {})
     commands = [
         (main, ["evaluate", "--run", str(poisoned), "--metrics", "none"]),
         (main, ["sample", "--run", str(poisoned), "--num", "1", "--out", str(tmp_path / "s.npz")]),

@@ -170,7 +170,7 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path)
     os.mkfifo(pipe)
     folder.mkdir()
     loop.symlink_to(loop)
-    for path, says in ((pipe, "no regular file"), (folder, "a folder"), (Path("/dev/zero"), "no")):
+    for path, says in ((pipe, "a pipe"), (folder, "a folder"), (Path("/dev/zero"), "a device")):
         with pytest.raises(UserError, match=f"Cannot read the file {path}: it is {says}"):
             read_yaml_file(path)
     with pytest.raises(UserError, match=r"loop\.yaml"):

@@ -166,12 +166,12 @@ def special(tmp_path: Path) -> Iterator[dict[str, str]]:
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     (tmp_path / "pipe-link.png").symlink_to("pipe.png")
     found = {
-        "pipe.png": "it is no regular file",
+        "pipe.png": "it is a pipe",
         "folder.png": "it is a folder",
         "loop.png": "symbolic links",
         "nowhere.png": "There is no image",
-        "zero.png": "it is no regular file",
-        "pipe-link.png": "it is no regular file",
+        "zero.png": "it is a device",
+        "pipe-link.png": "it is a pipe",
     }
     with socket.socket(socket.AF_UNIX) as server:
         before = Path.cwd()
@@ -180,7 +180,7 @@ def special(tmp_path: Path) -> Iterator[dict[str, str]]:
             server.bind("socket.png")
         finally:
             os.chdir(before)
-        yield {**found, "socket.png": "it is no regular file"}
+        yield {**found, "socket.png": "it is a socket"}
 
 
 @needs_pipes

@@ -65,7 +65,7 @@ def test_a_folder_where_no_training_has_begun_takes_a_corrected_configuration(tm
 
 def test_a_configuration_that_a_person_wrote_is_not_taken_over(tmp_path: Path):
     (tmp_path / "config.yaml").write_text("LOSS: {adv_loss: hinge}\n")
-    with pytest.raises(UserError, match="holds a different run"):
+    with pytest.raises(UserError, match=r"carries no checksum .* start in another folder"):
         fit(points_config(), tmp_path)
     assert (tmp_path / "config.yaml").read_text() == "LOSS: {adv_loss: hinge}\n"
 
