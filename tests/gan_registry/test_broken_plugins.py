@@ -131,15 +131,15 @@ class Strange(torch.Tensor):
 
 
 ROWS = [
-    *(Row(h, "error", raising(ValueError("two\nlines")), "ValueError: two lines") for h in IN_STEP),
-    *(Row(h, "exit", raising(SystemExit(0)), "SystemExit: 0") for h in IN_STEP),
+    *(Row(h, "error", raising(ValueError("two\nlines")), "ValueError: two lines") for h in sorted(IN_STEP)),
+    *(Row(h, "exit", raising(SystemExit(0)), "SystemExit: 0") for h in sorted(IN_STEP)),
     *(
         Row(h, "gradients off", leaving(lambda run: torch.set_grad_enabled(False)), "gradients")
         for h in sorted(IN_STEP - {"gan_real_logits"})
     ),
     *(
         Row(h, "dtype", leaving(lambda run: torch.set_default_dtype(torch.float64)), "dtype")
-        for h in IN_STEP
+        for h in sorted(IN_STEP)
     ),
     *(Row(h, "returns", lambda run, given: 1, "must return") for h in sorted(IN_STEP)),
     *(Row(h, "samples changed", in_place, "in place") for h in sorted(IN_STEP - {END})),
