@@ -131,7 +131,10 @@ class Strange(torch.Tensor):
 
 
 ROWS = [
-    *(Row(h, "error", raising(ValueError("two\nlines")), "ValueError: two lines") for h in sorted(IN_STEP)),
+    *(
+        Row(h, "error", raising(ValueError("two\nlines")), "ValueError: two lines")
+        for h in sorted(IN_STEP)
+    ),
     *(Row(h, "exit", raising(SystemExit(0)), "SystemExit: 0") for h in sorted(IN_STEP)),
     *(
         Row(h, "gradients off", leaving(lambda run: torch.set_grad_enabled(False)), "gradients")
