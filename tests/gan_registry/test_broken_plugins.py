@@ -28,7 +28,7 @@ from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
 from gan_registry.report.write import write_report
 from gan_registry.training import rescue
-from gan_registry.training.checkpoint import checkpoint_path, checkpoint_steps, read_checkpoint
+from gan_registry.training.checkpoint import checkpoint_steps, read_checkpoint
 from gan_registry.training.run import Run
 
 Act = Callable[[Run, dict[str, Any]], Any]
@@ -655,7 +655,7 @@ def test_the_checkpoint_that_was_saved_is_like_any_other(tmp_path: Path) -> None
     with pytest.raises(PluginError):
         fit(config(), tmp_path / "a", manager(bad=broken))
     fit(config(RUN__save_freq=2, RUN__keep_checkpoints=9), tmp_path / "b", manager())
-    one, other = (torch.load(checkpoint_path(tmp_path / name, 2)) for name in "ab")
+    one, other = (read_checkpoint(tmp_path / name, 2) for name in "ab")
     for state in (one, other):
         for measured in ("seconds", "plugins"):
             del state[measured]

@@ -169,7 +169,7 @@ def special(tmp_path: Path) -> Iterator[dict[str, str]]:
         "pipe.png": "it is a pipe",
         "folder.png": "it is a folder",
         "loop.png": "symbolic links",
-        "nowhere.png": "There is no image",
+        "nowhere.png": "it is a link that leads nowhere",
         "zero.png": "it is a device",
         "pipe-link.png": "it is a pipe",
     }
