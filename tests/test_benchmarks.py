@@ -162,3 +162,22 @@ def test_the_laplace_estimate_is_compared_and_minorities_are_told_where_there_ar
         assert (row["auc_measured"] is not None) == has_minority
         assert (row["auc_laplace"] is not None) == has_minority
     assert ("–" in done.stdout) != has_minority
+
+
+@pytest.mark.slow
+def test_a_long_run_is_measured_at_every_tenth(tmp_path):
+    path = tmp_path / "long.json"
+    done = run_module(
+        "benchmarks.long_run", "--steps", "30", "--samplers", "dia", "--json", str(path), cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(path.read_text(encoding="utf-8"))["dia"]
+    assert [row["step"] for row in rows] == list(range(3, 31, 3))
+    for row in rows:
+        assert row["resident"] > 2**20
+        assert row["microseconds_per_step"] > 0
+    assert rows[-1]["checkpoints"] > 0
+    assert len(done.stdout.splitlines()) == 12  # a title, a head, and a line for each
+    refused = run_module("benchmarks.long_run", "--steps", "9", cwd=ROOT)
+    assert refused.returncode == 2
+    assert "--steps: must be at least 10" in refused.stderr

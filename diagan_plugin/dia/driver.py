@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ class DiaDriver:
         self.probabilities: NDArray[np.float64] | None = None
         self.auxiliary: AuxiliaryDiscriminator | None = None
         self.weight_summary: WeightSummary | None = None
-        self.warnings: list[str] = []
+        self.warnings: list[str] = []  # of the last scoring
+        self._said: set[str] = set()  # their kinds so far
         self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
 
     def start(self, run: LiveRun) -> None:
@@ -130,7 +132,10 @@ class DiaDriver:
         if sickness := clipped_finding(run.step, self.score, self.probabilities):
             run.find(sickness)
         for warning in self.warnings:
-            _LOG.warning("step %d: %s", run.step, warning)
+            kind = re.split(r"[:;\d]", warning.lstrip("0123456789.% "))[0]
+            if kind not in self._said:  # a run that scores a thousand times would fill its log
+                self._said.add(kind)
+                _LOG.warning("step %d: %s", run.step, warning)
         run.log(
             {
                 "weights/ess_share": self.weight_summary.ess_share,

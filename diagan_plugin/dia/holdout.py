@@ -29,7 +29,7 @@ class HoldoutWatch:
         choose: Number of samples → which of them are compared, so that the cost is bounded.
 
     Attributes:
-        gaps: The comparisons so far.
+        gaps: The last two comparisons, fewer before there were as many: no more are asked for.
 
     Raises:
         UserError: D's answer depends on the batch, and the held-out samples are fewer than one.
@@ -61,7 +61,7 @@ class HoldoutWatch:
         gap = holdout_gap(run.step, training, sweep(run.holdout, self.indices))
         if gap is None:
             return
-        self.gaps.append(gap)
+        self.gaps = [*self.gaps[-1:], gap]
         run.log({"dia/holdout_gap": gap.gap, "dia/holdout_gap_error": gap.standard_error})
         if is_memorised(self.gaps):
             run.find(_finding(gap))
@@ -78,7 +78,7 @@ class HoldoutWatch:
 
     def load_state(self, state: Sequence[Sequence[Any]]) -> None:
         """Restores what :meth:`state` returned."""
-        self.gaps = [HoldoutGap(*gap) for gap in state]
+        self.gaps = [HoldoutGap(*gap) for gap in state[-2:]]
 
 
 def _finding(gap: HoldoutGap) -> Finding:

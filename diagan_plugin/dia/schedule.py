@@ -141,7 +141,7 @@ class Schedule:
 
     def history_at(self, step: int) -> bool:
         """Whether the subset for the heat map is swept after this step."""
-        return step > 0 and step % self.history_every == 0
+        return 0 < step <= self.total_steps and step % self.history_every == 0
 
     def scores_at(self, step: int) -> bool:
         """Whether new scores are computed after this step."""

@@ -123,6 +123,7 @@ def _prune(run: Run, folder: Path, keep: int) -> None:
         if sound >= keep:
             try:
                 path.unlink(missing_ok=True)
+                run.sound_checkpoints.discard(step)
             except OSError as error:
                 _LOG.warning("Cannot remove the old checkpoint %s: %s.", path, error.strerror)
         elif step in run.sound_checkpoints or _is_sound(path):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from gan_registry.backbones.base import Backbone
-from gan_registry.live_run import LiveRun
 from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.regularizers.consistency import latent_diversity
 from gan_registry.regularizers.feature_matching import feature_matching
@@ -21,6 +20,9 @@ from gan_registry.training.discriminator_regularization import (
     neighbour,
 )
 
+if TYPE_CHECKING:
+    from gan_registry.training.run import Run
+
 
 class Regularization:
     """What is added to the losses of D and G, micro-batch by micro-batch, and after their steps.
@@ -30,7 +32,7 @@ class Regularization:
         backbone: Its backbone, which may have terms of its own.
     """
 
-    def __init__(self, run: LiveRun, backbone: Backbone) -> None:
+    def __init__(self, run: Run, backbone: Backbone) -> None:
         self._run = run
         self._backbone = backbone
         self._of_discriminator = DiscriminatorRegularization(run)
@@ -71,6 +73,9 @@ class Regularization:
         run, loss = self._run, self._run.config.LOSS
         own = self._backbone.generator_terms(fake, fake_out)
         terms = [] if own is None else [own]
+        if loss.apply_fm and self._real is None:
+            # G comes before D, or else this is the first step of a run that was resumed.
+            self._real = run.stream.latest()
         if loss.apply_fm and self._real is not None:
             with torch.no_grad():
                 of_real = run.backbone.features(self._real.x)

@@ -92,8 +92,7 @@ class BatchStream:
 
     def _load(self) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.num_workers == 0:
-            indices = self._indices(self.position)
-            return (torch.from_numpy(indices), *fetch(self.dataset, indices))
+            return self._fetch(self.position)
         if self._prefetched is None:
             loader: DataLoader[Any] = DataLoader(
                 _Fetched(self.dataset),  # type: ignore[arg-type]
@@ -110,13 +109,30 @@ class BatchStream:
         batch: tuple[Tensor, Tensor, Tensor | None] = next(self._prefetched)
         return batch
 
+    def _fetch(self, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        indices = self._indices(position)
+        return (torch.from_numpy(indices), *fetch(self.dataset, indices))
+
     def next(self) -> Real:
         """Returns the batch at the current position, and moves on by one batch."""
-        indices, x, y = self._load()
-        places = np.arange(self.position, self.position + self.batch_size)
+        batch, position = self._load(), self.position
         self.position += self.batch_size
+        return self._finished(batch, position)
+
+    def latest(self) -> Real | None:
+        """Returns the batch before the current position once more, None before the first one.
+
+        It is read again, from where a run was resumed too, and nothing moves.
+        """
+        position = self.position - self.batch_size
+        return None if position < 0 else self._finished(self._fetch(position), position)
+
+    def _finished(self, batch: tuple[Tensor, Tensor, Tensor | None], position: int) -> Real:
+        """Moves a batch that was drawn at a position to the device, some of it mirrored."""
+        indices, x, y = batch
         x = to_device(x, self.device)
         if self.flip_seed is not None:
+            places = np.arange(position, position + self.batch_size)
             x = flip(x, self.flip_seed, places[self.rank :: self.world_size])
         y = None if y is None else to_device(y, self.device)
         return Real(indices, x, y)

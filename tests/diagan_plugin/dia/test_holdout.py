@@ -99,6 +99,21 @@ def test_memorisation_ends_a_run_that_asks_for_it_and_it_goes_on_without(tmp_pat
     assert continued.findings == whole.findings
 
 
+def test_of_many_comparisons_the_last_two_are_kept(tmp_path: Path) -> None:
+    plugins = manager(dia=DiaPlugin())
+    config = points_config(DATA__holdout=0.2, OPTIMIZATION__total_steps=9)
+    config.PLUGINS = {"dia": {"diagnose": True, "record_every": 2}}
+    run = fit(config, tmp_path / "run", plugins)
+    driver = plugins.hooks.get_plugin("dia").driver(run)
+    assert len(driver.recorder.history_steps) == 10  # and so many comparisons
+    assert [gap.step for gap in driver.recorder.holdout.gaps] == [8, 9]
+    assert len(driver.state()["holdout"]) == 2
+    # A state of before, with all of them.
+    many = [(step, 0.0, 1.0, 0.0) for step in range(50)]
+    driver.recorder.holdout.load_state(many)
+    assert [gap.step for gap in driver.recorder.holdout.gaps] == [48, 49]
+
+
 def test_comparing_changes_no_number(tmp_path: Path) -> None:
     config = digits_config(DATA__holdout=0.2)
     without = fit(config)

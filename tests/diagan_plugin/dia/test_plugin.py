@@ -306,6 +306,15 @@ def test_auxiliary_discriminator_trains_on_its_own():
     assert any(not torch.equal(own[name], auxiliary[name]) for name in own)
 
 
+def test_a_warning_is_said_once_however_often_scores_are_computed(caplog):
+    nearly = "PLUGINS.dia.max_ratio=1.01"
+    run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.refresh=1", nearly)
+    assert run.total_steps - driver(run).schedule.phase1_end > 5  # scorings
+    said = [text for text in caplog.messages if "nearly uniform" in text]
+    assert len(said) == 1
+    assert any("nearly uniform" in text for text in driver(run).warnings)
+
+
 def test_hinge_loss_is_told_apart_once(caplog):
     with caplog.at_level("WARNING"):
         run_tiny(None, "LOSS.adv_loss=hinge", "PLUGINS.dia.diagnose=true")

@@ -179,6 +179,13 @@ def test_heat_map_is_swept_at_most_a_hundred_times(total):
     assert total < HISTORY_RECORDS or len(swept) > HISTORY_RECORDS // 2
 
 
+def test_heat_map_ends_with_the_steps_that_were_announced():
+    # In a loop of one's own more may follow; its memory must not grow with them.
+    plan = schedule(1000)
+    assert plan.history_at(plan.history_every)
+    assert not any(plan.history_at(step) for step in range(1001, 5000))
+
+
 @given(old=st.integers(1, 5000), factor=st.floats(1.0, 5.0))
 def test_heat_map_of_an_extended_run_stays_bounded(old, factor):
     new = int(old * factor)

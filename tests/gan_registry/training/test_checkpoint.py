@@ -218,6 +218,11 @@ def test_sound_checkpoints_are_never_removed_in_favour_of_damaged_ones(tmp_path:
     assert checkpoint_steps(tmp_path) == [10, 15]
 
 
+def test_of_checkpoints_that_are_gone_nothing_is_remembered(tmp_path: Path):
+    run = fit(points_config(RUN__save_freq=1, RUN__keep_checkpoints=2), tmp_path)
+    assert sorted(run.sound_checkpoints) == checkpoint_steps(tmp_path) == [5, 6]
+
+
 def is_sound(folder: Path, step: int) -> bool:
     try:
         read_checkpoint(folder, step)
