@@ -146,8 +146,16 @@ def flips_images(dataset: Dataset, config: Config) -> bool:
     )
 
 
-def build_networks(run: Run) -> None:
-    """Builds the backbone and the loss, and lets plugins change them."""
+def build_networks(run: Run, *, trained: bool = True) -> None:
+    """Builds the backbone and the loss, and lets plugins change them.
+
+    Args:
+        run: The run.
+        trained: Whether the networks will be called; if not, no memory layout is settled for them.
+
+    Raises:
+        UserError: The networks do not fit the data or the configuration, or do not work.
+    """
     config, catalogs = run.config, run.plugins.catalogs
     dataset = run.dataset
     run.backbone = _build_backbone(run, dataset.sample_shape, dataset.num_classes)
@@ -156,7 +164,8 @@ def build_networks(run: Run) -> None:
     made = [network.to(run.device) for network in (run.generator, run.discriminator)]
     run.hooks.models_ready(run)
     ready = [network.to(run.device) for network in (run.generator, run.discriminator)]
-    lay_out(run, replaced=any(a is not b for a, b in zip(made, ready, strict=True)))
+    if trained:
+        lay_out(run, replaced=any(a is not b for a, b in zip(made, ready, strict=True)))
     run.regularization = Regularization(run, run.backbone)
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:

@@ -21,6 +21,7 @@ from gan_registry.backbones.base import Backbone
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.training import build
+from gan_registry.training.plan import describe_plan
 from gan_registry.training.run import Run
 
 
@@ -262,3 +263,17 @@ def test_dia_trains_networks_that_view_and_resumes_bit_for_bit(
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     (tmp_path / "cut" / "checkpoints" / "step-00000003.safetensors").unlink()
     assert_equal_runs(whole, go("cut", 3))
+
+
+def test_a_dry_run_tries_the_networks_that_it_measures_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried, lay_out = [], build.lay_out
+    monkeypatch.setattr(
+        build, "lay_out", lambda run, replaced: (tried.append(run), lay_out(run, replaced))
+    )
+    plugin = theirs(view="always")
+    text = describe_plan(config_of(), manager(other=plugin), {}, "x", Path("runs", "x"))
+    assert "estimate, in all" in text
+    assert len(tried) == 1
+    assert layouts(tried[0]) == (False, False)
