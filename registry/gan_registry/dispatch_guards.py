@@ -29,6 +29,9 @@ IN_UPDATE = frozenset(
 IN_STEP = IN_UPDATE | {"gan_discriminator_updated", "gan_step_end"}
 """Hooks of a step of the training."""
 
+_AFTER = frozenset({"gan_train_end", "gan_metrics", "gan_result", "gan_report"})
+"""Hooks after the training, where the mode of a network is of no consequence any more."""
+
 _FREE = frozenset({"gan_build", "gan_plan", "gan_models_ready", "gan_load_state"})
 """Hooks in which networks do not exist, or are there to be changed."""
 
@@ -138,7 +141,7 @@ class _Network:
         found = None
         if getattr(run, self._name) is not self._network:
             found = f"replaced the {self._name}; networks can be replaced in gan_models_ready"
-        if self._network.training != self._training:
+        if self._network.training != self._training and self._hook not in _AFTER:
             found = f"left the {self._name} in {'eval' if self._training else 'training'} mode"
         if (flags := list(map(_flags, self._seen))) != self._flags:
             left = "frozen" if sum(flags) < sum(self._flags) else "unfrozen"

@@ -595,6 +595,25 @@ def test_a_finer_look_at_what_hooks_may_do_passes() -> None:
     assert len(kept) == 3
 
 
+def test_after_the_training_networks_may_be_left_in_eval_mode(tmp_path: Path) -> None:
+    def judge(self: Any, run: Run) -> None:
+        run.generator.eval()
+        run.discriminator.eval()
+
+    def judged(self: Any, run: Run, real: Any, fake: Any) -> dict[str, float]:
+        judge(self, run)
+        return {"judged": 1.0}
+
+    def left(self: Any, run: Run) -> dict[str, int]:
+        run.discriminator.train()
+        return {"left": 1}
+
+    hooks = {"gan_train_end": judge, "gan_metrics": judged, "gan_result": left}
+    judging = type("Judging", (), {name: hookimpl(hook) for name, hook in hooks.items()})
+    result = evaluate(fit(config(), tmp_path, manager(p=judging())))
+    assert result["left"] == result["metrics"]["judged"] == 1
+
+
 # ------------------------------------------------------------------ loading
 
 

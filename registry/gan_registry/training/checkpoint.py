@@ -178,20 +178,22 @@ def read_newest(folder: Path, quiet: bool = False) -> dict[str, Any] | None:
     if not steps:
         _refuse_earlier(folder)
         return None
-    reason = ""
-    for place in reversed(range(len(steps))):
-        path = checkpoint_path(folder, steps[place])
+    reasons: list[str] = []
+    for step in reversed(steps):
+        path = checkpoint_path(folder, step)
         try:
-            return _read(path, steps[place])
+            state = _read(path, step)
         except (DamagedError, FileNotFoundError) as error:
             what = f"is damaged: it {error}" if isinstance(error, DamagedError) else "is gone"
-            reason = f"{path} {what}"
-        if place and not quiet:
-            _LOG.warning("The checkpoint %s; that of step %d is used.", reason, steps[place - 1])
+            reasons.append(f"{path} {what}")
+            continue
+        for reason in [] if quiet else reasons:
+            _LOG.warning("The checkpoint %s; that of step %d is used.", reason, step)
+        return state
     none = "and there is no other" if len(steps) == 1 else f"as are all {len(steps)} there"
     raise UserError(
-        f"The checkpoint {reason}, {none}; restore one from a backup, delete {folder / _FOLDER} to "
-        "start anew, or choose another folder with --out."
+        f"The checkpoint {reasons[0]}, {none}; restore one from a backup, delete "
+        f"{folder / _FOLDER} to start anew, or choose another folder with --out."
     )
 
 

@@ -175,14 +175,27 @@ def test_a_checkpoint_on_a_disk_that_fails_counts_as_damaged(tmp_path, caplog, m
     assert "cannot be read: Input/output error" in caplog.text
 
 
-def test_where_all_are_damaged_that_is_said(tmp_path: Path):
+def test_only_a_checkpoint_that_is_sound_is_said_to_be_used(tmp_path: Path, caplog):
+    fit(points_config(RUN__save_freq=2, RUN__keep_checkpoints=3), tmp_path)
+    assert checkpoint_steps(tmp_path) == [2, 4, 6]
+    for step in (4, 6):
+        damage(checkpoint_path(tmp_path, step), "cut")
+    assert open_run(tmp_path, manager()).step == 2
+    assert len(caplog.messages) == 2
+    for step, warned in zip((6, 4), caplog.messages, strict=True):
+        assert f"step-0000000{step}" in warned
+        assert warned.endswith("; that of step 2 is used.")
+
+
+def test_where_all_are_damaged_that_is_said(tmp_path: Path, caplog):
     config = points_config(RUN__save_freq=3)
     fit(config, tmp_path)
     for step in (3, 6):
         damage(checkpoint_path(tmp_path, step), "cut")
     for call in (lambda: fit(config, tmp_path), lambda: open_run(tmp_path, manager())):
-        with pytest.raises(UserError, match="as are all 2 there; restore one"):
+        with pytest.raises(UserError, match=r"step-00000006.*as are all 2 there; restore one"):
             call()
+    assert not caplog.messages
     checkpoint_path(tmp_path, 6).unlink()
     with pytest.raises(UserError, match="and there is no other; restore one"):
         fit(config, tmp_path)
