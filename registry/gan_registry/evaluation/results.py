@@ -63,7 +63,11 @@ def _is_sound(result: Mapping[str, Any]) -> bool:
 
 
 def _is_finding(entry: Any) -> bool:
-    return isinstance(entry, dict) and {"name", "step", "evidence", "advice"} <= entry.keys()
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("step")) is int
+        and all(isinstance(entry.get(key), str) for key in ("name", "evidence", "advice"))
+    )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,7 @@
+"""All targets, by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import command_lines, configs, files, models, yaml_texts
+
+TARGETS = {target.name: target for module in (configs, command_lines, yaml_texts, files, models) for target in module.TARGETS}
