@@ -77,7 +77,12 @@ def edited(content: bytes, edit: Edit) -> bytes:
     head, piece, tail = content[:place], content[place : place + size], content[place + size :]
     if what == "flip":
         return head + bytes([content[place] ^ 1 << size % 8]) + content[place + 1 :]
-    changed = {"cut": b"", "drop": tail, "twice": 2 * piece + tail, "zeros": bytes(len(piece)) + tail}
+    changed = {
+        "cut": b"",
+        "drop": tail,
+        "twice": 2 * piece + tail,
+        "zeros": bytes(len(piece)) + tail,
+    }
     return head + changed.get(what, piece[::-1] + tail)
 
 
@@ -123,7 +128,13 @@ _ARRAYS = st.sampled_from(
 
 def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The places in a tree of mappings and lists, itself left out."""
-    entries = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    entries = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, value in entries:
         yield (*path, key)
         yield from _leaves(value, (*path, key))

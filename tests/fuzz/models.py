@@ -1,4 +1,4 @@
-"""Tracker, sampler, score and rejection: sequences of calls, compared with simple models in NumPy."""
+"""Tracker, sampler, score and rejection: sequences of calls, compared with models in NumPy."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def check_sampler(case: tuple[int, int, str, int, list[tuple[str, Any]]]) -> boo
                 each.set_epoch(given)
         elif what == "resume":
             states = [each.state_dict() for each in samplers]
-            samplers = [
-                DiaSampler(n, 0, method, rank=r, world_size=ranks) for r in range(ranks)
-            ]
+            samplers = [DiaSampler(n, 0, method, rank=r, world_size=ranks) for r in range(ranks)]
             for each, state in zip(samplers, states, strict=True):
                 each.load_state_dict(state)
         else:

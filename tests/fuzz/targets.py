@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from tests.fuzz import command_lines, configs, files, models, yaml_texts
+from tests.fuzz import command_lines, configs, facade, files, models, tensors, yaml_texts
 
-TARGETS = {target.name: target for module in (configs, command_lines, yaml_texts, files, models) for target in module.TARGETS}
+TARGETS = {
+    target.name: target
+    for module in (configs, command_lines, yaml_texts, files, models, tensors, facade)
+    for target in module.TARGETS
+}
