@@ -81,7 +81,7 @@ def as_state(state: Any, keys: Iterable[str] = ()) -> Mapping[str, Any]:
 
 
 def check_data(name: str, values: Any) -> None:
-    """Refuses tensors without plain numbers in memory: meta, sparse, quantised; and what is no data.
+    """Refuses tensors without plain numbers in memory (meta, sparse, quantised), and no numbers.
 
     Raises:
         TypeError: It is such.

@@ -115,9 +115,9 @@ def contents(draw: Any, small: bool = False) -> Case:
         if value is not None:
             section = content.setdefault("PLUGINS", {}).setdefault(option.plugin, {})
             content["PLUGINS"][option.plugin] = {**section, option.name: value}
-    for bad in draw(seldom(0.3, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
+    for bad in draw(seldom(0.2, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
         bad(content)
-    flags = draw(seldom(0.2, st.just([]), st.lists(settings(), max_size=2)))
+    flags = draw(seldom(0.15, st.just([]), st.lists(settings(), max_size=2)))
     return content, [f"--set={flag}" for flag in flags]
 
 
@@ -198,7 +198,14 @@ def train(case: Case) -> bool:
 
 
 TARGETS = (
-    Target("configs", contents(), resolve, 120, least=0.5),
+    Target(
+        "configs",
+        contents(),
+        resolve,
+        100,
+        least=0.5,
+        pinned=(({"DATA": {"name": []}}, []), ({"DATA": {"name": {"a": 1}}}, [])),
+    ),
     Target("plans", contents(small=True), plan, 25, least=0.4),
     Target("trainings", contents(small=True), train, 4, least=0.25),
 )

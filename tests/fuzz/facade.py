@@ -32,7 +32,7 @@ ARGUMENTS = sorted(
     - _NOT_DRAWN
 )
 VALUES = {
-    **{name: value for name, value in _OTHERS.items()},
+    **_OTHERS,
     "small": 1, "two": 2, "half word": "auto", "other word": "sweep", "pair": (-1.0, 1.0),
     "names": ["a"], "groups": [0] * N,
 }  # fmt: skip
@@ -52,7 +52,7 @@ def check(case: tuple[str, str]) -> bool:
         optimizer = torch.optim.Adam(network.parameters())
         dia = dp.Dia(data, **given)
         loader = torch.utils.data.DataLoader(dia.dataset, batch_size=4, sampler=dia.sampler)
-        for _, (x, index) in zip(range(2), loader):
+        for _, (x, index) in zip(range(2), loader, strict=False):
             dia.update(network, optimizer, index, fake=x, real=x)
             if given.get("record") != "stream":
                 dia.sweep(network)

@@ -98,7 +98,9 @@ CALLS: dict[str, Call] = {
         lambda: {"indices": torch.tensor([0, 1]), "values": _x(2)},
         {"indices": ("values",)},
     ),
-    "LDRTracker.record_all": Call(lambda **a: _tracker().record_all(**a), lambda: {"values": _x(N)}),
+    "LDRTracker.record_all": Call(
+        lambda **a: _tracker().record_all(**a), lambda: {"values": _x(N)}
+    ),
     "LDRTracker.merge": Call(lambda **a: _tracker().merge(**a), lambda: {"other": _tracker()}),
     "LDRTracker.load_state_dict": Call(
         lambda state: _tracker().load_state_dict(state), lambda: {"state": _tracker().state_dict()}
@@ -107,7 +109,9 @@ CALLS: dict[str, Call] = {
         dp.DiaSampler, lambda: {"num_samples": N, "seed": 0, "method": "iid", "rank": 0,
                                 "world_size": 2, "shard": "self"},
     ),
-    "DiaSampler.draw": Call(lambda **a: dp.DiaSampler(N).draw(**a), lambda: {"start": 0, "stop": 9}),
+    "DiaSampler.draw": Call(
+        lambda **a: dp.DiaSampler(N).draw(**a), lambda: {"start": 0, "stop": 9}
+    ),
     "DiaSampler.set_weights": Call(
         lambda **a: dp.DiaSampler(N).set_weights(**a), lambda: {"weights": _x(N) + 2, "start": 4}
     ),
@@ -139,11 +143,13 @@ CALLS: dict[str, Call] = {
         {"features": ("logits",)},
     ),
     "laplace_ldrv by probabilities": Call(
-        dp.laplace_ldrv, lambda: {"features": _x(N, F), "probabilities": (_x(N) + 1.1) / 3}, {"features": ("probabilities",)}
+        dp.laplace_ldrv, lambda: {"features": _x(N, F), "probabilities": (_x(N) + 1.1) / 3},
+        {"features": ("probabilities",)}
     ),
     "LaplaceLDRV": Call(dp.LaplaceLDRV, lambda: {"num_features": F, "prior_variance": 1.0}),
     "LaplaceLDRV.update": Call(
-        lambda **a: _laplace().update(**a), lambda: {"features": _x(N, F), "logits": _x(N)}, {"features": ("logits",)}
+        lambda **a: _laplace().update(**a), lambda: {"features": _x(N, F), "logits": _x(N)},
+        {"features": ("logits",)}
     ),
     "LaplaceLDRV.variance": Call(
         lambda **a: _laplace().variance(**a), lambda: {"features": _x(N, F)}
@@ -214,7 +220,8 @@ CALLS: dict[str, Call] = {
                  "count": np.ones(N, np.int64), "group": np.zeros(N, np.int64)},
         {"ldrm": ("ldrv",)},
     ),
-    "Diagnosis.load": Call(dp.Diagnosis.load, lambda: {"path": _saved("file")}, {"path": ("There is no diagnosis",)}),
+    "Diagnosis.load": Call(dp.Diagnosis.load, lambda: {"path": _saved("file")},
+    {"path": ("There is no diagnosis",)}),
     "WeightSummary": Call(
         dp.WeightSummary,
         lambda: dict.fromkeys(
