@@ -113,4 +113,4 @@ def obey(case: Case) -> bool:
     return code == 0
 
 
-TARGETS = (Target("commands", cases(), obey, 60, least=0.02),)
+TARGETS = (Target("commands", cases(), obey, 30, least=0.02),)

@@ -202,10 +202,10 @@ TARGETS = (
         "configs",
         contents(),
         resolve,
-        100,
+        60,
         least=0.5,
         pinned=(({"DATA": {"name": []}}, []), ({"DATA": {"name": {"a": 1}}}, [])),
     ),
-    Target("plans", contents(small=True), plan, 25, least=0.4),
-    Target("trainings", contents(small=True), train, 4, least=0.25),
+    Target("plans", contents(small=True), plan, 8, least=0.25),
+    Target("trainings", contents(small=True), train, 2),
 )

@@ -285,4 +285,4 @@ def check(case: tuple[str, str, str]) -> bool:
     )
 
 
-TARGETS = (Target("tensors", cases(), check, 200, least=0.05),)
+TARGETS = (Target("tensors", cases(), check, 150, least=0.05),)

@@ -79,7 +79,7 @@ TARGETS = (
         "yaml",
         seldom(0.2, st.one_of(_STRUCTURED, _damaged()), st.binary(max_size=60)),
         read,
-        200,
+        100,
         least=0.02,
         pinned=(b"", b"\xff\xfea", b"a: [", bomb("a", 60), b"[" * 5000, b"{a: " * 5000),
     ),
