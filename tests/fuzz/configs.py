@@ -106,7 +106,7 @@ def contents(draw: Any, small: bool = False) -> Case:
     base = SMALL if small else draw(seldom(0.3, _packaged(), st.just(SMALL)))
     content = {section: dict(values) for section, values in base.items()}
     free = [key for key in keys() if not small or key not in ("DATA.name", "MODEL.backbone")]
-    for key in draw(st.lists(st.sampled_from(free), max_size=3, unique=True)):
+    for key in draw(st.lists(st.sampled_from(free), max_size=2, unique=True)):
         section, _, name = key.partition(".")
         # Catalogs and switches of whole methods often exclude each other: now and then.
         content.setdefault(section, {})[name] = draw(valid(key))
@@ -115,7 +115,7 @@ def contents(draw: Any, small: bool = False) -> Case:
         if value is not None:
             section = content.setdefault("PLUGINS", {}).setdefault(option.plugin, {})
             content["PLUGINS"][option.plugin] = {**section, option.name: value}
-    for bad in draw(seldom(0.2, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
+    for bad in draw(seldom(0.12, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
         bad(content)
     flags = draw(seldom(0.15, st.just([]), st.lists(settings(), max_size=2)))
     return content, [f"--set={flag}" for flag in flags]
