@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from diagan_plugin.arguments import as_array, as_kind, as_state, as_whole
 from diagan_plugin.auxiliary.batches import Batch, Parts, Provider, as_sequence, parts_of
 from diagan_plugin.auxiliary.copy import SharedRates, copy_with_optimizer
 from diagan_plugin.auxiliary.importance import importance_weights
@@ -107,7 +108,14 @@ class AuxiliaryDiscriminator:
         added: Callable[[nn.Module], AddedTerms | None] | None = None,
         average_gradients: Callable[[Sequence[nn.Parameter]], None] | None = None,
     ) -> None:
-        if mode not in AUXILIARY_MODES:
+        num_samples, every = as_whole("num_samples", num_samples), as_whole("every", every)
+        rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size)
+        seed = as_whole("seed", seed)
+        if seed < 0:
+            raise ValueError(f"Argument `seed` must be at least 0, but got {seed}.")
+        as_kind("discriminator", discriminator, nn.Module)
+        as_kind("optimizer", optimizer, torch.optim.Optimizer)
+        if as_kind("mode", mode, str) not in AUXILIARY_MODES:
             raise ValueError(f"Argument `mode` must be one of {AUXILIARY_MODES}, but got {mode!r}.")
         if mode == "importance" and has_batch_norm(discriminator):
             raise ValueError(
@@ -157,7 +165,7 @@ class AuxiliaryDiscriminator:
         Raises:
             ValueError: As for :func:`importance_weights`, or of another length than the dataset.
         """
-        weights = importance_weights(probabilities)
+        weights = importance_weights(as_array("probabilities", probabilities))
         if len(weights) != self.num_samples:
             raise ValueError(
                 f"Argument `probabilities` must have length {self.num_samples}, "
@@ -235,10 +243,11 @@ class AuxiliaryDiscriminator:
             ("num_samples", self.num_samples),
             ("mode", self.mode),
         ):
-            if state.get(name) != own:
+            if as_state(state).get(name) != own:
                 raise ValueError(
                     f"Argument `state` must have {name} {own!r}, but got {state.get(name)!r}."
                 )
+        as_state(state, self.state_dict())
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.calls = int(state["calls"])

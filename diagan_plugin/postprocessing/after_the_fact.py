@@ -10,12 +10,14 @@ gives it anew (Azadi et al. 2019, §3, remark that what matters is that D be nea
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from diagan_plugin.arguments import as_kind, as_real, as_whole, as_work
 from diagan_plugin.auxiliary.batches import Batch, Parts, Provider, parts_of
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.recording.logit_modes import logit_mode
@@ -71,6 +73,13 @@ def train_after_the_fact(
     Raises:
         ValueError: `steps` or another number is below 1.
     """
+    steps, batch_size = as_whole("steps", steps), as_whole("batch_size", batch_size)
+    lr = as_real("lr", lr)
+    if not 0.0 <= lr < math.inf:
+        raise ValueError(f"Argument `lr` must be finite and at least 0, but got {lr}.")
+    as_kind("discriminator", discriminator, nn.Module)
+    for name, work in (("reals", reals), ("generate", generate), ("realness", realness)):
+        as_work(name, work)
     if steps < 1 or batch_size < 1:
         raise ValueError(
             "Arguments `steps` and `batch_size` must be at least 1, "

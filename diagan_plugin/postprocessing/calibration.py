@@ -18,6 +18,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from diagan_plugin.arguments import as_array, as_kind, check_data
+
 METHODS = ("platt", "isotonic", "none")
 
 Floats = NDArray[np.float64]
@@ -239,7 +241,10 @@ def _examples(real: ArrayLike, generated: ArrayLike) -> tuple[Floats, Floats, Fl
     """Returns finite logits, labels and weights [n + m]; each kind has the mean weight 1."""
     parts = {}
     for name, values in (("real", real), ("generated", generated)):
-        array = np.asarray(values, np.float64).reshape(-1)
+        array = as_array(name, values)
+        if np.iscomplexobj(array):
+            raise TypeError(f"Argument `{name}` must be real numbers, but got {array.dtype}.")
+        array = array.astype(np.float64).reshape(-1)
         array = array[np.isfinite(array)]
         if not array.size:
             raise ValueError(f"Argument `{name}` must hold a finite logit, but has none.")
@@ -255,4 +260,7 @@ def _sigmoid(logits: Floats) -> Floats:
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
+    check_data("logits", as_kind("logits", logits, Tensor))
+    if logits.is_complex():
+        raise TypeError(f"Argument `logits` must be real numbers, but got {logits.dtype}.")
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

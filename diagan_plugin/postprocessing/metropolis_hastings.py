@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_kind, as_whole, as_work
 from diagan_plugin.postprocessing.streaming import (
     Proposal,
     Propose,
@@ -92,6 +93,10 @@ class MetropolisHastingsSampler(SampleStream):
         floor: float = 1e-4,
     ) -> None:
         super().__init__(propose, batch_size=batch_size, floor=floor)
+        steps = as_whole("steps", steps)
+        as_kind("rng", rng, torch.Generator)
+        if initial is not None:
+            as_work("initial", initial)
         if steps < 1:
             raise ValueError(f"Argument `steps` must be at least 1, but got {steps}.")
         self.rng = rng
@@ -165,7 +170,7 @@ class MetropolisHastingsSampler(SampleStream):
 
     def _starts(self, initial: Callable[[int], Tensor], count: int) -> Tensor:
         with torch.no_grad():
-            start = initial(count).detach()
+            start = as_kind("initial", initial(count), Tensor).detach()
         if start.numel() != count:
             raise ValueError(
                 f"Argument `initial` must return {count} logits, "

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_kind, as_real, as_whole
 from diagan_plugin.postprocessing.streaming import (
     AcceptanceRateError as AcceptanceRateError,
 )
@@ -119,6 +120,10 @@ class RejectionSampler(SampleStream):
         eps: float = 1e-6,
         floor: float = 1e-3,
     ) -> None:
+        gamma = None if gamma is None else as_real("gamma", gamma)
+        percentile, eps = as_real("percentile", percentile), as_real("eps", eps)
+        burn_in, batch_size = as_whole("burn_in", burn_in), as_whole("batch_size", batch_size)
+        as_kind("rng", rng, torch.Generator)
         if gamma is not None and not math.isfinite(gamma):
             raise ValueError(f"Argument `gamma` must be finite or None, but got {gamma}.")
         if gamma is not None and per_batch:

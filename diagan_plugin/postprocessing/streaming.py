@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_real, as_whole, as_work
 from gan_registry.errors import UserError
 
 _MIN_ACCEPTED = 10
@@ -68,6 +69,8 @@ class SampleStream(ABC):
     """
 
     def __init__(self, propose: Propose, *, batch_size: int, floor: float) -> None:
+        batch_size, floor = as_whole("batch_size", batch_size), as_real("floor", floor)
+        as_work("propose", propose)
         if batch_size < 1:
             raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
         if not 0 <= floor < 1:
@@ -97,6 +100,7 @@ class SampleStream(ABC):
             ValueError: `n` is negative.
             AcceptanceRateError: See the class.
         """
+        n = as_whole("n", n)
         if n < 0:
             raise ValueError(f"Argument `n` must be at least 0, but got {n}.")
         return self._take(n)
@@ -125,7 +129,17 @@ class SampleStream(ABC):
     def _propose(self, n: int) -> Proposal:
         """Returns n proposals with logits [n]."""
         with torch.no_grad():
-            batch = Proposal(*self.propose(n))
+            made = self.propose(n)
+        if not (
+            isinstance(made, (tuple, list))
+            and len(made) in (2, 3, 4)
+            and all(isinstance(each, Tensor) for each in made[:2])
+        ):
+            raise TypeError(
+                "Argument `propose` must return a tuple that begins with two tensors, samples and "
+                f"logits, but got a {type(made).__name__}."
+            )
+        batch = Proposal(*made)
         if batch.logits.numel() != n or len(batch.x) != n:
             raise ValueError(
                 f"Argument `propose` must return {n} samples and a logit for each, "

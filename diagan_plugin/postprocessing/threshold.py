@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from diagan_plugin.arguments import as_real, as_whole
 from diagan_plugin.postprocessing.streaming import (
     Proposal,
     Propose,
@@ -61,6 +62,8 @@ class ThresholdSampler(SampleStream):
         floor: float = 1e-4,
     ) -> None:
         super().__init__(propose, batch_size=batch_size, floor=floor)
+        threshold = None if threshold is None else as_real("threshold", threshold)
+        percentile, burn_in = as_real("percentile", percentile), as_whole("burn_in", burn_in)
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"Argument `threshold` must be finite or None, but got {threshold}.")
         if not 0 <= percentile < 100:

@@ -23,6 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_kind, as_real, as_whole, check_data
+
 __all__ = ["LaplaceLDRV", "laplace_ldrv"]
 
 ArrayT = TypeVar("ArrayT", Tensor, npt.NDArray[Any])
@@ -73,6 +75,9 @@ class LaplaceLDRV:
         device: torch.device | str = "cpu",
         chunk_size: int = _CHUNK,
     ) -> None:
+        num_features = as_whole("num_features", num_features)
+        prior_variance = as_real("prior_variance", prior_variance)
+        chunk_size = as_whole("chunk_size", chunk_size)
         if num_features < 1:
             raise ValueError(f"Argument `num_features` must be at least 1, but got {num_features}.")
         if not (math.isfinite(prior_variance) and prior_variance > 0):
@@ -187,6 +192,7 @@ class LaplaceLDRV:
         Raises:
             ValueError: Its number of features, bias or prior variance differs.
         """
+        other = as_kind("other", other, LaplaceLDRV)
         mine = (self.num_features, self.bias, self.prior_variance)
         theirs = (other.num_features, other.bias, other.prior_variance)
         if mine != theirs:
@@ -274,6 +280,7 @@ def laplace_ldrv(
         >>> laplace_ldrv(features, torch.zeros(13), bias=False)[-2:]
         tensor([0.2500, 0.8000], dtype=torch.float64)
     """
+    _check_real(features, "features")
     if features.ndim != 2:
         raise ValueError(
             f"Argument `features` must be [N, F], but got {list(features.shape)}; flatten maps."
@@ -291,6 +298,11 @@ def laplace_ldrv(
 
 
 def _check_real(values: Values, name: str) -> None:
+    check_data(name, values)
+    if not hasattr(values, "ndim"):
+        raise TypeError(
+            f"Argument `{name}` must be a tensor or an array, but got a list or number."
+        )
     if isinstance(values, Tensor):
         real = values.is_floating_point()
     else:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from diagan_plugin.arguments import as_kind, as_whole, check_data
+
 LEARNING_RATE = 2e-3
 """Of Adam: the layer has to keep up with features that D goes on changing."""
 
@@ -32,6 +34,9 @@ class RatioHead(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
+        num_features = as_whole("num_features", num_features)
+        if num_features < 1:
+            raise ValueError(f"Argument `num_features` must be at least 1, but got {num_features}.")
         self.standardise = nn.BatchNorm1d(num_features, affine=False)
         self.linear = nn.Linear(num_features, 1)
         # A ratio of 1 everywhere is what one knows before the first batch.
@@ -60,6 +65,17 @@ class RatioHead(nn.Module):
         Returns:
             The loss before the step, a scalar on the device.
         """
+        size = self.linear.in_features
+        for name, features in (("real", real), ("fake", fake)):
+            check_data(name, as_kind(name, features, Tensor))
+            if features.dim() != 2 or features.shape[1] != size or not features.shape[0]:
+                raise ValueError(
+                    f"Argument `{name}` must be [B, {size}], but got {list(features.shape)}."
+                )
+            if not features.is_floating_point():
+                raise TypeError(
+                    f"Argument `{name}` must be floating-point, but got {features.dtype}."
+                )
         self.train()
         # In one pass, so that both are standardised alike.
         ratios = self(torch.cat([real.detach(), fake.detach()]))

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from diagan_plugin.arguments import as_whole
+from diagan_plugin.arguments import as_kind, as_state, as_whole, check_data
 from diagan_plugin.recording.moments import RunningMoments
 from diagan_plugin.recording.non_finite import NonFiniteLog
 from diagan_plugin.recording.window import RecordWindow
@@ -205,6 +205,7 @@ class LDRTracker:
         Raises:
             ValueError: If N or the window differ.
         """
+        other = as_kind("other", other, LDRTracker)
         if (other.num_samples, other.window) != (self.num_samples, self.window):
             raise ValueError(
                 f"Argument `other` must be a tracker of {self.num_samples} samples with window "
@@ -234,6 +235,7 @@ class LDRTracker:
         Raises:
             ValueError: If the state is of another version, N or window.
         """
+        as_state(state)
         for key, mine in (
             ("version", _STATE_VERSION),
             ("num_samples", self.num_samples),
@@ -243,6 +245,7 @@ class LDRTracker:
                 raise ValueError(
                     f"The tracker's state has {key} {state.get(key)!r}, but this one has {mine!r}."
                 )
+        as_state(state, self.state_dict())
         self.reset()
         self._total.copy_(state["total"])
         self._records.load_state_dict(state)
@@ -251,6 +254,8 @@ class LDRTracker:
     # ------------------------------------------------------------------ checking
 
     def _as_indices(self, indices: Indices) -> Tensor:
+        if self.device.type != "meta":  # there, nothing has data
+            check_data("indices", indices)
         index = indices if isinstance(indices, Tensor) else torch.tensor(np.asarray(indices))
         if index.numel() == 0 and not isinstance(indices, (Tensor, np.ndarray)):
             index = index.to(torch.int64)  # an empty list has no dtype of its own
@@ -270,6 +275,8 @@ class LDRTracker:
         return index.to(self.device, torch.int64, non_blocking=True)
 
     def _as_values(self, values: Values, size: int) -> Tensor:
+        if self.device.type != "meta":  # there, nothing has data
+            check_data("values", values)
         value = values.detach() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
         if value.dtype == torch.bool or value.is_complex():
             raise TypeError(f"Argument `values` must be real numbers, but got {value.dtype}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagan_plugin.arguments import as_array
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.integrity import DamagedError, Entry, read_tensors, write_tensors
@@ -72,8 +73,8 @@ class Diagnosis:
     def __post_init__(self) -> None:
         for names, dtype in ((_FLOATS, np.float64), (_INTEGERS + _HISTORY[1:], np.int64)):
             for name in names:
-                object.__setattr__(self, name, _array(getattr(self, name), dtype))
-        object.__setattr__(self, "history", _array(self.history, np.float32))
+                object.__setattr__(self, name, _array(name, getattr(self, name), dtype))
+        object.__setattr__(self, "history", _array("history", self.history, np.float32))
         text = {str(key): str(value) for key, value in self.metadata.items()}
         object.__setattr__(self, "metadata", text)
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(_FLOATS + _INTEGERS, (self.ldrm.size,))
@@ -159,6 +160,8 @@ class Diagnosis:
         Raises:
             UserError: It is missing, broken, or holds something else.
         """
+        if not isinstance(path, (str, Path)):
+            raise TypeError(f"Argument `path` must be a path, but got a {type(path).__name__}.")
         remedy = (
             "it is damaged or of another kind; the 'gan-registry train' command of its run, given "
             "again, writes it anew."
@@ -218,5 +221,8 @@ def _check_types(tensors: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(f"`{name}` is {tensors[name].dtype}, not {_DTYPES[kind]}.")
 
 
-def _array(value: Any, dtype: Any) -> NDArray[Any]:
-    return np.asarray(value, dtype=dtype)
+def _array(name: str, value: Any, dtype: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(as_array(name, value), dtype=dtype)
+    except OverflowError:
+        raise ValueError(f"Argument `{name}` must hold whole numbers, but does not.") from None

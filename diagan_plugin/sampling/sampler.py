@@ -11,7 +11,6 @@ the ranks.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from diagan_plugin.arguments import as_whole
+from diagan_plugin.arguments import as_kind, as_state, as_whole, check_data
 from diagan_plugin.sampling.draws import DRAW_METHODS
 from diagan_plugin.sampling.stream import WeightedStream
 
@@ -147,7 +146,7 @@ class DiaSampler(Sampler[int]):
         Raises:
             ValueError: If the range is none, or lies where weights held that are no longer kept.
         """
-        return self._stream.draw(start, stop)
+        return self._stream.draw(as_whole("start", start), as_whole("stop", stop))
 
     def set_weights(self, weights: npt.ArrayLike | torch.Tensor, start: int | None = None) -> None:
         """Draws by `weights` from a stream position on.
@@ -164,8 +163,9 @@ class DiaSampler(Sampler[int]):
             ValueError: If the weights are out of range or of another length, or the position was
                 already handed out.
         """
+        check_data("weights", weights)
         reached = self.position
-        start = reached if start is None else operator.index(start)
+        start = reached if start is None else as_whole("start", start)
         if start < reached:
             raise ValueError(
                 f"Argument `start` must be at least {reached}, since the indices before were "
@@ -228,6 +228,7 @@ class DiaSampler(Sampler[int]):
         Raises:
             ValueError: If the epoch is negative.
         """
+        epoch = as_whole("epoch", epoch)
         if epoch < 0:
             raise ValueError(f"Argument `epoch` must be at least 0, but got {epoch}.")
         if self.position != self._pass.stop or self.epoch != epoch:
@@ -264,11 +265,12 @@ class DiaSampler(Sampler[int]):
             ValueError: If the state is of another version or of another dataset (number of samples
                 or fingerprint).
         """
-        if state.get("version") != _STATE_VERSION:
+        if as_state(state).get("version") != _STATE_VERSION:
             raise ValueError(
                 f"The sampler's state has version {state.get('version')!r}, "
                 f"but this release reads version {_STATE_VERSION}."
             )
+        as_state(state, self.state_dict())
         if state["num_samples"] != self.num_samples:
             raise ValueError(
                 f"The sampler's state is of another dataset: it has {state['num_samples']} "
@@ -304,7 +306,7 @@ class DiaBatchSampler(Sampler[list[int]]):
         batch_size = as_whole("batch_size", batch_size)
         if batch_size < 1:
             raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
-        self.sampler = sampler
+        self.sampler = as_kind("sampler", sampler, DiaSampler)
         self.batch_size = batch_size
         self.drop_last = bool(drop_last)
 
@@ -329,5 +331,5 @@ class DiaBatchSampler(Sampler[list[int]]):
 
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
+    if as_kind(name, value, str) not in known:
         raise ValueError(f"Argument `{name}` must be one of {known}, but got {value!r}.")

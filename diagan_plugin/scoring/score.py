@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_real, check_data
 from diagan_plugin.scoring.weights import MAX_RATIO, MIN_CLIP
 
 __all__ = ["discrepancy_score", "paper_clip", "sampling_probabilities"]
@@ -38,6 +39,7 @@ def discrepancy_score(mean: ArrayT, variance: ArrayT, k: float) -> ArrayT:
     Raises:
         ValueError: If shapes differ, k is negative or not finite, or a variance is negative.
     """
+    k = as_real("k", k)
     m, v = _float64(mean, "mean"), _float64(variance, "variance")
     if m.shape != v.shape:
         raise ValueError(
@@ -72,6 +74,7 @@ def sampling_probabilities(
     Raises:
         ValueError: If an argument is out of range, no sample has a score, or a score is infinite.
     """
+    min_clip, max_ratio = as_real("min_clip", min_clip), as_real("max_ratio", max_ratio)
     if not (math.isfinite(min_clip) and min_clip > 0):
         raise ValueError(f"Argument `min_clip` must be above 0, but got {min_clip}.")
     if not (math.isfinite(max_ratio) and max_ratio >= 1):
@@ -113,6 +116,7 @@ def _median(values: Tensor) -> Tensor:
 
 
 def _float64(values: Tensor | npt.NDArray[Any], name: str) -> Tensor:
+    check_data(name, values)
     tensor = values.detach() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
     if tensor.dtype == torch.bool or tensor.is_complex():
         raise TypeError(f"Argument `{name}` must be real numbers, but got {tensor.dtype}.")

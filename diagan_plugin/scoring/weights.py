@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diagan_plugin.arguments import as_kind, as_real, check_data
+
 __all__ = ["WeightSummary", "group_shares", "summarize_weights", "weight_warnings"]
 
 MIN_CLIP = 0.01
@@ -67,8 +69,9 @@ def summarize_weights(
     Raises:
         ValueError: If shapes differ, or weights are negative, not finite or all zero.
     """
+    min_clip, max_ratio = as_real("min_clip", min_clip), as_real("max_ratio", max_ratio)
     p = _weights(probabilities)
-    s = _array(score)
+    s = _array(score, "score")
     if s.shape != p.shape:
         raise ValueError(
             f"Argument `score` must have the shape of `probabilities`, {list(p.shape)}, "
@@ -105,6 +108,7 @@ def weight_warnings(summary: WeightSummary, centred: bool = False) -> list[str]:
         centred: Whether D's level was taken off the records (`--dia-centre`), so that this is no
             remedy any more.
     """
+    as_kind("summary", summary, WeightSummary)
     warnings = []
     if summary.share_at_cap > MAX_CAP_SHARE:
         warnings.append(
@@ -143,7 +147,7 @@ def group_shares(probabilities: Any, groups: Any, num_groups: int) -> npt.NDArra
         ValueError: If shapes differ, a group is out of range, or the weights are no weights.
     """
     p = _weights(probabilities)
-    g = _array(groups, dtype=None)
+    g = _array(groups, "groups", dtype=None)
     if g.shape != p.shape or not np.issubdtype(g.dtype, np.integer):
         raise ValueError(
             f"Argument `groups` must be {p.size} integers, but got {g.dtype} {list(g.shape)}."
@@ -161,8 +165,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _array(values: Any, dtype: Any = np.float64) -> npt.NDArray[Any]:
+def _array(values: Any, name: str, dtype: Any = np.float64) -> npt.NDArray[Any]:
     """Returns an array of an array, a list or a tensor on any device, without importing torch."""
+    check_data(name, values)
+    if str(getattr(values, "dtype", "")).rpartition(".")[2].startswith("complex"):
+        raise TypeError(f"Argument `{name}` must be real numbers, but got {values.dtype}.")
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values if dtype is None else values.double()
@@ -170,7 +177,7 @@ def _array(values: Any, dtype: Any = np.float64) -> npt.NDArray[Any]:
 
 
 def _weights(values: Any) -> npt.NDArray[np.float64]:
-    p = _array(values)
+    p = _array(values, "probabilities")
     if p.ndim != 1 or p.size == 0:
         raise ValueError(f"Argument `probabilities` must be [N], but got {list(p.shape)}.")
     if not np.isfinite(p).all() or p.min() < 0 or p.max() <= 0:

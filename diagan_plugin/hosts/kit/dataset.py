@@ -48,7 +48,12 @@ class HostDataset(Dataset):
         self.kind = "image" if len(self.sample_shape) == 3 else "points"
         self.value_range = value_range if self.kind == "image" else None
         if groups is not None:
-            self.groups = np.asarray(groups, np.int64)
+            try:
+                self.groups = np.asarray(groups, np.int64)
+            except (TypeError, ValueError, OverflowError):
+                raise ValueError(
+                    "Argument `groups` must hold whole numbers, but does not."
+                ) from None
             if self.groups.shape != (len(dataset),):
                 raise ValueError(
                     f"Argument `groups` must be of shape ({len(dataset)},), but got "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from diagan_plugin.arguments import as_kind, as_whole, as_work, check_data
 from diagan_plugin.dia.driver import DiaDriver
 from diagan_plugin.dia.options import NAME
 from diagan_plugin.dia.plugin import DiaPlugin
@@ -109,6 +110,12 @@ class Dia:
         shard: Literal["self", "host"] = "self",
         **options: Any,
     ) -> None:
+        as_kind("loss", loss, str), as_kind("weighted", weighted, bool)
+        if not isinstance(conditional, bool):
+            as_work("conditional", conditional)
+        if groups is not None:
+            check_data("groups", groups)
+        batch_size, sign = as_whole("batch_size", batch_size), as_whole("sign", sign)
         self._keys = dataset if isinstance(dataset, StreamKeys) else None
         if self._keys is not None:
             options = {"record": "stream", **options}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from diagan_plugin.arguments import as_whole
 from diagan_plugin.dia.options import NAME, DiaOptions
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
@@ -25,6 +26,11 @@ def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOption
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise TypeError(f"Dia got an unknown option {name!r}{hint}. Known: {', '.join(known)}.")
+        if hasattr(values[name], "shape") and values[name].shape != ():
+            raise TypeError(
+                f"Dia: the option {name!r} must be a plain value, but is a "
+                f"{type(values[name]).__name__} {list(values[name].shape)}."
+            )
     if values.get("aux_ratio"):
         raise UserError(
             "Dia: the option 'aux_ratio' is True, but a loop of one's own has no place for it; "
@@ -50,9 +56,9 @@ def steps_of(total_steps: int | None, epochs: int | None, batch_size: int, num_s
         raise ValueError("Dia needs one of the arguments `total_steps` and `epochs`, and not both.")
     given = {"total_steps": total_steps, "epochs": epochs, "batch_size": batch_size}
     for name, value in given.items():
-        if value is not None and value < 1:
+        if value is not None and as_whole(name, value) < 1:
             raise ValueError(f"Argument `{name}` must be at least 1, but got {value}.")
     if total_steps is not None:
-        return total_steps
+        return int(total_steps)
     assert epochs is not None
-    return epochs * -(-num_samples // batch_size)
+    return int(epochs) * -(-num_samples // batch_size)

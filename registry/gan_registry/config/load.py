@@ -147,7 +147,7 @@ def validate_config(
         {section: values for section, values in content.items() if values is not None}
     )
     data = given.get("DATA")
-    if isinstance(data, dict) and data.get("name") in NAMES:
+    if isinstance(data, dict) and isinstance(data.get("name"), str) and data["name"] in NAMES:
         name = NAMES[data["name"]]
         warnings.warn(f"{where}: DATA.name {data['name']} is taken for {name}.", stacklevel=2)
         given["DATA"] = {**data, "name": name}

@@ -54,16 +54,21 @@ def _is_sound(result: Mapping[str, Any]) -> bool:
     if not (isinstance(findings, list) and all(map(_is_finding, findings))):
         return False
     numbers = [result.get(key) for key in ("num_generated", "num_real", "seconds")]
-    numbers.extend(value for part in metrics for value in part.values())
-    return (
-        all(value is None or isinstance(value, (int, float)) for value in numbers)
-        and all(isinstance(entry, dict) for entry in groups.values())
-        and all(isinstance(value, str) for value in directions.values())
+    if not all(isinstance(entry, dict) for entry in groups.values()):
+        return False
+    for part in (*metrics, *groups.values()):
+        numbers.extend(part.values())
+    return all(value is None or isinstance(value, (int, float)) for value in numbers) and all(
+        isinstance(value, str) for value in directions.values()
     )
 
 
 def _is_finding(entry: Any) -> bool:
-    return isinstance(entry, dict) and {"name", "step", "evidence", "advice"} <= entry.keys()
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("step")) is int
+        and all(isinstance(entry.get(key), str) for key in ("name", "evidence", "advice"))
+    )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_registry.integrity import DamagedError
+from gan_registry.training.health import NUMBERS, Finding
 
 _MOST = 2**53
 """Of steps and stream positions; beyond every run, and well within int64."""
@@ -39,8 +41,8 @@ def check_state(state: Any, step: int) -> None:
         raise DamagedError(f"holds a {type(state).__name__}")
     if missing := sorted(_RULES.keys() - state.keys()):
         raise DamagedError(f"lacks {', '.join(missing)}")
-    for key, (is_right, what) in _RULES.items():
-        if not is_right(state[key]):
+    for key, (is_right, what) in {**_RULES, **_LATER_RULES}.items():
+        if key in state and not is_right(state[key]):
             raise DamagedError(f"holds {key} = {_shown(state[key])}, which is no {what}")
     if state["step"] != step:
         raise DamagedError(f"is of step {state['step']}, not of {step} as its name says")
@@ -153,6 +155,28 @@ def _is_optimizers(value: Any) -> bool:
     )
 
 
+def _is_health(value: Any) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"looks", "findings", "stopped_on"}:
+        return False
+    looks, findings = value["looks"], value["findings"]
+    is_sound = isinstance(looks, Tensor) and looks.dim() == 2 and looks.shape[1] == NUMBERS
+    return (
+        (looks is None or (is_sound and looks.is_floating_point()))
+        and isinstance(findings, list)
+        and all(map(_is_finding, findings))
+        and _is_text_or_none(value["stopped_on"])
+    )
+
+
+def _is_finding(value: Any) -> bool:
+    return (
+        _is_named(value)
+        and value.keys() == {field.name for field in fields(Finding)}
+        and _is_count(value["step"])
+        and all(isinstance(item, str) for key, item in value.items() if key != "step")
+    )
+
+
 _COUNT = f"whole number from 0 to {_MOST}"
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "step": (_is_count, _COUNT),
@@ -172,6 +196,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "plugins": (_is_parts, "mapping of names to mappings"),
 }
 """Key → whether a value will do, and what one is called that would."""
+
+_LATER_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "health": (_is_health, "record of a run's health"),
+}
+"""The same of what checkpoints of earlier versions lack."""
 
 
 def _shown(value: Any) -> str:

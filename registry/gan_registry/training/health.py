@@ -119,6 +119,10 @@ class Look:
         return self.high - self.low <= EQUAL * max(abs(self.high), abs(self.low))
 
 
+NUMBERS = 8
+"""Of a look."""
+
+
 @torch.no_grad()
 def measure(loss: Loss, batches: Sequence[MicroBatch]) -> Tensor:
     """Measures an update of D on the device, without waiting for it.
