@@ -34,8 +34,10 @@ class Recorder:
         self.dispatcher = dispatcher
         self.calls: list[Call] = []
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self.dispatcher, name)
+        if not callable(method):
+            return method
 
         def call(*arguments: Any, **keywords: Any) -> Any:
             self.calls.append(lambda: method(*arguments, **keywords))

@@ -8,6 +8,7 @@ What is found is named by the step where it happened.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +29,15 @@ class DeviceValues:
     """Numbers that are to be judged."""
 
     def __init__(self) -> None:
+        self._told: set[str] = set()
         self._noted: list[tuple[Tensor, Judge]] = []
         self._travelling: deque[tuple[Tensor, Any, list[Judge]]] = deque()
+
+    def tell(self, text: str) -> None:
+        """Warns of something odd, once in a run."""
+        if text not in self._told:
+            self._told.add(text)
+            warnings.warn(text, stacklevel=2)
 
     def check(self, value: Tensor, judge: Judge) -> None:
         """Judges a scalar: now on a CPU, later on any other device.
@@ -105,7 +113,9 @@ def diverged(name: str, value: float, step: int) -> Diverged:
 def check_weights(
     values: DeviceValues, weights: Tensor, logits: Tensor, plugin: str, hook: str, step: int
 ) -> None:
-    """Refuses weights that are NaN, infinite, negative or all zero.
+    """Refuses weights that are NaN or infinite; tells once of odd ones, which some methods mean.
+
+    GOLD as published gives negative weights, for one, and all zeros where D is sure of a batch.
 
     Args:
         values: What the numbers go through.
@@ -119,29 +129,36 @@ def check_weights(
         PluginError: They are; on a GPU it is raised later.
         Diverged: Likewise, where the logits are not finite.
     """
-    total = math.nan
+    total = least = math.nan
 
     def note_logits(value: float) -> None:
         nonlocal total
         total = value
 
-    def judge_least(least: float) -> Exception | None:
-        return None if least >= 0 else bad("NaN" if math.isnan(least) else "negative")
+    def note_least(value: float) -> None:
+        nonlocal least
+        least = value
 
-    def judge_most(most: float) -> Exception | None:
-        return None if 0 < most < math.inf else bad("infinite" if most else "all zero")
+    def judge(most: float) -> Exception | None:
+        if not (math.isfinite(least) and math.isfinite(most)):
+            if not math.isfinite(total):
+                return diverged("the sum of D's logits", total, step)
+            what = "NaN" if math.isnan(least) else "infinite"
+            return at_step(PluginError(f"{said(f'are {what}')}{in_step(step)}."), step)
+        if least < 0:
+            values.tell(said("are negative: terms so weighted enter with the opposite sign."))
+        elif most == 0:
+            values.tell(said("are all zero: nothing is learnt from such a batch."))
+        return None
 
-    def bad(what: str) -> Exception:
-        if not math.isfinite(total):
-            return diverged("the sum of D's logits", total, step)
-        text = f"Plugin {plugin!r}: {hook} returned weights that are {what}{in_step(step)}."
-        return at_step(PluginError(text), step)
+    def said(what: str) -> str:
+        return f"Plugin {plugin!r}: {hook} returned weights that {what}"
 
     if weights.numel():
-        least, most = torch.aminmax(weights.detach())
+        lowest, highest = torch.aminmax(weights.detach())
         values.check(logits.detach().sum(), note_logits)
-        values.check(least, judge_least)
-        values.check(most, judge_most)
+        values.check(lowest, note_least)
+        values.check(highest, judge)
 
 
 def check_penalty(values: DeviceValues, penalty: Tensor, plugin: str, hook: str, step: int) -> None:

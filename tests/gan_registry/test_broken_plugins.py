@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -175,8 +176,7 @@ ROWS = [
             ("NaN", lambda x: x * NAN, "weights that are NaN"),
             ("one NaN", lambda x: torch.cat([x[1:] * 0 + 1, x[:1] * NAN]), "weights that are NaN"),
             ("inf", lambda x: x * 0 + torch.inf, "weights that are infinite"),
-            ("negative", lambda x: -torch.ones_like(x), "weights that are negative"),
-            ("zero", torch.zeros_like, "weights that are all zero"),
+            ("-inf", lambda x: x * 0 - torch.inf, "weights that are infinite"),
             ("shape", lambda x: x[:3], "shape"),
             ("dtype", lambda x: x.double(), "dtype"),
             ("device", lambda x: x.to("meta"), "device meta"),
@@ -648,6 +648,31 @@ def test_an_entry_point_that_exits_is_skipped_and_the_others_load(
     assert made.infos["good"].skipped is None
     assert made.infos["bad"].skipped == "SystemExit: bye"
     assert any("Skipped plugin 'bad'" in text for text in warned())
+
+
+@pytest.mark.parametrize("hook", [D_WEIGHTS, G_WEIGHTS])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(lambda x: -torch.ones_like(x), "negative: .* opposite sign"), (torch.zeros_like, "all zero")],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_odd_weights_are_told_once(
+    hook: str, make: Any, says: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch_values, "must_wait", lambda value: waits)
+    plugin = type("Odd", (), {hook: hookimpl(_weighting(hook, make))})()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run = fit(config(), None, manager(odd=plugin))
+    assert run.step == 4
+    (warning,) = [str(w.message) for w in told if "'odd'" in str(w.message)]
+    assert re.search(f"{hook} returned weights that are {says}", warning)
+
+
+def _weighting(hook: str, make: Any) -> Any:
+    if hook == G_WEIGHTS:
+        return lambda self, logits: make(logits)
+    return lambda self, fake_logits: (None, make(fake_logits))
 
 
 def test_the_checkpoint_that_was_saved_is_like_any_other(tmp_path: Path) -> None:

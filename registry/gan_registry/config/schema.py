@@ -19,6 +19,10 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _bool_as_text(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 STOP_ON = ("collapse", "nan", "overfit")
 """What a run may be asked to stop on; see :data:`gan_registry.training.health.STOPS`."""
 
@@ -215,6 +219,9 @@ class RunSettings(Section):
     num_workers: Annotated[Integer, Field(ge=0)] = 0
     cpu_threads: Annotated[Integer, Field(ge=0)] = Field(
         default=0, description="ours: threads of torch on a CPU; 0: torch's own choice"
+    )
+    channels_last: Annotated[Literal["auto", "true", "false"], BeforeValidator(_bool_as_text)] = (
+        Field(default="auto", description="ours: convolutions channels-last; auto: if that works")
     )
     print_freq: Count = Field(default=100, description="steps between two log lines")
     sample_freq: Annotated[Integer, Field(ge=0)] = Field(

@@ -93,7 +93,7 @@ def _plugins_and_cost(run: Run) -> list[list[str]]:
                 extra += int(value)
             else:
                 rows.append([f"{plugin}: {label}", str(value)])
-    build_networks(run)  # plugins may refuse them
+    build_networks(run, trained=False)  # plugins may refuse them
     cost = _measure(run)
     training, passes = cost.step * run.total_steps, cost.sample * extra
     said = "" if cost.measured else " (estimated from forward passes)"

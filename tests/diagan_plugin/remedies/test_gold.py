@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from small_runs import assert_equal_runs, fit, manager, points_config
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from diagan_plugin.dia.plugin import DiaPlugin
@@ -175,3 +175,27 @@ def test_class_logits_make_the_form_conditional() -> None:
 def test_a_start_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(UserError, match="or 'auto'"):
         fit(config(start=value), plugins=manager(gold=GoldPlugin()))
+
+
+@pytest.mark.parametrize("on", ["discriminator", "generator"])
+@pytest.mark.parametrize(("clamp", "says"), [("none", "negative"), ("zero", "all zero")])
+def test_a_d_that_is_sure_of_its_fakes_stops_nothing(on: str, clamp: str, says: str) -> None:
+    class Sure:
+        """D takes every generated sample for one."""
+
+        @hookimpl
+        def gan_models_ready(self, run: Any) -> None:
+            run.discriminator = Shifted(run.discriminator, -30.0)
+
+    with pytest.warns(UserWarning, match=f"'gold': .* weights that are {says}"):
+        run = fit(config(clamp=clamp, on=on), plugins=manager(gold=GoldPlugin(), sure=Sure()))
+    assert run.step == run.total_steps
+
+
+class Shifted(nn.Module):
+    def __init__(self, network: nn.Module, constant: float) -> None:
+        super().__init__()
+        self.network, self.constant = network, constant
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.network(x, y) + self.constant
