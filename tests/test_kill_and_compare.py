@@ -158,12 +158,14 @@ ROWS: dict[str, Row] = {
                  STYLEGAN__apply_pl_reg=True, STYLEGAN__g_reg_interval=2,
                  LOSS__apply_r1_reg=True, LOSS__r1_place="outside_loop"),
         needs=("stylegan2_pytorch", "kornia"), slow=True),
+    "D dead by its second step": Row(
+        config={"LOSS__adv_loss": "wasserstein", "LOSS__apply_wc": True, "LOSS__wc_bound": 1e-30}),
     "half precision": Row(**images(RUN__mixed_precision="bf16"), slow=True),
     # Samplers, Dia and the post-processors.
     "class_balanced": Row(**images(RUN__sampler="class_balanced")),
     "dia": Row(
         config={**DIA_RUN, "DATA__holdout": 0.1, "MODEL__d_dropout": 0.3},
-        **with_dia(refresh=1),
+        **with_dia(cuts=(2, 7), refresh=1),
         samples=("drs", "drs_exact", "mh", "threshold", "interpolation", "plain")),
     "judges of their own": Row(samples=("drs_fresh", "mh_fresh")),
     "dia, streaming": Row(

@@ -166,7 +166,7 @@ def build_networks(run: Run, *, trained: bool = True) -> None:
     ready = [network.to(run.device) for network in (run.generator, run.discriminator)]
     if trained:
         lay_out(run, replaced=any(a is not b for a, b in zip(made, ready, strict=True)))
-    run.regularization = Regularization(run, run.backbone)
+    run.regularization = Regularization(run, run.backbone, run.stream.latest)
     run.objective = catalogs.objectives[config.LOSS.objective](run)
     if config.MODEL.apply_g_ema:
         run.average = moving_average(run)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_registry.backbones.base import Backbone
+from gan_registry.live_run import LiveRun
 from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.regularizers.consistency import latent_diversity
 from gan_registry.regularizers.feature_matching import feature_matching
@@ -20,9 +21,6 @@ from gan_registry.training.discriminator_regularization import (
     neighbour,
 )
 
-if TYPE_CHECKING:
-    from gan_registry.training.run import Run
-
 
 class Regularization:
     """What is added to the losses of D and G, micro-batch by micro-batch, and after their steps.
@@ -30,10 +28,12 @@ class Regularization:
     Args:
         run: The run, with its networks.
         backbone: Its backbone, which may have terms of its own.
+        latest: Returns the stream's latest batch once more, or None before the first.
     """
 
-    def __init__(self, run: Run, backbone: Backbone) -> None:
+    def __init__(self, run: LiveRun, backbone: Backbone, latest: Callable[[], Real | None]) -> None:
         self._run = run
+        self._latest = latest
         self._backbone = backbone
         self._of_discriminator = DiscriminatorRegularization(run)
         self._real: Real | None = None  # of D's latest micro-batch, for feature matching
@@ -75,7 +75,7 @@ class Regularization:
         terms = [] if own is None else [own]
         if loss.apply_fm and self._real is None:
             # G comes before D, or else this is the first step of a run that was resumed.
-            self._real = run.stream.latest()
+            self._real = self._latest()
         if loss.apply_fm and self._real is not None:
             with torch.no_grad():
                 of_real = run.backbone.features(self._real.x)
