@@ -55,6 +55,7 @@ def optimal(p: np.ndarray, budget: float) -> np.ndarray:
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_no_acceptance_has_less_total_variation(seed, budget):
     p, size = target(seed), PLACES
+    budget = max(budget, 1.01 / (PLACES * p.max()))  # 1/M is exact rejection's
     accept = optimal(p, budget)
     assert accept.mean() == pytest.approx(budget, rel=1e-12)
     # Minimise Σ u / 2 with u ≥ |p − a/(nb)|, Σ a = nb, 0 ≤ a ≤ 1.
@@ -79,6 +80,8 @@ def test_no_random_acceptance_at_the_budget_is_better(divergence, budget):
     rng = np.random.default_rng(0)
     for seed in range(4):
         p = target(seed)
+        if budget <= 1 / (PLACES * p.max()):
+            continue  # exact rejection has a divergence of 0
         accept = optimal(p, budget)
         ends = rng.uniform(1e-6, 1, (3000, PLACES))
         mean = ends.mean(1, keepdims=True)  # brought to the budget within [0, 1]
@@ -197,7 +200,7 @@ def test_a_larger_logit_raises_m_and_keeps_the_budget():
 
 
 def test_what_cannot_be_sampled_is_refused():
-    with pytest.raises(AcceptanceRateError, match="Budgeted rejection .* no finite logit"):
+    with pytest.raises(AcceptanceRateError, match=r"Budgeted rejection .* no finite logit"):
         collect(make(constant(math.nan)), 1)
     spiked = torch.full((100,), -50.0)
     spiked[0] = 0.0
