@@ -4,8 +4,8 @@
 
 What is generated is N(0, 1), the data are N(1.5, 0.6²): exact rejection keeps one in ten. Each
 method is set to keep the same share: a chain begins at a generated sample and makes 1/share − 1
-steps, so that it costs 1/share samples. The table shows the total variation between what is kept and the data, and the KL
-divergence, over 20 intervals that hold 5 % of the data each.
+steps, so that it costs 1/share samples. The table shows the total variation between what is kept
+and the data, and the KL divergence, over 20 intervals that hold 5 % of the data each.
 """
 
 from __future__ import annotations
