@@ -18,7 +18,7 @@ NAME = "postprocessing"
 EXACT = "exact"
 """The γ of exact rejection, 0."""
 
-JUDGED_BY_RUN = ("drs", "drs_exact", "mh", "threshold")
+JUDGED_BY_RUN = ("drs", "drs_exact", "obrs", "mh", "threshold")
 """Post-processors that take the judge of `--post-judge`; the others train one, or need none."""
 
 BURN_IN, BATCH = "burn-in", "batch"
@@ -40,11 +40,12 @@ class PostOptions:
         holdout: Options of the dataset (`KEY=VALUE[,KEY=VALUE]`, e.g. `split=test`) that give real
             samples which no discriminator was trained on, for calibration; "" for none.
         floor: The acceptance rate under which sampling stops.
-        burn_in: Proposals from which DRS and threshold rejection find their thresholds.
+        burn_in: Proposals from which all but the chains find their thresholds.
         drs_gamma: "exact", or the percentile of F0 that γ is set to (Azadi et al. 2019).
         drs_gamma_over: Over which proposals that percentile is taken: those of the "burn-in", once,
             or those of each "batch", as the published codes of DRS and of Dia-GAN do; "auto" is
             the burn-in, and each batch with Dia's preset of its published code.
+        obrs_budget: Share of the proposals that budgeted rejection keeps (Verine et al. 2024).
         mh_steps: Length of a chain (Turner et al. 2019).
         mh_calibration: How logits are calibrated for the chains; isotonic as published.
         calibration_samples: Real, and as many generated, samples to calibrate with, at most.
@@ -59,6 +60,7 @@ class PostOptions:
     burn_in: int = 10_000
     drs_gamma: str | float = 80.0
     drs_gamma_over: str = AUTO
+    obrs_budget: float = 0.5
     mh_steps: int = 640
     mh_calibration: str = "isotonic"
     calibration_samples: int = 5000
@@ -100,6 +102,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="γ of rejection sampling: 0, or a percentile of F0")  # fmt: skip
     add("--drs-gamma-over", "drs_gamma_over", choices=(AUTO, BURN_IN, BATCH),
         help="over which proposals that percentile is taken")  # fmt: skip
+    add("--obrs-budget", "obrs_budget", type=_budget, metavar="SHARE",
+        help="of the proposals that budgeted rejection sampling keeps")  # fmt: skip
     add("--mh-steps", "mh_steps", type=whole, metavar="K", help="length of a chain")
     add("--mh-calibration", "mh_calibration", choices=CALIBRATIONS,
         help="how logits are calibrated for the chains")  # fmt: skip
@@ -136,6 +140,10 @@ def _settings(text: str) -> str:
 
 def _floor(text: str) -> float:
     return _within(text, 0, 1, "a rate of at least 0 and below 1", closed=False)
+
+
+def _budget(text: str) -> float:
+    return _within(text, 5e-324, 1, "a share above 0 and at most 1")
 
 
 def _percentile(text: str) -> float:

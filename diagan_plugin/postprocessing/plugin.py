@@ -28,6 +28,7 @@ CALIBRATED = ("mh", "mh_fresh")
 _SOURCES = {
     "drs_exact": "diagan_plugin.postprocessing.sources:exact_rejection",
     "drs_fresh": "diagan_plugin.postprocessing.sources:fresh_rejection",
+    "obrs": "diagan_plugin.postprocessing.sources:BudgetedRejectionSource",
     "mh": "diagan_plugin.postprocessing.sources:MetropolisHastingsSource",
     "mh_fresh": "diagan_plugin.postprocessing.sources:fresh_metropolis_hastings",
     "threshold": "diagan_plugin.postprocessing.sources:ThresholdSource",
@@ -40,7 +41,7 @@ class PostprocessingPlugin:
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Adds `--post-…`, `--drs-gamma…`, `--mh-…`, `--threshold-…`."""
+        """Adds `--post-…`, `--drs-gamma…`, `--obrs-budget`, `--mh-…`, `--threshold-…`."""
         add_options(parser)
 
     @hookimpl

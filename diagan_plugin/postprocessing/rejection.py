@@ -14,7 +14,6 @@ whatever M is, but it is no longer exact.
 
 from __future__ import annotations
 
-import logging
 import math
 
 import numpy as np
@@ -26,15 +25,8 @@ from diagan_plugin.postprocessing.streaming import (
     AcceptanceRateError as AcceptanceRateError,
 )
 from diagan_plugin.postprocessing.streaming import Proposal as Proposal
-from diagan_plugin.postprocessing.streaming import (
-    Propose,
-    SampleStream,
-    no_finite_logit,
-    rows,
-)
-
-_LOG = logging.getLogger(__name__)
-_METHOD = "Rejection sampling"
+from diagan_plugin.postprocessing.streaming import Propose
+from diagan_plugin.postprocessing.thinning import ThinnedStream
 
 
 def drs_statistic(logits: Tensor, max_logit: float, eps: float = 1e-6) -> Tensor:
@@ -73,7 +65,7 @@ def acceptance_probability(
     return torch.sigmoid(drs_statistic(logits, max_logit, eps) - gamma).nan_to_num(nan=0.0)
 
 
-class RejectionSampler(SampleStream):
+class RejectionSampler(ThinnedStream):
     """An endless source of accepted samples (DRS).
 
     The first use proposes `burn_in` samples, which are not kept, for M and for γ. M is raised
@@ -107,6 +99,9 @@ class RejectionSampler(SampleStream):
         1000
     """
 
+    method = "Rejection sampling"
+    advice = "Take γ from a lower percentile, or lower the floor to go on at this rate."
+
     def __init__(
         self,
         propose: Propose,
@@ -130,74 +125,24 @@ class RejectionSampler(SampleStream):
             raise ValueError(f"Argument `gamma` must be None with `per_batch`, but got {gamma}.")
         if not 0 <= percentile <= 100:
             raise ValueError(f"Argument `percentile` must lie in [0, 100], but got {percentile}.")
-        if burn_in < 1 or batch_size < 1:
-            raise ValueError(
-                "Arguments `burn_in` and `batch_size` must be at least 1, "
-                f"but got {burn_in} and {batch_size}."
-            )
         if not eps > 0:
             raise ValueError(f"Argument `eps` must be positive, but got {eps}.")
-        super().__init__(propose, batch_size=batch_size, floor=floor)
-        self.rng = rng
+        super().__init__(propose, rng=rng, burn_in=burn_in, batch_size=batch_size, floor=floor)
         self.percentile = percentile
         self.per_batch = per_batch
-        self.burn_in = burn_in
         self.eps = eps
         self.gamma = gamma
-        self.max_logit = -math.inf
-        self.max_updates = 0
 
-    def _accept(self) -> Proposal:
-        """Proposes until at least one sample is accepted."""
-        if self.max_logit == -math.inf:
-            self._run_burn_in()
-        while True:
-            batch = self._draw()
-            self._raise_maximum(batch.logits)
-            gamma = self.gamma
-            if gamma is None:
-                gamma = self._percentile(drs_statistic(batch.logits, self.max_logit, self.eps))
-            probability = acceptance_probability(batch.logits, self.max_logit, gamma, self.eps)
-            chance = torch.rand(
-                self.batch_size, generator=self.rng, device=self.rng.device, dtype=torch.float64
-            )
-            kept = (chance.cpu() < probability).nonzero().flatten()
-            self.proposed += self.batch_size
-            self.accepted += len(kept)
-            self._check_floor(
-                _METHOD,
-                "Take γ from a lower percentile, or lower the floor to go on at this rate.",
-                f"largest logit {self.max_logit:.3g}",
-            )
-            if len(kept):
-                return rows(batch, kept)
-
-    def _run_burn_in(self) -> None:
-        logits = self._burn_in(self.burn_in)
-        maximum = _largest(logits)
-        if maximum == -math.inf:
-            raise no_finite_logit(_METHOD, len(logits))
-        self.max_logit = maximum
+    def _settle(self, logits: Tensor) -> None:
         if self.gamma is None and not self.per_batch:
-            self.gamma = self._percentile(drs_statistic(logits, maximum, self.eps))
+            self.gamma = self._percentile(drs_statistic(logits, self.max_logit, self.eps))
 
-    def _raise_maximum(self, logits: Tensor) -> None:
-        maximum = _largest(logits)
-        if maximum > self.max_logit:
-            _LOG.info(
-                "A larger logit after %d proposals: M raised from %.4f to %.4f",
-                self.proposed,
-                self.max_logit,
-                maximum,
-            )
-            self.max_logit = maximum
-            self.max_updates += 1
+    def _probability(self, logits: Tensor) -> Tensor:
+        gamma = self.gamma
+        if gamma is None:
+            gamma = self._percentile(drs_statistic(logits, self.max_logit, self.eps))
+        return acceptance_probability(logits, self.max_logit, gamma, self.eps)
 
     def _percentile(self, statistic: Tensor) -> float:
         finite = statistic[statistic.isfinite()].numpy()
         return float(np.percentile(finite, self.percentile)) if len(finite) else 0.0
-
-
-def _largest(logits: Tensor) -> float:
-    """Returns the largest logit, ignoring NaN; −inf where there is none."""
-    return float(torch.where(logits.isnan(), -math.inf, logits).max())

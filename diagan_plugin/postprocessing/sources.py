@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from diagan_plugin.postprocessing.budgeted import BudgetedRejectionSampler
 from diagan_plugin.postprocessing.calibrated import calibrate
 from diagan_plugin.postprocessing.interpolation import random_interpolation
 from diagan_plugin.postprocessing.judges import choose_judge
@@ -88,6 +89,22 @@ def exact_rejection(run: LiveRun, seed: int = 0) -> RejectionSource:
 def fresh_rejection(run: LiveRun, seed: int = 0) -> RejectionSource:
     """Builds `drs_fresh`: with a discriminator trained after the fact."""
     return RejectionSource(run, seed, dataclasses.replace(PostOptions.of(run), judge="fresh"))
+
+
+class BudgetedRejectionSource(StreamSource):
+    """Optimal budgeted rejection sampling (post-processor `obrs`), judged as `drs` is."""
+
+    def __init__(self, run: LiveRun, seed: int = 0) -> None:
+        options = PostOptions.of(run)
+        super().__init__(
+            BudgetedRejectionSampler(
+                choose_judge(run, options).proposer(seed),
+                rng=generator_for(run.seed, "budgeted rejection", seed),
+                budget=options.obrs_budget,
+                burn_in=options.burn_in,
+                floor=options.floor,
+            )
+        )
 
 
 class MetropolisHastingsSource(StreamSource):

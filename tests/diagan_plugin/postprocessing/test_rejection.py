@@ -229,7 +229,7 @@ def test_a_larger_logit_raises_the_maximum(caplog):
         return torch.zeros(n), torch.full((n,), next(values))
 
     sampler = make(propose, gamma=0.0, batch_size=10, burn_in=20)
-    with caplog.at_level(logging.INFO, logger="diagan_plugin.postprocessing.rejection"):
+    with caplog.at_level(logging.INFO, logger="diagan_plugin.postprocessing.thinning"):
         collect(sampler, 40)
     assert sampler.max_logit == 3.0
     assert sampler.max_updates == 1  # 1.0 belonged to the burn-in

@@ -35,7 +35,7 @@ from gan_registry.training.run import Run
 from gan_registry.training.trainer import open_run
 
 NAMES = (
-    "drs", "drs_exact", "drs_fresh", "mh", "mh_fresh", "threshold", "interpolation",
+    "drs", "drs_exact", "drs_fresh", "obrs", "mh", "mh_fresh", "threshold", "interpolation",
 )  # fmt: skip
 QUICK = {"mh_steps": 4, "fresh_steps": 5, "burn_in": 300}
 
@@ -181,6 +181,9 @@ def test_options_reach_the_samplers():
     [
         ({"drs_gamma": "most"}, "a percentile from 0 to 100, or 'exact'"),
         ({"drs_gamma": 101}, "a percentile from 0 to 100, or 'exact'"),
+        ({"obrs_budget": 0}, "a share above 0 and at most 1"),
+        ({"obrs_budget": 1.01}, "a share above 0 and at most 1"),
+        ({"obrs_budget": "nan"}, "a share above 0 and at most 1"),
         ({"mh_steps": 0}, "a whole number of at least 1"),
         ({"mh_steps": 2.5}, "a whole number"),
         ({"mh_calibration": "beta"}, "isotonic, none, platt"),
@@ -213,6 +216,17 @@ def test_the_auxiliary_discriminator_is_preferred_where_there_is_one(run, quiet)
     assert "draws of the sampler 'dia'" in quiet.records[-1].getMessage()
     with pytest.raises(UserError, match="no auxiliary discriminator"):
         choose_judge(run, PostOptions(judge="auxiliary"))
+
+
+def test_budgeted_rejection_has_its_options_and_the_judges_of_drs(quiet):
+    run = trained(post={"obrs_budget": 0.3, "floor": 0.01}, LOSS__adv_loss="hinge")
+    budgeted = source(run, "obrs").stream
+    assert (budgeted.budget, budgeted.burn_in, budgeted.floor) == (0.3, 300, 0.01)
+    assert "'hinge' has no density ratio" in quiet.records[-1].getMessage()
+    count = len(quiet.records)
+    run = trained(post={"judge": "fresh"}, LOSS__adv_loss="hinge")
+    assert len(collect(source(run, "obrs"), 20)) == 20
+    assert len(quiet.records) == count
 
 
 def test_a_loss_without_a_ratio_is_warned_of_and_a_fresh_discriminator_has_one(quiet):
@@ -294,6 +308,7 @@ def test_holdout_gives_other_data(run, quiet):
 @pytest.mark.parametrize(
     ("post", "changes", "words"),
     [
+        ({"judge": "auxiliary"}, {"RUN__samples": "obrs"}, "no auxiliary discriminator will be"),
         ({"judge": "auxiliary"}, {"RUN__samples": "mh"}, "no auxiliary discriminator will be"),
         ({"judge": "auxiliary"}, {"RUN__samples": "drs", "RUN__sampler": "dia",
                                   "dia": {"record_every": 1, "aux": "none"}}, "--dia-aux is none"),
