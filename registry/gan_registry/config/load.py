@@ -70,6 +70,10 @@ def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
         raise UserError(
             f"{where} must hold sections such as MODEL:, not a {type(content).__name__}."
         )
+    if {"NAME", "VERSIONS"} <= content.keys():  # that of a run folder, which begins a new run
+        given = str(content.pop("NAME"))
+        name = given if given == Path(given).name else name  # run folders are named after it
+        del content["VERSIONS"]
     return name, where, content
 
 

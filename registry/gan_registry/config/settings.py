@@ -40,3 +40,19 @@ def flatten_settings(content: Mapping[str, Any], prefix: str = "") -> dict[str, 
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def binding_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `SECTION.key` → value of what may not differ when a run is continued.
+
+    Values are as they would stand in a file, where a path is text and a tuple a list.
+    """
+    flat = flatten_settings(content)
+    return {key: as_yaml(value) for key, value in flat.items() if key not in FREE_KEYS}
+
+
+def as_yaml(value: Any) -> Any:
+    """Writes what YAML has no type for, e.g. a path, as the text that its flag would take."""
+    if isinstance(value, (list, tuple)):
+        return [as_yaml(item) for item in value]
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)

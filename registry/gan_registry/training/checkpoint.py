@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from gan_registry.config.settings import binding_settings
 from gan_registry.errors import UserError
 from gan_registry.integrity import TENSORS, DamagedError, check
 from gan_registry.plain_values import check_plain
@@ -74,6 +75,7 @@ def save_checkpoint(run: Run, keep: int) -> None:
         "stopped": None if run.stopped is None else str(run.stopped),
         "logged": run.noted(),
         "health": run.health.state(),
+        "settings": _settings(run),
         "fingerprint": run.fingerprint,
         "position": run.position,
         "sampler": run.sampler.state_dict(),
@@ -219,9 +221,11 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
     Plugins come first: one that had added networks adds them again, then the host fills them.
 
     Raises:
-        UserError: The dataset is not the one the checkpoint was made with, or parts do not fit.
+        UserError: It belongs to another run, the dataset is not the one it was made with, or parts
+            do not fit.
     """
     fingerprint, step = run.fingerprint, state["step"]
+    _refuse_another_run(run, state["settings"], step)
     if state["fingerprint"] != fingerprint:
         raise UserError(
             f"The dataset {run.config.DATA.name!r} has changed since the checkpoint of step "
@@ -270,6 +274,21 @@ def load_checkpoint(run: Run, state: Mapping[str, Any]) -> None:
         raise UserError(
             f"The checkpoint holds {name!r}, which no loaded plugin claims; enable its plugin."
         )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Returns the host's settings that may not change; plugins answer for their own states."""
+    return binding_settings(run.config.model_dump(exclude={"PLUGINS"}))
+
+
+def _refuse_another_run(run: Run, settings: Mapping[str, Any], step: int) -> None:
+    now = _settings(run)
+    for key in sorted(settings.keys() & now.keys()):
+        if settings[key] != now[key]:
+            raise UserError(
+                f"The checkpoint of step {step} belongs to another run: {key} is "
+                f"{settings[key]!r} there and {now[key]!r} here. Remove it, or put back this run's."
+            )
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

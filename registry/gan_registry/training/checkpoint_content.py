@@ -184,6 +184,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seconds": (_is_seconds, "time in seconds"),
     "stopped": (_is_text_or_none, "reason, nor null"),
     "logged": (_is_log, "mapping of names to plain values"),
+    "settings": (_is_named, "mapping of names"),
     "fingerprint": (lambda value: isinstance(value, str), "text"),
     "position": (_is_count, _COUNT),
     "sampler": (_is_named, "mapping of names"),

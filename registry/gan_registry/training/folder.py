@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
-from gan_registry.config.settings import CONFIG_FILE, FREE_KEYS, flatten_settings
+from gan_registry.config.settings import CONFIG_FILE, as_yaml, binding_settings
 from gan_registry.config.stored import read_stored, write_stored
 from gan_registry.errors import UserError
 from gan_registry.files import is_temporary
@@ -48,7 +48,7 @@ def write_config(
     """
     content = config.model_dump()
     content["PLUGINS"] = {
-        plugin: {name: _as_yaml(value) for name, value in values.items()}
+        plugin: {name: as_yaml(value) for name, value in values.items()}
         for plugin, values in options.items()
     }
     used = {**versions(), "plugins": dict(plugins)}
@@ -89,13 +89,6 @@ def has_begun(folder: Path) -> bool:
         if file.read(5) == b"NAME:":  # as write_config begins
             own.add(CONFIG_FILE)
     return any(path.name not in own and not is_temporary(path) for path in folder.iterdir())
-
-
-def _as_yaml(value: Any) -> Any:
-    """Writes what YAML has no type for, e.g. a path, as the text that its flag would take."""
-    if isinstance(value, (list, tuple)):
-        return [_as_yaml(item) for item in value]
-    return value if value is None or type(value) in (bool, int, float, str) else str(value)
 
 
 def read_folder(
@@ -140,15 +133,13 @@ def check_same_run(
         UserError: It holds another; says what differs.
     """
     _, there, there_options = read_folder(folder, plugins)
-    old = flatten_settings({**there.model_dump(), "PLUGINS": there_options})
-    new = flatten_settings({**config.model_dump(), "PLUGINS": options})
     # As they would stand in the file, where a path is text and a tuple a list.
-    old = {key: _as_yaml(value) for key, value in old.items()}
-    new = {key: _as_yaml(value) for key, value in new.items()}
+    old = binding_settings({**there.model_dump(), "PLUGINS": there_options})
+    new = binding_settings({**config.model_dump(), "PLUGINS": options})
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
         for key in sorted(old.keys() | new.keys())
-        if key not in FREE_KEYS and old.get(key) != new.get(key)
+        if old.get(key) != new.get(key)
     ]
     if differences:
         shown = "; ".join(differences[:8])

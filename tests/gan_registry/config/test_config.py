@@ -18,6 +18,7 @@ from gan_registry.config.schema import Config
 from gan_registry.config.settings import FREE_KEYS, flatten_settings
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
+from gan_registry.training.folder import write_config
 
 
 def test_every_packaged_config_is_valid_and_its_options_are_known():
@@ -202,3 +203,13 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: bytes, says: str):
 def test_an_empty_file_is_the_defaults(tmp_path: Path):
     (tmp_path / "c.yaml").write_text("# nothing\n")
     assert load_config(str(tmp_path / "c.yaml")) == Config()
+
+
+def test_the_configuration_of_a_run_folder_begins_another_run(tmp_path: Path) -> None:
+    """As it lies there, also where its name would lead out of the folder of all runs."""
+    whole = Config()
+    for given, name in (("mine", "mine"), ("../../elsewhere", "config")):
+        write_config(tmp_path, given, whole, {}, {"dia": "0.1.0"})
+        found, where, content = read_config(str(tmp_path / "config.yaml"))
+        assert (found, where) == (name, str(tmp_path / "config.yaml"))
+        assert validate_config(content, where) == whole

@@ -305,6 +305,20 @@ def test_data_that_changed_is_refused(tmp_path: Path, monkeypatch):
         assert "restore the data" in str(caught.value)
 
 
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
+    for seed in (0, 1):
+        fit(points_config(RUN__seed=seed), tmp_path / f"{seed}")
+    step = checkpoint_steps(tmp_path / "0")[-1]
+    checkpoint_path(tmp_path / "1", step).replace(checkpoint_path(tmp_path / "0", step))
+    for use in (lambda: fit(points_config(), tmp_path / "0"), lambda: open_run(tmp_path / "0")):
+        with pytest.raises(UserError, match=r"another run: RUN\.seed is 1 there and 0"):
+            use()
+    # What may change does not count.
+    fit(points_config(RUN__seed=1, RUN__print_freq=1), tmp_path / "2")
+    checkpoint_path(tmp_path / "2", step).replace(checkpoint_path(tmp_path / "1", step))
+    assert open_run(tmp_path / "1").step == step
+
+
 def test_the_state_of_a_missing_plugin_is_named(tmp_path: Path):
     fit(points_config(), tmp_path, manager(gone=Remembers({"a": 1})))
     with pytest.raises(UserError, match=r"state of plugin 'gone', which is not loaded"):
