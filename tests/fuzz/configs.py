@@ -218,6 +218,6 @@ TARGETS = (
         least=0.5,
         pinned=(({"DATA": {"name": []}}, []), ({"DATA": {"name": {"a": 1}}}, [])),
     ),
-    Target("plans", contents(small=True), plan, 8, least=0.25),
+    Target("plans", contents(small=True), plan, 8),
     Target("trainings", contents(small=True), train, 2),
 )
