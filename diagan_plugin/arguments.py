@@ -100,9 +100,9 @@ def check_data(name: str, values: Any) -> None:
         except (TypeError, ValueError, RuntimeError, OverflowError):
             found = "O"
         if found not in "iufbc":
-            raise TypeError(f"Argument `{name}` must be numbers, but got {_shown(values)}.")
+            raise TypeError(f"Argument `{name}` must be real numbers, but got {_shown(values)}.")
     elif getattr(values.dtype, "kind", "f") not in "iufbc":
-        raise TypeError(f"Argument `{name}` must be numbers, but got dtype {values.dtype}.")
+        raise TypeError(f"Argument `{name}` must be real numbers, but got dtype {values.dtype}.")
 
 
 def as_array(name: str, values: Any) -> Any:

@@ -59,8 +59,20 @@ def keys() -> dict[str, dict[str, Any]]:
             continue
         name = entry.get("$ref", "") or entry["allOf"][0]["$ref"]
         for key, each in schema["$defs"][name.rsplit("/", 1)[-1]]["properties"].items():
-            found[f"{section}.{key}"] = each
+            field = Config.model_fields[section].annotation.model_fields[key]
+            found[f"{section}.{key}"] = {**each, **_bounds(field.metadata)}
     return found
+
+
+def _bounds(metadata: list[Any]) -> dict[str, Any]:
+    """Returns the bounds of a field, which the JSON schema lacks where a validator comes first."""
+    words = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+    return {
+        word: getattr(item, name)
+        for item in metadata
+        for name, word in words.items()
+        if hasattr(item, name)
+    }
 
 
 def valid(key: str) -> st.SearchStrategy[Any]:
@@ -115,7 +127,7 @@ def contents(draw: Any, small: bool = False) -> Case:
         if value is not None:
             section = content.setdefault("PLUGINS", {}).setdefault(option.plugin, {})
             content["PLUGINS"][option.plugin] = {**section, option.name: value}
-    for bad in draw(seldom(0.12, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
+    for bad in draw(seldom(0.25, st.just([]), st.lists(mistakes(), min_size=1, max_size=2))):
         bad(content)
     flags = draw(seldom(0.15, st.just([]), st.lists(settings(), max_size=2)))
     return content, [f"--set={flag}" for flag in flags]
@@ -206,6 +218,6 @@ TARGETS = (
         least=0.5,
         pinned=(({"DATA": {"name": []}}, []), ({"DATA": {"name": {"a": 1}}}, [])),
     ),
-    Target("plans", contents(small=True), plan, 8, least=0.25),
+    Target("plans", contents(small=True), plan, 8),
     Target("trainings", contents(small=True), train, 2),
 )
