@@ -166,7 +166,7 @@ ROWS: dict[str, Row] = {
     "dia": Row(
         config={**DIA_RUN, "DATA__holdout": 0.1, "MODEL__d_dropout": 0.3},
         **with_dia(cuts=(2, 7), refresh=1),
-        samples=("drs", "drs_exact", "mh", "threshold", "interpolation", "plain")),
+        samples=("drs", "drs_exact", "obrs", "mh", "threshold", "interpolation", "plain")),
     "judges of their own": Row(samples=("drs_fresh", "mh_fresh")),
     "dia, streaming": Row(
         config={**DIA_RUN, **FEW, "LOSS__adv_loss": "hinge", "OPTIMIZATION__batch_size": 16},

@@ -115,7 +115,7 @@ def check_weights(
 ) -> None:
     """Refuses weights that are NaN or infinite; tells once of odd ones, which some methods mean.
 
-    GOLD as published gives negative weights, for one, and all zeros where D is sure of a batch.
+    A published method turns the sign of some terms, and leaves out batches of which D is sure.
 
     Args:
         values: What the numbers go through.
