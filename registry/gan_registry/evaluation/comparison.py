@@ -92,6 +92,7 @@ class Comparison:
                 }
                 for row in self.rows
             ],
+            "findings": self.findings,
         }
 
     def table(self, bold: bool = False) -> str:
@@ -111,7 +112,19 @@ class Comparison:
         chosen = {
             (place + 1, column + 1) for place, row in enumerate(self.rows) for column in row.best
         }
-        return "\n".join(align(rows, chosen if bold else ()))
+        lines = align(rows, chosen if bold else ())
+        return "\n".join([*lines, *([""] if self.findings else []), *self.findings])
+
+    @property
+    def findings(self) -> list[str]:
+        """What was sick in some of the runs, a line each; numbers of such runs say little else."""
+        return [
+            f"{label}, seed {run.get('seed')}: {finding['name'].replace('_', ' ')} at step "
+            f"{finding['step']}"
+            for label, runs in self.columns.items()
+            for run in runs
+            for finding in run.get("health", ())
+        ]
 
 
 def compare(

@@ -158,6 +158,17 @@ def test_seeds_share_a_column_as_mean_and_sample_deviation():
     assert statistics.stdev(values) == pytest.approx(1.528, abs=1e-3)
 
 
+def test_what_was_sick_stands_below_the_table():
+    finding = {"name": "generator_dead", "step": 40, "evidence": "…", "advice": "…"}
+    runs = [seeded(seed, 1.0, health=[finding] * seed) for seed in (0, 1)]
+    found = compare(runs)
+    (line,) = found.findings
+    assert line.endswith("seed 1: generator dead at step 40")
+    assert found.table().endswith(f"\n\n{line}")
+    assert found.as_dict()["findings"] == [line]
+    assert compare([seeded(0, 1.0)]).table().count("\n\n") == 0
+
+
 def test_runs_made_with_other_settings_do_not_share_a_column():
     runs = [seeded(0, 1.0), seeded(1, 3.0), seeded(0, 9.0)]
     settings = [
