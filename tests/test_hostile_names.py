@@ -27,7 +27,8 @@ from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.formatting import align, json_text, one_line, printable, printable_lines
 from gan_registry.report.document import Report, Text
-from gan_registry.training.logs import JsonLines, TensorBoard, Terminal, read_metrics
+from gan_registry.training.logs import JsonLines, Terminal, read_metrics
+from gan_registry.training.tensorboard import TensorBoard
 
 # Name of a folder → how it is shown.
 NAMES: dict[bytes, str] = {

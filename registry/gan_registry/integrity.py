@@ -8,11 +8,14 @@ JSON, YAML or a zip archive. Free of torch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -260,7 +263,7 @@ def read_tensors(path: str | Path, framework: str) -> tuple[dict[str, Any], dict
 
     check(path, TENSORS)
     try:
-        with safe_open(path, framework=framework) as file:
+        with _utf8_path(path) as name, safe_open(name, framework=framework) as file:
             # Copies: what is mapped from a file would change with it.
             tensors = {
                 name: file.get_tensor(name).clone() if framework == "pt" else file.get_tensor(name)
@@ -271,6 +274,18 @@ def read_tensors(path: str | Path, framework: str) -> tuple[dict[str, Any], dict
         raise DamagedError(f"is no safetensors file ({error})") from error
     del metadata["sha256"]
     return tensors, metadata
+
+
+@contextlib.contextmanager
+def _utf8_path(path: str | Path) -> Iterator[str | Path]:
+    """Yields a path that is UTF-8, as safetensors asks for: that of a copy, if need be."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            yield shutil.copyfile(path, Path(folder, "copy.safetensors"))
+    else:
+        yield path
 
 
 ITEM_SIZES = {

@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+# At the end: the packages that are tested are those that are installed, not those beside the tests.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
