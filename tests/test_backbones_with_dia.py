@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,47 +47,13 @@ BACKBONES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "deep_conv": ((3, 32, 32), {}),
     "mlp": ((2,), {"hidden_dim": 8, "num_layers": 1}),
     "mnist_dcgan": ((3, 28, 28), {"d_dropout": 0.5}),
-    "nvlabs": ((3, 8, 8), {"module": __name__}),
+    "nvlabs": ((3, 8, 8), {"module": "miniature_nvlabs"}),
     "resnet": ((3, 32, 32), {"apply_d_sn": True}),
     "sngan": ((3, 32, 32), {}),
     "ssgan": ((3, 32, 32), {}),
     "stylegan2": ((3, 8, 8), {"g_conv_dim": 4, "d_conv_dim": 4}),
 }
 NEEDS = {"stylegan2": ("stylegan2_pytorch", "kornia")}
-
-
-# ------------------------------------------------------------------ networks for `nvlabs`
-
-
-class Part(nn.Module):
-    """A layer under the arguments of NVlabs' mapping or synthesis."""
-
-    def __init__(self, inputs: int, *shape: int) -> None:
-        super().__init__()
-        self.layer, self.shape = nn.Linear(inputs, math.prod(shape)), shape
-
-    def forward(self, x: Tensor, *labels: object, **settings: object) -> Tensor:
-        return torch.tanh(self.layer(x.flatten(1)).unflatten(1, self.shape))
-
-
-class Generator(nn.Module):
-    def __init__(
-        self, z_dim: int, w_dim: int, img_resolution: int, img_channels: int, **keys: object
-    ) -> None:
-        super().__init__()
-        self.mapping = Part(z_dim, 2, w_dim)
-        self.synthesis = Part(2 * w_dim, img_channels, img_resolution, img_resolution)
-
-
-class Discriminator(nn.Module):
-    def __init__(self, img_resolution: int, img_channels: int, **keys: object) -> None:
-        super().__init__()
-        self.body = nn.Linear(img_channels * img_resolution**2, 1)
-
-    def forward(self, img: Tensor, c: Tensor | None, **keys: object) -> Tensor:
-        spread = img.std(0, correction=0).mean()  # of the batch, as the real one's last layers see
-        logits: Tensor = self.body(img.flatten(1)) + spread
-        return logits
 
 
 # ------------------------------------------------------------------ a run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gan_registry.losses.base import Loss
 from gan_registry.regularizers.lazy import lazy_adam
 from gan_registry.samplers.base import IndexSampler
 from gan_registry.seeding import derive_seed
+from gan_registry.training.checkpoint import load_checkpoint
 from gan_registry.training.discriminator_regularization import lazy_intervals
 from gan_registry.training.ema import MovingAverage, ema_decay
 from gan_registry.training.layout import lay_out
@@ -32,6 +34,19 @@ from gan_registry.training.stream import BatchStream
 
 class NoDataError(UserError):
     """The data could not be opened: they are missing, or cannot be read."""
+
+
+def build_all(run: Run, state: Mapping[str, Any] | None) -> None:
+    """Builds a run's parts after `gan_build`; continues from the state of a checkpoint, if given.
+
+    Raises:
+        UserError: The configuration cannot work, or the state does not fit it.
+    """
+    build_data(run)
+    build_networks(run)
+    build_optimizers(run)
+    if state is not None:
+        load_checkpoint(run, state)
 
 
 def build_data(run: Run) -> None:

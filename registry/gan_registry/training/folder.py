@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
@@ -17,7 +17,7 @@ from gan_registry.errors import UserError
 from gan_registry.files import is_temporary
 from gan_registry.plugins import PluginManager
 from gan_registry.training.lock import LOCK_FILE
-from gan_registry.training.participants import participants, recorded_plugins
+from gan_registry.training.participants import participants, recorded_plugins, require_plugins
 from gan_registry.training.run import Run
 
 
@@ -56,26 +56,29 @@ def write_config(
 
 
 @contextlib.contextmanager
-def claimed(run: Run) -> Iterator[None]:
+def claimed(run: Run, before: Mapping[str, str] | None) -> Iterator[None]:
     """Writes the configuration of a new run before it is built, which may take long.
 
     If that fails, the folder is free again for a corrected one. That of a run which is continued is
     written afterwards: until then it may be refused, and nothing changes.
+
+    Args:
+        run: The run.
+        before: The plugins that took part in a run which is continued; None for a new one.
     """
     if run.folder is None or run.rank != 0:
         yield
         return
-    begun = has_begun(run.folder)
-    plugins = participants(run, recorded_plugins(run.folder) if begun else {})
-    if not begun:
+    plugins = participants(run, before or {})
+    if before is None:
         write_config(run.folder, run.config_name, run.config, run.options, plugins)
     try:
         yield
     except BaseException:
-        if not begun:
+        if before is None:
             (run.folder / CONFIG_FILE).unlink(missing_ok=True)
         raise
-    if begun:
+    if before is not None:
         write_config(run.folder, run.config_name, run.config, run.options, plugins)
 
 
@@ -91,17 +94,28 @@ def has_begun(folder: Path) -> bool:
     return any(path.name not in own and not is_temporary(path) for path in folder.iterdir())
 
 
-def read_folder(
-    folder: Path, plugins: PluginManager
-) -> tuple[str, Config, dict[str, dict[str, Any]]]:
+class StoredRun(NamedTuple):
+    """What a run folder says of its run.
+
+    Attributes:
+        name: The configuration's name.
+        config: The configuration.
+        options: Plugin → option → value; those of absent plugins are left out.
+        plugins: The plugins that took part, with their versions.
+    """
+
+    name: str
+    config: Config
+    options: dict[str, dict[str, Any]]
+    plugins: dict[str, str]
+
+
+def read_folder(folder: Path, plugins: PluginManager) -> StoredRun:
     """Reads what a run folder says of its run.
 
     Args:
         folder: The run folder.
-        plugins: The plugins loaded now; options of absent plugins are left out.
-
-    Returns:
-        The configuration's name, the configuration, and the plugins' options.
+        plugins: The plugins loaded now.
 
     Raises:
         UserError: It is no run folder, or its configuration cannot be read.
@@ -115,26 +129,30 @@ def read_folder(
             f"{folder}' would make it one."
         ) from None
     name = str(content.pop("NAME", folder.name))
-    content.pop("VERSIONS", None)
+    recorded = recorded_plugins(content.pop("VERSIONS", None))
     table = plugins.options
     if isinstance(content.get("PLUGINS"), dict):
         present = table.plugins()
         content["PLUGINS"] = {p: part for p, part in content["PLUGINS"].items() if p in present}
     config = validate_config(content, str(path))
-    return name, config, table.resolve(config.PLUGINS, where=str(path))
+    return StoredRun(name, config, table.resolve(config.PLUGINS, where=str(path)), recorded)
 
 
 def check_same_run(
     folder: Path, config: Config, options: Mapping[str, Mapping[str, Any]], plugins: PluginManager
-) -> None:
-    """Makes sure that a folder which holds a run holds this one.
+) -> dict[str, str]:
+    """Makes sure that a folder which holds a run holds this one, and that its plugins are there.
+
+    Returns:
+        The plugins that took part before, with their versions.
 
     Raises:
-        UserError: It holds another; says what differs.
+        UserError: It holds another, says what differs; or a plugin is missing.
     """
-    _, there, there_options = read_folder(folder, plugins)
+    stored = read_folder(folder, plugins)
+    require_plugins(folder, stored.plugins, plugins)
     # As they would stand in the file, where a path is text and a tuple a list.
-    old = binding_settings({**there.model_dump(), "PLUGINS": there_options})
+    old = binding_settings({**stored.config.model_dump(), "PLUGINS": stored.options})
     new = binding_settings({**config.model_dump(), "PLUGINS": options})
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
@@ -147,3 +165,4 @@ def check_same_run(
         raise UserError(
             f"{folder} holds a different run: {shown}{more}. Choose another folder with --out."
         )
+    return stored.plugins

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gan_registry.dispatch_values import diverged
-from gan_registry.errors import PluginError
 from gan_registry.files import atomic_write, to_plain, unwritable
 from gan_registry.formatting import duration, is_number, json_text, printable, printable_lines
 
@@ -32,18 +31,10 @@ class JsonLines:
             temporary.write_text("".join(map(_json_line, kept)), encoding="utf-8")
 
     def write(self, values: dict[str, Any]) -> None:
-        """Appends a line; numbers that are not finite become null, as JSON has no NaN.
-
-        Raises:
-            PluginError: A value is nothing that JSON can hold.
-        """
-        try:
-            text = _json_line(values)
-        except TypeError as error:
-            raise PluginError(f"A plugin gave run.log what cannot be logged: {error}") from error
+        """Appends a line; numbers that are not finite become null, as JSON has no NaN."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
+                file.write(_json_line(values))
         except OSError as error:
             raise unwritable(self.path, error) from error
 

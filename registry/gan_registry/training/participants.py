@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from gan_registry.config.stored import read_stored
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.run import Run
@@ -27,31 +26,35 @@ def participants(run: Run, before: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted({**before, **now}.items()))
 
 
-def recorded_plugins(folder: Path) -> dict[str, str]:
-    """Returns the plugins that a run folder's configuration names, with their versions."""
-    with contextlib.suppress(OSError, AttributeError):
-        found = read_stored(folder).get("VERSIONS", {}).get("plugins")
-        if isinstance(found, Mapping):
-            return {str(name): str(version) for name, version in found.items()}
-    return {}
+def recorded_plugins(versions: Any) -> dict[str, str]:
+    """Returns the plugins, with their versions, that `VERSIONS` of a configuration names."""
+    found = versions.get("plugins") if isinstance(versions, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): str(version) for name, version in found.items()}
 
 
-def require_plugins(folder: Path, plugins: PluginManager) -> None:
+def require_plugins(folder: Path, recorded: Iterable[str], plugins: PluginManager) -> None:
     """Makes sure that whoever continues a run has the plugins that it was made with.
+
+    Args:
+        folder: The run folder, for messages.
+        recorded: The plugins that took part.
+        plugins: Those that are loaded now.
 
     Raises:
         UserError: One is missing; says why and what to do.
     """
-    for name, reason in _missing(folder, plugins):
+    for name, reason in _missing(recorded, plugins):
         raise UserError(
             f"{folder} was trained with the plugin {name!r}, which is {reason}; without it another "
             "training would follow. Enable or install it, or choose another folder with --out."
         )
 
 
-def warn_of_missing_plugins(folder: Path, plugins: PluginManager) -> None:
+def warn_of_missing_plugins(folder: Path, recorded: Iterable[str], plugins: PluginManager) -> None:
     """Says of which plugins a run is opened without: what they add to samples or results lacks."""
-    for name, reason in _missing(folder, plugins):
+    for name, reason in _missing(recorded, plugins):
         warnings.warn(
             f"{folder} was trained with the plugin {name!r}, which is {reason}; it is opened "
             "without what that plugin adds.",
@@ -59,10 +62,10 @@ def warn_of_missing_plugins(folder: Path, plugins: PluginManager) -> None:
         )
 
 
-def _missing(folder: Path, plugins: PluginManager) -> list[tuple[str, str]]:
+def _missing(recorded: Iterable[str], plugins: PluginManager) -> list[tuple[str, str]]:
     """Returns the plugins that are not loaded, each with the reason."""
     found = []
-    for name in sorted(recorded_plugins(folder)):
+    for name in sorted(recorded):
         info = plugins.infos.get(name)
         if info is None:
             found.append((name, "not installed"))

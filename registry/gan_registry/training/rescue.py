@@ -12,17 +12,15 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
 from gan_registry.errors import Diverged, PluginError, UserError, add_sentence
 from gan_registry.formatting import duration
 from gan_registry.seeding import kept_random_state
-from gan_registry.training.build import build_data, build_networks, build_optimizers
+from gan_registry.training.build import build_all
 from gan_registry.training.checkpoint import (
-    load_checkpoint,
     newest_sound,
     read_checkpoint,
     save_checkpoint,
@@ -126,19 +124,6 @@ def _train_again(run: Run, start: int, targets: list[int], wary: bool) -> int | 
             again.stream.close()
             again.hooks.train_end(again)
     return saved
-
-
-def build_all(run: Run, state: Mapping[str, Any] | None) -> None:
-    """Builds a run's parts after `gan_build`; continues from the state of a checkpoint, if given.
-
-    Raises:
-        UserError: The configuration cannot work, or the state does not fit it.
-    """
-    build_data(run)
-    build_networks(run)
-    build_optimizers(run)
-    if state is not None:
-        load_checkpoint(run, state)
 
 
 def _is_finite(run: Run) -> bool:

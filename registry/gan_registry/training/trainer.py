@@ -22,13 +22,13 @@ from gan_registry.plugins import PluginManager
 from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
 from gan_registry.training.agreement import StepAgreement
-from gan_registry.training.build import look_up_all
+from gan_registry.training.build import build_all, look_up_all
 from gan_registry.training.checkpoint import read_checkpoint, read_newest, save_checkpoint
 from gan_registry.training.interruption import Interrupted, Interruption
 from gan_registry.training.lock import held_folder
 from gan_registry.training.logs import JsonLines, Terminal, finite_or_fail
-from gan_registry.training.participants import require_plugins, warn_of_missing_plugins
-from gan_registry.training.rescue import build_all, rescue, say_what_is_kept
+from gan_registry.training.participants import warn_of_missing_plugins
+from gan_registry.training.rescue import rescue, say_what_is_kept
 from gan_registry.training.run import Run, resolve_device
 from gan_registry.training.samples import SampleGrids
 from gan_registry.training.save_clock import SaveClock
@@ -77,10 +77,10 @@ def train(
 
 
 def _train(run: Run, quiet: bool) -> None:
-    state = _prepare_folder(run)
+    before, state = _prepare_folder(run)
     run.hooks.build(run)
     look_up_all(run)
-    with run_folder.claimed(run):
+    with run_folder.claimed(run, before):
         build_all(run, state)
     began = time.monotonic()
     try:
@@ -125,12 +125,12 @@ def open_run(
         UserError: There is no such run or checkpoint, its data has changed, or it names code.
     """
     plugins = plugins or PluginManager()
-    name, config, options = run_folder.read_folder(folder, plugins)
+    name, config, options, recorded = run_folder.read_folder(folder, plugins)
     if not trust:
         code = named_code(config, options, plugins.options, plugins.catalogs.features)
         # Features are loaded when they are asked for.
         refuse_code(code, str(folder / CONFIG_FILE), {EVAL_FEATURES}, instead="")
-    warn_of_missing_plugins(folder, plugins)
+    warn_of_missing_plugins(folder, recorded, plugins)
     resolve_device(device or "auto")  # before pydantic, for the better message
     config.RUN.device = device or "auto"  # type: ignore[assignment]
     state = read_newest(folder) if step is None else read_checkpoint(folder, step)
@@ -144,29 +144,30 @@ def open_run(
     return run
 
 
-def _prepare_folder(run: Run) -> dict[str, Any] | None:
-    """Returns the checkpoint to continue from, or None for a fresh start."""
-    folder = run.folder
+def _prepare_folder(run: Run) -> tuple[dict[str, str] | None, dict[str, Any] | None]:
+    """Returns what a run goes on from: the plugins that took part before, and the checkpoint.
+
+    The first is None where no training has begun, the second where none was saved.
+    """
+    folder, before = run.folder, None
     if folder is None:
-        return None
-    if (folder / CONFIG_FILE).exists() and run_folder.has_begun(folder):
-        require_plugins(folder, run.plugins)
-        run_folder.check_same_run(folder, run.config, run.options, run.plugins)
-    elif run_folder.has_begun(folder):
+        return None, None
+    begun = run_folder.has_begun(folder)
+    if begun and (folder / CONFIG_FILE).exists():
+        before = run_folder.check_same_run(folder, run.config, run.options, run.plugins)
+    elif begun:
         raise UserError(
             f"--out {folder} is not empty and holds no run; choose an empty or a new folder."
         )
     if run.rank == 0:
         remove_temporaries(folder)  # a process that was killed could not
     state = read_newest(folder, quiet=run.rank != 0)
-    if state is None:
-        return None
-    if state["step"] > run.total_steps:
+    if state is not None and state["step"] > run.total_steps:
         raise UserError(
             f"{folder} has been trained for {state['step']} steps already, more than --steps "
             f"{run.total_steps}; ask for more steps, or choose another folder with --out."
         )
-    return state
+    return before, state
 
 
 @dataclass

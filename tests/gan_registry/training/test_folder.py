@@ -15,8 +15,9 @@ from torch import Tensor
 from gan_registry import hookimpl
 from gan_registry.cli.main import main
 from gan_registry.errors import UserError
-from gan_registry.training import rescue
+from gan_registry.training import build
 from gan_registry.training.lock import LOCK_FILE
+from gan_registry.training.run import Run
 from gan_registry.training.trainer import open_run
 
 
@@ -31,11 +32,11 @@ def cut(*_: Any) -> None:
 def test_the_configuration_is_there_before_anything_is_built(tmp_path: Path, monkeypatch):
     seen: list[list[str]] = []
 
-    def look(run: rescue.Run) -> None:
+    def look(run: Run) -> None:
         seen.append(sorted(os.listdir(tmp_path / "run")))
         raise UserError("The data are missing.")
 
-    monkeypatch.setattr(rescue, "build_data", look)
+    monkeypatch.setattr(build, "build_data", look)
     with pytest.raises(UserError, match="data are missing"):
         fit(points_config(), tmp_path / "run")
     assert seen == [[LOCK_FILE, "config.yaml"]]
@@ -73,7 +74,7 @@ def test_a_configuration_that_a_person_wrote_is_not_taken_over(tmp_path: Path):
 def test_a_run_that_cannot_be_continued_keeps_its_configuration(tmp_path: Path, monkeypatch):
     fit(points_config(), tmp_path)
     before = (tmp_path / "config.yaml").read_text()
-    monkeypatch.setattr(rescue, "build_networks", cut)
+    monkeypatch.setattr(build, "build_networks", cut)
     with pytest.raises(PowerCut):
         fit(points_config(RUN__print_freq=3), tmp_path)
     assert (tmp_path / "config.yaml").read_text() == before

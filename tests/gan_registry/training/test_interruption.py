@@ -118,7 +118,7 @@ def test_the_command_says_how_to_go_on_and_exits_as_a_shell_expects(
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("gan_registry.training.rescue.build_data", "starts anew (no checkpoint yet)"),
+        ("gan_registry.training.build.build_data", "starts anew (no checkpoint yet)"),
         ("gan_registry.evaluation.evaluate.evaluate", "continues from step 6"),
         ("gan_registry.report.write.write_report", "continues from step 6"),
     ],
