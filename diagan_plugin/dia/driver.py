@@ -187,7 +187,9 @@ class DiaDriver:
     def _close_loop(self, run: LiveRun) -> None:
         if self.options.rule == "feedback":
             assert self.probabilities is not None
-            self.feedback = Feedback(run, self.probabilities, self.schedule.phase1_end)
+            self.feedback = Feedback(
+                run, self.probabilities, self.recorder.moments()[0], self.schedule.phase1_end
+            )
 
     def _weights(self, run: LiveRun) -> NDArray[np.float64]:
         """Returns the weights [N] at this step: full strength, or part of the way from uniform."""
