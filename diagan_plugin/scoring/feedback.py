@@ -5,8 +5,8 @@ too many. Here the scores only say where to begin. An auxiliary discriminator th
 the *unweighted* data estimates r_i = log p_data(x_i)/p_g(x_i) while the weights act, and these
 follow it:
 
-1. **Press.** A sample keeps the weight of its score until it is over-represented enough,
-   r_i + a·e_i < 0, where e_i in [0, 1] is how much the scores emphasise it and a the *aim*: p_g is
+1. **Press.** A sample keeps at least the weight of its score, and gets more the longer it is
+   missed, until it is over-represented enough, r_i + a·e_i < 0, where e_i in [0, 1] is how much the scores emphasise it and a the *aim*: p_g is
    to exceed p_data by up to e^a there, as a generator that makes just enough of a group still
    makes few of its variants. The aim is no larger than what was missing in phase 1, the mean of
    LDRM under the weights: where nothing was, nothing is overdone.
@@ -58,7 +58,7 @@ class FeedbackRule:
     leak: float = 0.005
     clip: float = 3.0
     smoothing: float = 0.8
-    aim: float = 1.5
+    aim: float = 2.2
     landing: tuple[float, float] = (0.4, 0.75)
     low: float = math.exp(-3)
     high: float = 50.0
@@ -80,7 +80,7 @@ class FeedbackWeights:
     Attributes:
         emphasis: e, [N].
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
-        pressing: Which samples keep the weights of their scores, bool [N].
+        pressing: Which samples keep at least the weights of their scores, bool [N].
         aim: a before the landing.
 
     Raises:
@@ -135,8 +135,9 @@ class FeedbackWeights:
         rule, ratio = self.rule, np.where(known, self.ratio, 0.0)
         error = ratio + self.aim * rule.height(progress) * np.where(known, self.emphasis, 0.0)
         self.pressing &= (error >= 0) & (progress < rule.landing[0])
-        step = rule.gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
-        w = np.exp(self._log_w + np.where(self.pressing, 0.0, step))
+        step = rule.gain * np.clip(error, -rule.clip, rule.clip)
+        step = np.where(self.pressing, np.maximum(step, 0.0), step - rule.leak * self._log_w)
+        w = np.exp(self._log_w + step)
         w = np.clip(w / w.mean(), rule.low, rule.high)
         self._log_w = np.log(w / w.mean())
 

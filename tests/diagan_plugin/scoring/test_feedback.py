@@ -40,8 +40,8 @@ def slowly(p, ldrm, updates, rule):
             error = r[i] + aim * height * emphasis[i] if i in known else 0.0
             if error < 0 or progress >= begin:
                 pressed[i] = False
-            if not pressed[i]:
-                new[i] += rule.gain * min(max(error, -rule.clip), rule.clip) - rule.leak * log_w[i]
+            step = rule.gain * min(max(error, -rule.clip), rule.clip)
+            new[i] += max(step, 0.0) if pressed[i] else step - rule.leak * log_w[i]
         w = [math.exp(v) for v in new]
         w = [min(max(v / (sum(w) / n), rule.low), rule.high) for v in w]
         log_w = [math.log(v / (sum(w) / n)) for v in w]
