@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import cells as cell_files
-from benchmarks.claims.declared import CLAIMS, Claim, Method, load
+from benchmarks.claims import declared
+from benchmarks.claims.declared import Claim, Method, load
 from benchmarks.claims.page import PAGE, write_page
 from benchmarks.claims.sittings import Sitting, estimate, measure_all
 from gan_registry.config.yaml_text import YamlError, load_yaml
@@ -26,15 +27,14 @@ _QUICK = Path("runs") / "claims-quick"
 
 def main(arguments: list[str] | None = None) -> int:
     """Measures what was asked for and is missing; 1 if a cell failed, 2 for a mistake."""
-    given = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     if options.jobs < 1 or (options.seeds is not None and options.seeds < 1):
         parser.error("--jobs and --seeds must be at least 1")
     if options.first_seed < 0:
         parser.error("--first-seed must be at least 0")
     try:
-        return _main(options, f"python -m benchmarks.claims {shlex.join(given)}".rstrip())
+        return _main(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,12 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help=f"all by default: {', '.join(CLAIMS)}")
+    add("names", nargs="*", metavar="NAME", help=f"all by default: {', '.join(declared.CLAIMS)}")
     add("--scale", choices=("small", "full"), default="small", help="the papers' own size: full")
     add("--seeds", type=int, metavar="N", help="how many; default: the claim's own number")
     add("--first-seed", type=int, default=0, metavar="N", help="the first of them (0)")
     add("--jobs", type=int, default=1, metavar="N", help="processes, of one thread each (1)")
-    add("--methods", nargs="+", metavar="METHOD", help="only these")
+    add("--methods", nargs="*", metavar="METHOD", help="only these; nothing: only what is added")
     add("--cases", nargs="+", metavar="CASE", help="only these")
     add(
         "--add", nargs="+", action="append", default=[], metavar=("METHOD", "KEY=VALUE"),
@@ -67,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _main(options: argparse.Namespace, command: str) -> int:
+def _main(options: argparse.Namespace) -> int:
     results, page, work = _places(options)
-    names = options.names or list(CLAIMS)
+    names = options.names or list(declared.CLAIMS)
     claims = [load(name) for name in names]
     cells = []
     for claim in claims:
@@ -93,7 +93,7 @@ def _main(options: argparse.Namespace, command: str) -> int:
         # For what is started, too; set before torch is imported there.
         os.environ["OMP_NUM_THREADS"] = "1"
         try:
-            sitting = Sitting(results, work, command, options.keep)
+            sitting = Sitting(results, work, options.keep)
             failed = measure_all(missing, sitting, options.jobs)
         finally:
             write_page(page, results)
@@ -130,7 +130,7 @@ def _methods(claim: Claim, options: argparse.Namespace) -> dict[str, Method]:
             raise UserError(f"--add {name}: {claim.name} has no method {base!r} to change.")
         changed = known[base].changed(dict(_setting(name, text) for text in settings))
         shown = " ".join([base, *settings])
-        methods[new or shown] = changed
+        methods[new or shown] = replace(changed, added=(name, *settings))
     return methods
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,16 @@ class Cell:
         told = [content, dict(settings), later]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def command(self) -> str:
+        """The command that measures this cell alone."""
+        words = [self.claim, *(() if self.scale == "small" else ("--scale", self.scale))]
+        words += ["--cases", self.case] if self.case else []
+        words += ["--add", *self.how.added] if self.how.added else []
+        words += ["--methods", *(() if self.how.added else (self.method,))]
+        words += ["--first-seed", str(self.seed), "--seeds", "1"]
+        return f"python -m benchmarks.claims {shlex.join(words)}"
+
     def __str__(self) -> str:
         shown = " ".join(part for part in (self.claim, self.case, self.method) if part)
         return f"{shown} seed {self.seed}"
@@ -106,16 +117,14 @@ def is_measured(cell: Cell, results: Path) -> bool:
 
 
 def write(
-    cell: Cell, results: Path, values: Mapping[str, Any], command: str, seconds: float,
-    shared_seconds: float,
-) -> None:  # fmt: skip
+    cell: Cell, results: Path, values: Mapping[str, Any], seconds: float, shared_seconds: float
+) -> None:
     """Writes a cell's numbers, and what they were measured by.
 
     Args:
         cell: The cell.
         results: The folder of all results.
         values: The numbers.
-        command: What was asked for.
         seconds: What it took, without what it shares with others.
         shared_seconds: What training a phase 1 took that it shares.
     """
@@ -125,7 +134,7 @@ def write(
         "seed": cell.seed, "config": cell.config, "settings": dict(cell.settings),
         "method_settings": dict(cell.how.settings),
         "later_settings": None if cell.how.later is None else dict(cell.how.later),
-        "kinds": list(cell.how.kinds), "settings_digest": cell.digest, "command": command,
+        "kinds": list(cell.how.kinds), "settings_digest": cell.digest, "command": cell.command,
         "machine": machine(1), "date": today.isoformat(),
         "seconds": round(seconds, 1), "shared_seconds": round(shared_seconds, 1),
         "values": rounded(values),

@@ -14,7 +14,7 @@ _DIA = {"RUN.sampler": "dia"}
 METHODS = {
     # Drawn as `--sampler uniform` draws, sample by sample; so it shares phase 1 with the others.
     "vanilla": Method(_DIA, {"PLUGINS.dia.phase1": 1.0}),
-    "paper": Method(_DIA, {}, (PLAIN, "drs")),
+    "paper": Method(_DIA, {"PLUGINS.dia.preset": "paper"}, (PLAIN, "drs")),
     "feedback": Method(_DIA, {"PLUGINS.dia.rule": "feedback"}, (PLAIN, "drs")),
 }
 
@@ -54,7 +54,7 @@ COLUMNS = (
 CLAIM = Claim(
     name="coloured_digits",
     title="Weighted sampling brings a rare colour back, and the majority does not pay",
-    source="Lee et al. 2021, table 4 and figure 3 (Colored MNIST), on scikit-learn's digits",
+    source="Lee et al. 2021, table 5 (Colored MNIST); its replication, table 6; on small digits",
     measured=(
         "Share of the rare colour among generated samples, partial recall of both colours, FID "
         "and precision by a small classifier's features, of 10,000 samples. A pair with the run of "

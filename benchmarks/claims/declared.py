@@ -39,11 +39,13 @@ class Method:
         later: Over these, from the end of Dia's phase 1 on. Methods that agree in all but `later`
             share that phase: it is trained once. None shares nothing.
         kinds: Kinds of samples, each a row of the table.
+        added: What `--add` was given, where that has made it.
     """
 
     settings: Settings = field(default_factory=dict)
     later: Settings | None = None
     kinds: tuple[str, ...] = (PLAIN,)
+    added: tuple[str, ...] = ()
 
     def changed(self, settings: Settings) -> Method:
         """Returns the method with other settings, of the whole run or of what comes later."""

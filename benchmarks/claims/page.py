@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import cells as cell_files
-from benchmarks.claims.declared import CLAIMS, Claim, Column, Row, Rows, load
+from benchmarks.claims import declared
+from benchmarks.claims.declared import Claim, Column, Row, Rows, load
 from gan_registry.files import atomic_write
 
 PAGE = "RESULTS.md"
@@ -24,16 +25,15 @@ was written down before anything was measured.
 """
 
 
-def write_page(path: Path, results: Path, names: Iterable[str] = CLAIMS) -> None:
+def write_page(path: Path, results: Path) -> None:
     """Writes the page, and the pictures of the claims that have one beside it.
 
     Args:
         path: The page.
         results: The folder of the cells.
-        names: The claims on it.
     """
     parts = [_HEAD]
-    for name in names:
+    for name in declared.CLAIMS:
         claim = load(name)
         parts.append(
             f"## {claim.title}\n\n"
@@ -133,18 +133,16 @@ def _pairs(claim: Claim, rows: Rows, case: str, method: str, kind: str) -> str:
 
 
 def _provenance(contents: list[dict[str, Any]]) -> str:
-    """Says when, where, by which versions and by which commands cells were measured."""
+    """Says when, where and by which versions cells were measured."""
     dates = sorted({content["date"] for content in contents})
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    machines, versions, commands = set(), set(), set()
+    machines, versions = set(), set()
     for content in contents:
         of = content["machine"]
         machines.add(f"{of['cpus']} CPUs ({of['architecture']}, {of['cpu_capability']})")
         versions.add(", ".join(f"{name} {number}" for name, number in of["versions"].items()))
-        commands.add(f"`{content['command']}`")
     hours = sum(content["seconds"] for content in contents) / 3600
     return (
         f"{len(contents)} cells, {days}, {'; '.join(sorted(machines))}, one thread a cell, "
-        f"{hours:.1f} h without shared phases; {'; '.join(sorted(versions))}. "
-        f"Commands: {', '.join(sorted(commands))}.\n"
+        f"{hours:.1f} h without shared phases; {'; '.join(sorted(versions))}.\n"
     )

@@ -29,13 +29,11 @@ class Sitting:
     Attributes:
         results: The folder of the numbers.
         work: The folder of runs that are not finished.
-        command: What was asked for, kept with the numbers.
         keep: Keep the run folders.
     """
 
     results: Path
     work: Path
-    command: str
     keep: bool = False
 
 
@@ -166,9 +164,8 @@ def measure_cell(cell: Cell, sitting: Sitting) -> str:
         values, before = _trained(claim, cell, sitting)
     seconds = time.monotonic() - began
     cell_files.write(
-        cell, sitting.results, values, sitting.command, max(seconds - before, 0.0),
-        _shared_seconds(cell, sitting),
-    )  # fmt: skip
+        cell, sitting.results, values, max(seconds - before, 0.0), _shared_seconds(cell, sitting)
+    )
     return f"{cell}: {duration(seconds)}"
 
 
