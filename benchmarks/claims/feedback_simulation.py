@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from diagan_plugin.scoring.feedback import UPDATES, FeedbackRule, FeedbackWeights
 from diagan_plugin.scoring.score import sampling_probabilities
+from gan_registry.formatting import align
 
 Floats = NDArray[np.float64]
 
@@ -123,7 +124,8 @@ def main() -> None:
             if rule is not None:
                 row.append(f"{runs.max(1).mean():.0%}")
         rows.append(row)
-    print(rows)
+    heads = ["", "data", "paper", "feedback", "highest on the way"]
+    print("\n".join(align([heads, *rows])))
 
 
 if __name__ == "__main__":

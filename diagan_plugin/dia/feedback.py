@@ -6,6 +6,7 @@ for its ratios when it is time.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,13 @@ from diagan_plugin.recording.logit_modes import resolve_logit_mode
 from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.scoring.feedback import UPDATES, FeedbackWeights
 from gan_registry.seeding import derive_seed
-from gan_registry.state_checks import tensor
+from gan_registry.state_checks import tensor, whole
 
 if TYPE_CHECKING:
     from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
     from gan_registry.live_run import LiveRun
+
+_LOG = logging.getLogger(__name__)
 
 PASSES = 2
 """How many samples all updates together pass through the auxiliary D, per sample trained on: about
@@ -43,6 +46,7 @@ class Feedback:
 
     Attributes:
         weights: The weights.
+        released_at: The step at which the weights of the scores were let go; None before.
         mean_ratio: The mean log ratio under the weights, when they were last updated.
     """
 
@@ -54,6 +58,7 @@ class Feedback:
         phase1_end: int,
     ) -> None:
         self.weights = FeedbackWeights(probabilities, as_a_ratio(torch.from_numpy(ldrm)))
+        self.released_at: int | None = None
         self.mean_ratio = math.nan
         self._begin, self._end = phase1_end, run.total_steps
         steps = max(self._end - self._begin, 1)
@@ -79,12 +84,14 @@ class Feedback:
         ratio = as_a_ratio(self._ratios(run, auxiliary, indices))
         progress = (run.step - self._begin) / (self._end - self._begin)
         self.weights.update(ratio, progress, indices)
+        if self.released_at is None and not self.weights.pressing:
+            self.released_at = run.step
+            _LOG.info("step %d: the weights of the scores are let go, and follow now.", run.step)
         w = self.weights.weights
         self.mean_ratio = float(np.nansum(w * self.weights.ratio) / w.sum())
         run.log(
             {
                 "weights/mean_log_ratio": self.mean_ratio,
-                "weights/share_at_score": float(self.weights.pressing.mean()),
                 "weights/ess_share": float(1 / np.square(w).mean()),
             }
         )
@@ -117,13 +124,18 @@ class Feedback:
 
     def result(self) -> dict[str, Any]:
         """Returns the entry `feedback` of `result.json`."""
-        return {"aim": self.weights.aim, "mean_log_ratio": self.mean_ratio}
+        return {
+            "aim": self.weights.aim,
+            "released_at": self.released_at,
+            "mean_log_ratio": self.mean_ratio,
+        }
 
     def state(self) -> dict[str, Any]:
         """Returns this part of a checkpoint."""
         state = self.weights.state_dict()
         arrays = {k: torch.from_numpy(v) for k, v in state.items() if isinstance(v, np.ndarray)}
-        return {**state, **arrays, "mean_ratio": self.mean_ratio}
+        own = {"released_at": self.released_at, "mean_ratio": self.mean_ratio}
+        return {**state, **arrays, **own}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned."""
@@ -136,4 +148,5 @@ class Feedback:
         }
         arrays = {name: tensor(state, name, kind, size).numpy() for name, kind in kinds.items()}
         self.weights.load_state_dict({**state, **arrays})
+        self.released_at = None if state["released_at"] is None else whole(state, "released_at")
         self.mean_ratio = float(state["mean_ratio"])

@@ -5,11 +5,11 @@ too many. Here the scores only say where to begin. An auxiliary discriminator th
 the *unweighted* data estimates r_i = log p_data(x_i)/p_g(x_i) while the weights act, and these
 follow it:
 
-1. **Press.** A sample keeps at least the weight of its score, and gets more the longer it is
-   missed, until it is over-represented enough, r_i + a·e_i < 0, where e_i in [0, 1] is how much the scores emphasise it and a the *aim*: p_g is
-   to exceed p_data by up to e^a there, as a generator that makes just enough of a group still
-   makes few of its variants. The aim is no larger than what was missing in phase 1, the mean of
-   LDRM under the weights: where nothing was, nothing is overdone.
+1. **Press.** The weights of the scores hold until the emphasised mass is over-represented enough,
+   Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
+   *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
+   group still makes few of its variants. The aim is no larger than what was missing in phase 1,
+   the mean of LDRM under the weights: where nothing was, nothing is overdone.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
@@ -58,7 +58,7 @@ class FeedbackRule:
     leak: float = 0.005
     clip: float = 3.0
     smoothing: float = 0.8
-    aim: float = 2.2
+    aim: float = 1.5
     landing: tuple[float, float] = (0.4, 0.75)
     low: float = math.exp(-3)
     high: float = 50.0
@@ -80,7 +80,7 @@ class FeedbackWeights:
     Attributes:
         emphasis: e, [N].
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
-        pressing: Which samples keep at least the weights of their scores, bool [N].
+        pressing: Whether the weights are still those of the scores.
         aim: a before the landing.
 
     Raises:
@@ -102,7 +102,7 @@ class FeedbackWeights:
         self.emphasis: Floats = above / max(float(above.max()), np.finfo(np.float64).tiny)
         self.ratio: Floats = np.full(p.size, np.nan)
         self._age = np.zeros(p.size, np.int64)  # updates since the last record
-        self.pressing = np.ones(p.size, bool)
+        self.pressing = True
         known = np.isfinite(ldrm)
         found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
         self.aim = min(max(found, 0.0), self.rule.aim)
@@ -134,9 +134,11 @@ class FeedbackWeights:
             return
         rule, ratio = self.rule, np.where(known, self.ratio, 0.0)
         error = ratio + self.aim * rule.height(progress) * np.where(known, self.emphasis, 0.0)
-        self.pressing &= (error >= 0) & (progress < rule.landing[0])
-        step = rule.gain * np.clip(error, -rule.clip, rule.clip)
-        step = np.where(self.pressing, np.maximum(step, 0.0), step - rule.leak * self._log_w)
+        if self.pressing:
+            self.pressing = float(self.weights @ error) >= 0 and progress < rule.landing[0]
+        if self.pressing:
+            return
+        step = rule.gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
         w = np.exp(self._log_w + step)
         w = np.clip(w / w.mean(), rule.low, rule.high)
         self._log_w = np.log(w / w.mean())
@@ -170,8 +172,7 @@ class FeedbackWeights:
         Raises:
             ValueError: It is of another number of samples.
         """
-        names = ("log_weights", "ratio", "age", "pressing")
-        parts = {name: np.array(state[name]) for name in names}
+        parts = {name: np.array(state[name]) for name in ("log_weights", "ratio", "age")}
         for name, part in parts.items():
             if part.shape != self.ratio.shape:
                 raise ValueError(
@@ -179,4 +180,4 @@ class FeedbackWeights:
                     f"but got {part.shape}."
                 )
         self._log_w, self.ratio = parts["log_weights"], parts["ratio"]
-        self._age, self.pressing = parts["age"], parts["pressing"]
+        self._age, self.pressing = parts["age"], bool(state["pressing"])

@@ -21,7 +21,7 @@ def slowly(p, ldrm, updates, rule):
     middle = sum(log_w) / n
     above = [max(v - middle, 0.0) for v in log_w]
     emphasis = [v / max(above) if max(above) else 0.0 for v in above]
-    r, age, pressed = [math.nan] * n, [0] * n, [True] * n
+    r, age, pressed = [math.nan] * n, [0] * n, True
     found = [(p[i], ldrm[i]) for i in range(n) if math.isfinite(ldrm[i])]
     aim = sum(w * v for w, v in found) / sum(w for w, _ in found)
     aim = min(max(aim, 0.0), rule.aim)
@@ -36,12 +36,13 @@ def slowly(p, ldrm, updates, rule):
         begin, end = rule.landing
         height = 1.0 if progress < begin else max((end - progress) / (end - begin), 0.0)
         new = list(log_w)
+        error = [r[i] + aim * height * emphasis[i] if i in known else 0.0 for i in range(n)]
+        if sum(math.exp(log_w[i]) * error[i] for i in range(n)) < 0 or progress >= begin:
+            pressed = False
+        if pressed:
+            continue
         for i in range(n):
-            error = r[i] + aim * height * emphasis[i] if i in known else 0.0
-            if error < 0 or progress >= begin:
-                pressed[i] = False
-            step = rule.gain * min(max(error, -rule.clip), rule.clip)
-            new[i] += max(step, 0.0) if pressed[i] else step - rule.leak * log_w[i]
+            new[i] += rule.gain * min(max(error[i], -rule.clip), rule.clip) - rule.leak * log_w[i]
         w = [math.exp(v) for v in new]
         w = [min(max(v / (sum(w) / n), rule.low), rule.high) for v in w]
         log_w = [math.log(v / (sum(w) / n)) for v in w]
@@ -65,7 +66,7 @@ def test_it_is_what_a_loop_over_samples_says(gain) -> None:
     np.testing.assert_allclose(
         loop.weights, slowly(p.tolist(), ldrm.tolist(), updates, rule), rtol=1e-10
     )
-    assert not loop.pressing.all()
+    assert not loop.pressing
     assert 0.1 < loop.aim < RULE.aim
 
 
