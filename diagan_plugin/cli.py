@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
     "diagnose": "diagan_plugin.blackbox.commands:add_diagnose",
     "doctor": "diagan_plugin.hosts.doctor:add_command",
+    "nvlabs": "diagan_plugin.hosts.nvlabs.command:add_command",
     "report": "diagan_plugin.cli:add_report",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }

@@ -40,6 +40,7 @@ class Session:
         updates_per_step: D's updates in a step, each on a batch of its own.
         device: Where networks and batches are.
         num_classes: Number of classes.
+        run_class: What plugins see.
         **loading: Arguments of the `DataLoader`, e.g. `num_workers`.
 
     Attributes:
@@ -63,6 +64,7 @@ class Session:
         updates_per_step: int = 1,
         device: torch.device,
         num_classes: int = 1,
+        run_class: type[HostRun] = HostRun,
         **loading: Any,
     ) -> None:
         plugins = settings.plugins or PluginManager()
@@ -95,7 +97,7 @@ class Session:
             },
         })  # fmt: skip
         folder = None if settings.folder is None else Path(settings.folder)
-        run = HostRun(
+        run = run_class(
             host, config, plugins, options, asked, total_steps=total_steps,
             batch_size=batch_size * group.world_size, batches_per_step=updates_per_step,
             seed=settings.seed, group=group, device=device, folder=folder,

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gan_registry.datasets.base import Dataset, Indices, Ints
 from gan_registry.datasets.fetching import fetch
-from gan_registry.errors import UserError
 
 _RANDOM = ("RandomHorizontalFlip",)
 MAX_GROUPS = 1000
@@ -51,39 +50,6 @@ class StudioDataset(Dataset):
         """Returns samples, float32 [B, C, H, W], and labels, int64 [B]."""
         x, y = fetch(self._dataset, np.asarray(indices, np.int64))
         return x.float(), torch.zeros(len(x), dtype=torch.int64) if y is None else y
-
-
-class AbsentDataset(Dataset):
-    """Data that a run was trained with, when only its checkpoints are at hand.
-
-    Args:
-        name: StudioGAN's `DATA.name`.
-        length: How many samples there were.
-        fingerprint: Their digest.
-    """
-
-    kind = "image"
-    sample_shape = ()
-
-    def __init__(self, name: str, length: int, fingerprint: str) -> None:
-        self.name = name
-        self._length = length
-        self._fingerprint = fingerprint
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitems__(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """Refuses.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError("This command does not read the training data; add -t to train.")
-
-    def fingerprint(self) -> str:
-        """Returns the digest from the checkpoint."""
-        return self._fingerprint
 
 
 def without_flips(dataset: Any) -> Any:
