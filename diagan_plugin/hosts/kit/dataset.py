@@ -83,6 +83,7 @@ class AbsentDataset(Dataset):
     """
 
     kind = "image"
+    value_range = (-1.0, 1.0)
     sample_shape = ()
 
     def __init__(self, name: str, length: int, fingerprint: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diagan_plugin.hosts.kit.capabilities import Capabilities
 from diagan_plugin.hosts.kit.config import host_config
-from diagan_plugin.hosts.kit.dataset import HostDataset
+from diagan_plugin.hosts.kit.dataset import AbsentDataset, HostDataset
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.networks import HostNetworks
 from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
@@ -80,8 +80,12 @@ class Session:
         capabilities.check(plugins, asked)
         if total_steps < 1:
             raise UserError(f"The adapter for {host} needs total_steps, the steps to train.")
-        described = HostDataset(
-            dataset, settings.groups, settings.group_names, settings.value_range, num_classes
+        described = (
+            dataset
+            if isinstance(dataset, AbsentDataset)
+            else HostDataset(
+                dataset, settings.groups, settings.group_names, settings.value_range, num_classes
+            )
         )
         group = Group.current()
         shape = described.sample_shape

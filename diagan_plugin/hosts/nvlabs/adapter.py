@@ -140,7 +140,8 @@ class Adapter:
         total = max(steps, done + 1) if self.trainer.is_pairwise else done + steps
         session = set_up(
             self.trainer, asked, images, piece=piece, total_steps=total,
-            device=torch.device("cuda", given["rank"]), keywords=given,
+            device=torch.device("cuda", given["rank"]) if torch.cuda.is_available()
+            else torch.device("cpu"), keywords=given,
         )  # fmt: skip
         run = session.run
         if asked.sampler == UNIFORM:
@@ -229,6 +230,7 @@ class Adapter:
         settings, dataset = self.settings, self.session.run.dataset
         return {
             "trainer": self.trainer.name, "num_samples": len(dataset),
+            "batch": int(self._keywords["batch_size"]),
             "total_steps": self.session.run.total_steps,
             "shape": list(dataset.sample_shape), "classes": dataset.num_classes,
             "options": {p: {n: _plain(v) for n, v in o.items()}

@@ -34,7 +34,7 @@ def host_networks(
     classes = int(generator.c_dim)
     generate = _generate(trainer, classes, seed)
     group = group_size(discriminator)
-    view = NetworkView(discriminator, call=_discriminate(classes, group))
+    view = NetworkView(discriminator, call=_discriminate(trainer, classes, group))
     if group > 1:
         # Its logits depend on the batch in every mode; see `logit_modes.depends_on_batch`.
         view.depends_on_batch = True  # type: ignore[assignment]
@@ -63,21 +63,27 @@ def _generate(trainer: Trainer, classes: int, seed: int) -> Call:
             if not trainer.moves_average:
                 images: Tensor = network(z, c)
             else:
-                images = network.synthesis(network.mapping(z, c, skip_w_avg_update=True))
+                ws = network.mapping(z, c, skip_w_avg_update=True)
+                images = network.synthesis(ws, **_in_full(trainer, z))
         return images.float()
 
     return call
 
 
-def _discriminate(classes: int, group: int) -> Call:
+def _in_full(trainer: Trainer, x: Tensor) -> dict[str, bool]:
+    """Keeps StyleGAN2-ADA from half precision on a CPU, where its operations are missing."""
+    return {"force_fp32": True} if trainer.moves_average and x.device.type == "cpu" else {}
+
+
+def _discriminate(trainer: Trainer, classes: int, group: int) -> Call:
     def call(network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
-        c = one_hot(x, y, classes)
+        c, full = one_hot(x, y, classes), _in_full(trainer, x)
         n = len(x)
         if n <= group or n % group == 0:
-            return network(x, c)
+            return network(x, c, **full)
         # D refuses a batch that its groups do not divide: it is filled up with its own samples.
         rows = torch.arange(-(-n // group) * group, device=x.device) % n
-        return network(x[rows], c[rows])[:n]
+        return network(x[rows], c[rows], **full)[:n]
 
     return call
 

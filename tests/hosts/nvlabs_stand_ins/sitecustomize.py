@@ -27,7 +27,7 @@ def _changed(keywords: dict[str, Any]) -> dict[str, Any]:
             continue
         if value == "drop":
             inner.pop(last, None)
-        elif path or last in keywords or last in ("num_workers",):
+        elif path or last in keywords or last == "kimg_per_tick":
             inner[last] = value
     return keywords
 
@@ -53,13 +53,11 @@ class _Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "training.training_loop":
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None:
-                execute = spec.loader.exec_module
-                spec.loader.exec_module = lambda module: _after(execute, module)
-                return spec
-        return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = functools.partial(_after, spec.loader.exec_module)  # type: ignore[method-assign]
+        return spec
 
 
 def _after(execute: Any, module: Any) -> None:
