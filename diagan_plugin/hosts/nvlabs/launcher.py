@@ -19,7 +19,7 @@ from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
 from diagan_plugin.hosts.nvlabs.adapter import Adapter, Namesake
 from diagan_plugin.hosts.nvlabs.checkout import MODULES, Trainer, trainer_of
-from diagan_plugin.hosts.nvlabs.compat import stand_in_for_the_past
+from diagan_plugin.hosts.nvlabs.compat import the_past
 from diagan_plugin.hosts.nvlabs.settings import NvlabsSettings
 from gan_registry.errors import UserError
 
@@ -42,8 +42,7 @@ def launch(settings: NvlabsSettings) -> int:
         settings = replace(settings, complaints=complaints)
         sys.argv = [str(Path(settings.checkout, "train.py")), *settings.arguments]
         try:
-            stand_in_for_the_past(patches)
-            with checkout_modules(trainer.name, settings.checkout, MODULES):
+            with the_past(), checkout_modules(trainer.name, settings.checkout, MODULES):
                 install(settings, trainer, patches)
                 patches.around(
                     torch.multiprocessing,
@@ -109,8 +108,8 @@ def _spawn(
 def child_entry(rank: int, settings: NvlabsSettings, name: str, payload: bytes) -> None:
     """Runs one of the trainer's processes: the function `name` of its `train.py`."""
     trainer = trainer_of(Path(settings.checkout))
-    stand_in_for_the_past(Patches())
     with (
+        the_past(),
         checkout_modules(trainer.name, settings.checkout, MODULES),
         complaining(settings.complaints, rank),
     ):

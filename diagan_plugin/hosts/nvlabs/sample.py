@@ -77,21 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from diagan_plugin.hosts.kit.launching import checkout_modules
-    from diagan_plugin.hosts.kit.patches import Patches
     from diagan_plugin.hosts.nvlabs.checkout import MODULES
-    from diagan_plugin.hosts.nvlabs.compat import stand_in_for_the_past
+    from diagan_plugin.hosts.nvlabs.compat import the_past
     from gan_registry.evaluation.sample_files import write_samples
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    patches = Patches()
-    stand_in_for_the_past(patches)
-    try:
-        with checkout_modules(trainer.name, str(arguments.repo.resolve()), MODULES):
-            live = open_snapshot(trainer, snapshot, arguments.run, plugins, device)
-            source = catalog[arguments.samples](live, arguments.seed)
-            write_samples(source, arguments.num, arguments.out, live.dataset)
-    finally:
-        patches.undo()
+    with the_past(), checkout_modules(trainer.name, str(arguments.repo.resolve()), MODULES):
+        live = open_snapshot(trainer, snapshot, arguments.run, plugins, device)
+        source = catalog[arguments.samples](live, arguments.seed)
+        write_samples(source, arguments.num, arguments.out, live.dataset)
     facts = ", ".join(f"{name} {value:.4g}" for name, value in source.statistics().items())
     said = f"wrote {arguments.num} samples to {arguments.out}"
     print(printable(said + (f" ({facts})" if facts else "")))
@@ -149,7 +143,8 @@ def open_snapshot(
         keywords={"batch_size": host["batch"], "loss_kwargs": {}},
     )  # fmt: skip
     live = session.run
-    session.networks(host_networks(trainer, *networks, live.seed))
-    live.optimizers = {"discriminator": torch.optim.Adam(networks[1].parameters())}
+    generator, discriminator, average = networks
+    session.networks(host_networks(trainer, generator, discriminator, average, live.seed))
+    live.optimizers = {"discriminator": torch.optim.Adam(discriminator.parameters())}
     session.restore(state)
     return live

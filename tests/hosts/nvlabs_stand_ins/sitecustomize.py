@@ -166,7 +166,7 @@ if "NVLABS_TINY" in os.environ:
     if not torch.cuda.is_available():
         _stand_in_for_cuda()
     if "NVLABS_PLAIN" in os.environ:  # the trainer alone, on a torch that it does not know
-        from diagan_plugin.hosts.kit.patches import Patches
-        from diagan_plugin.hosts.nvlabs.compat import stand_in_for_the_past
+        from diagan_plugin.hosts.nvlabs.compat import the_past
 
-        stand_in_for_the_past(Patches())
+        kept = the_past()  # for the life of the process
+        kept.__enter__()
