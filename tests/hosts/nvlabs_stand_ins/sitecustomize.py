@@ -62,6 +62,9 @@ class _Finder:
 
 def _after(execute: Any, module: Any) -> None:
     execute(module)
+    module.__class__ = _Loop
+    if not hasattr(module, "setup_snapshot_image_grid"):
+        return  # of the miniature
     grid = module.setup_snapshot_image_grid
 
     def small(training_set: Any, *args: Any, **keywords: Any) -> Any:
@@ -76,7 +79,6 @@ def _after(execute: Any, module: Any) -> None:
         misc.print_module_summary = lambda network, inputs, *_, **__: network(
             *(given if given.grad_fn is not None else given * 0 for given in map(_finite, inputs))
         )
-    module.__class__ = _Loop
 
 
 def _finite(tensor: Any) -> Any:
