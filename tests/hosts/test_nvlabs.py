@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import torch
 from nvlabs_hosts import ADA, CHECKOUTS, REAL, Host, make_data, miniature
 from studiogan_hosts import install_probe
 
+from diagan_plugin.hosts.kit.launching import checkout_modules
 from diagan_plugin.hosts.kit.state import read_file
+from diagan_plugin.hosts.nvlabs.checkout import MODULES, trainer_of
 from diagan_plugin.hosts.nvlabs.data import TrainerOrder
 from diagan_plugin.hosts.nvlabs.losses import _Joined
+from diagan_plugin.hosts.nvlabs.networks import host_networks
 from diagan_plugin.hosts.nvlabs.settings import state_path
 from gan_registry.errors import UserError
 
@@ -253,3 +257,19 @@ def test_a_penalty_joins_the_loss_without_changing_its_value() -> None:
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.full((3, 1), 1 / 3))
     assert weight.grad == 4.0 * 2 * 2.0
+
+
+@one
+def test_plugins_generate_without_a_trace_in_g_or_in_any_random_state(host: Host) -> None:
+    with checkout_modules("it", str(host.checkout), MODULES):
+        networks = importlib.import_module("training.networks")
+        g = networks.Generator(z_dim=4, c_dim=2, img_resolution=8)
+        d = networks.Discriminator(c_dim=2, img_resolution=8)
+    ours = host_networks(trainer_of(host.checkout), g, d, g, seed=0)
+    before = {name: tensor.clone() for name, tensor in g.state_dict().items()}
+    random, z, y = torch.get_rng_state(), torch.ones(6, 4), torch.arange(6) % 2
+    first, second = ours.generator(z, y), ours.generator(z, y)
+    assert not torch.equal(first, second)  # noise of its own each time
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(before[name], tensor) for name, tensor in g.state_dict().items())
+    assert ours.discriminator(first, y).shape == (6, 1)  # which groups of 4 do not divide
