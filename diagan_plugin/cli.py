@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
     "diagnose": "diagan_plugin.blackbox.commands:add_diagnose",
     "doctor": "diagan_plugin.hosts.doctor:add_command",
+    "export": "diagan_plugin.report.commands:add_export",
     "report": "diagan_plugin.cli:add_report",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }
