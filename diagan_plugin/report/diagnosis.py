@@ -184,8 +184,9 @@ class Diagnosis:
             parts.append(f"{count} groups")
         if self.last_step is not None:
             parts.append(f"recorded to step {self.last_step:,}")
-        known = f", score {np.nanmin(self.score):.3g} to {np.nanmax(self.score):.3g}"
-        return f"Diagnosis({', '.join(parts)}{known if np.isfinite(self.score).any() else ''})"
+        if np.isfinite(self.score).any():
+            parts.append(f"score {np.nanmin(self.score):.3g} to {np.nanmax(self.score):.3g}")
+        return f"Diagnosis({', '.join(parts)})"
 
     def _repr_html_(self) -> str:
         """Shows the samples of the highest score in a notebook."""

@@ -15,7 +15,7 @@ from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.sample_table import COLUMNS, data_frame, sample_columns
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
-from gan_registry.formatting import one_line, printable
+from gan_registry.formatting import one_line
 
 Columns = dict[str, NDArray[Any]]
 _WHOLE = ("index", "cluster")
@@ -106,8 +106,6 @@ def _write_csv(diagnosis: Diagnosis, path: Path) -> None:
 
 def _write_parquet(diagnosis: Diagnosis, path: Path) -> None:
     frame = data_frame(diagnosis)
-    # Names that are no UTF-8 cannot be written otherwise.
-    frame["path"] = [printable(name) for name in frame["path"]]
     try:
         frame.to_parquet(path, index=False)
     except ImportError as error:

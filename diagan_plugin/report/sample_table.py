@@ -60,7 +60,10 @@ def data_frame(diagnosis: Diagnosis) -> Any:
         raise UserError(
             "A data frame needs pandas: pip install 'diagan-plugin[pandas]'."
         ) from error
-    frame = pd.DataFrame(sample_columns(diagnosis))
+    columns = sample_columns(diagnosis)
+    # As shown: pandas and Parquet cannot hold names that are no UTF-8.
+    columns["path"] = _text(map(printable, columns["path"]), diagnosis.num_samples)
+    frame = pd.DataFrame(columns)
     frame["cluster"] = frame["cluster"].astype("Int64").where(frame["cluster"] >= 0)
     return frame
 

@@ -135,7 +135,7 @@ def _tell(found: Any, out: Path | None, as_json: bool) -> None:
     if diagnosis.count.max() < 2:
         print("One discriminator has no variance over time: the score is LDRM alone.")
     for index in most:
-        print(printable(f"{diagnosis.score[index]:10.3f}  {diagnosis.name(index)}"))
+        print(printable(f"{diagnosis.score[index]:10.4g}  {diagnosis.name(index)}"))
     if out is not None:
         print(printable(f"report  {out / 'report.html'}"))
         print(printable(f"table   {out / TABLE}"))
