@@ -108,7 +108,7 @@ def _ranking(dataset: Dataset, diagnosis: Diagnosis) -> list[Block]:
     blocks: list[Block] = []
     if frequent := frequent_group(diagnosis.group, most, len(names)):
         blocks.append(Text(say.frequent_group_sentence(frequent, names, most.size)))
-    captions = say.ranking_captions(most.size, least.size, bool(names))
+    captions = say.ranking_captions(most.size, least.size, bool(names), bool(diagnosis.names))
     if dataset.kind == "image":
         blocks += [
             _thumbnails(dataset, diagnosis, indices, caption)
