@@ -182,9 +182,11 @@ def test_equal_seeds_give_equal_diagnoses_and_plain_values():
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", [20, 27, 60, 700])
-def test_an_estimate_never_lies_outside_its_own_interval(seed, count):
-    found = diagnose(sphere(12, seed), sphere(count, 100 + seed), modes=3, seed=seed)
+@pytest.mark.parametrize("count", [20, 27, 700])
+@pytest.mark.parametrize("level", [0.1, 0.95])  # narrow ones show what resampling gets wrong
+def test_an_estimate_never_lies_outside_its_own_interval(seed, count, level):
+    anchors, samples = sphere(12, seed), sphere(count, 100 + seed)
+    found = diagnose(anchors, samples, modes=3, seed=seed, level=level, resamples=200)
     pairs = [(found.mean, found.mean_interval), (found.std, found.std_interval)]
     for mode in found.modes:
         pairs += [(mode.share, mode.share_interval), (mode.mccs, mode.mccs_interval)]
