@@ -93,12 +93,16 @@ def cells_of(
 ) -> list[Cell]:  # fmt: skip
     """Returns the cells of a claim, those that share a phase 1 after each other."""
     of = claim.scales[scale]
-    return [
-        Cell(claim.name, scale, case, name, how, seed, of.config, {**of.cases[case], **settings})
-        for case in cases
-        for seed in seeds
-        for name, how in methods.items()
-    ]
+    found = []
+    for case in cases:
+        of_case = {**of.cases[case], **settings}
+        config = of_case.pop("CONFIG", of.config)
+        found += [
+            Cell(claim.name, scale, case, name, how, seed, config, of_case)
+            for seed in seeds
+            for name, how in methods.items()
+        ]
+    return found
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -141,6 +145,8 @@ def write(
     }  # fmt: skip
     with atomic_write(cell.path(results)) as temporary:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        # Lists of numbers in a line each.
+        text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

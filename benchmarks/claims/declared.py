@@ -17,7 +17,16 @@ from gan_registry.errors import UserError
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
 
-CLAIMS = ("coloured_digits",)
+CLAIMS = (
+    "missing_modes",
+    "minorities",
+    "rare_modes",
+    "k_and_phase1",
+    "coloured_digits",
+    "healthy_digits",
+    "shares_after_rejection",
+    "intra_mode_collapse",
+)
 """The modules, in the order of the page."""
 
 PLAIN = "plain"
@@ -75,7 +84,8 @@ class Scale:
 
     Attributes:
         config: The packaged configuration.
-        cases: What is varied beside methods and seeds, such as levels of imbalance.
+        cases: What is varied beside methods and seeds, such as levels of imbalance. The key
+            `CONFIG` stands for another packaged configuration.
         methods: By the names of the rows.
         seeds: How many.
         seconds: About what a cell takes on one thread of two CPU cores, for the first estimate.
@@ -106,7 +116,9 @@ class Claim:
         compared: (Method, kind) that the other rows are held against, seed by seed, and the rule
             that says whether a row has won against it; no rule, no such column.
         verdict: Says, from all rows, whether the claim held.
-        plot: Draws the claim's picture to a file.
+        plot: Draws the claim's picture to a file, from all rows and the content of all cells.
+        data: Makes the data in a folder and returns where they are; by default they are computed,
+            or lie where `--data` says.
         quick: Settings that make a run tiny, to see that everything works.
     """
 
@@ -123,7 +135,8 @@ class Claim:
     compared: tuple[str, str] | None = None
     won: Callable[[Row, Row], bool] | None = None
     verdict: Callable[[Rows], str] | None = None
-    plot: Callable[[Rows, Path], None] | None = None
+    plot: Callable[[Rows, list[dict[str, Any]], Path], None] | None = None
+    data: Callable[[Path], Path] | None = None
     quick: Settings = field(default_factory=dict)
 
 

@@ -82,8 +82,9 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     if rows and claim.plot is not None:
         picture = folder / "pictures" / f"{claim.name}-{scale}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        claim.plot(rows, picture)
-        parts.append(f"![{claim.title}](pictures/{picture.name})\n")
+        claim.plot(rows, contents, picture)
+        if picture.exists():
+            parts.append(f"![{claim.title}](pictures/{picture.name})\n")
     parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
     return "\n".join(parts)
 
@@ -96,7 +97,7 @@ def _head(claim: Claim) -> str:
 
 
 def _line(claim: Claim, rows: Rows, case: str, method: str, kind: str, seeds: int) -> str:
-    name = method if kind == "plain" else f"{method}, after {kind}"
+    name = method if kind == "plain" else f"{method}, {kind}"
     by_seed = rows.get((case, method, kind), {})
     if not by_seed:
         blanks = len(claim.columns) - 1 + (claim.won is not None)

@@ -30,11 +30,13 @@ class Sitting:
         results: The folder of the numbers.
         work: The folder of runs that are not finished.
         keep: Keep the run folders.
+        data: Where data lie that no claim makes.
     """
 
     results: Path
     work: Path
     keep: bool = False
+    data: Path | None = None
 
 
 Measure = Callable[[Cell, Sitting], str]
@@ -175,7 +177,8 @@ def _trained(claim: Claim, cell: Cell, sitting: Sitting) -> tuple[dict[str, Any]
 
     before = _shared_seconds(cell, sitting)
     folder = sitting.work / cell.path(Path()).with_suffix("")
-    run = train_cell(cell, sitting.work, folder)
+    data = sitting.data if claim.data is None else claim.data(sitting.work / "data")
+    run = train_cell(cell, sitting.work, folder, data)
     values = measured(cell, run)
     if claim.measure is not None:
         values = claim.measure(run, values)

@@ -122,7 +122,7 @@ def test_the_page_has_mean_and_deviation_pairs_and_what_is_missing(claims, tmp_p
     assert rows["none"] == ["2.00 ± 1.00", "–", "3"]
     assert rows["one"] == ["3.00 ± 1.00", "3 of 3", "3"]
     # Half of it is better by seed 0 only where it is more: 1, 1.5, 2 against 1, 2, 3.
-    assert rows["one, after drs"] == ["1.50 ± 0.50", "0 of 3", "3"]
+    assert rows["one, drs"] == ["1.50 ± 0.50", "0 of 3", "3"]
     assert rows["more"] == ["40.00", "1 of 1", "1 of 3"]
     assert table(tmp_path, "high 9 %")["none"] == ["not run", "", "0 of 3"]
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
