@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--page", type=Path, metavar="FILE", help=f"the page (benchmarks/{PAGE})")
     add("--work", type=Path, default=Path("runs") / "claims", metavar="DIR",
         help="where runs lie until they are measured (runs/claims)")  # fmt: skip
-    add("--data", type=Path, metavar="DIR", help="where MNIST or CIFAR-10 lie, for claims on them")
+    add("--data", type=Path, metavar="DIR", help="where folders mnist and cifar10 lie")
     add("--keep", action="store_true", help="keep the run folders")
     add("--page-only", action="store_true", help="measure nothing, write the page")
     return parser

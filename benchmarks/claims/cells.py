@@ -39,6 +39,7 @@ class Cell:
         seed: The run's seed.
         config: The packaged configuration.
         settings: Over it, without those of the method.
+        folder: Where the data lie below `--data`, if they lie anywhere.
     """
 
     claim: str
@@ -49,6 +50,7 @@ class Cell:
     seed: int
     config: str
     settings: Settings
+    folder: str = ""
 
     def path(self, results: Path) -> Path:
         """Returns where the numbers of the cell are kept."""
@@ -80,6 +82,7 @@ class Cell:
         words += ["--add", *self.how.added] if self.how.added else []
         words += ["--methods", *(() if self.how.added else (self.method,))]
         words += ["--first-seed", str(self.seed), "--seeds", "1"]
+        words += ["--data", "DATA"] if self.folder else []
         return f"python -m benchmarks.claims {shlex.join(words)}"
 
     def __str__(self) -> str:
@@ -96,9 +99,9 @@ def cells_of(
     found = []
     for case in cases:
         of_case = {**of.cases[case], **settings}
-        config = of_case.pop("CONFIG", of.config)
+        config, folder = of_case.pop("CONFIG", of.config), of_case.pop("FOLDER", "")
         found += [
-            Cell(claim.name, scale, case, name, how, seed, config, of_case)
+            Cell(claim.name, scale, case, name, how, seed, config, of_case, folder)
             for seed in seeds
             for name, how in methods.items()
         ]

@@ -23,8 +23,13 @@ CLAIMS = (
     "rare_modes",
     "k_and_phase1",
     "coloured_digits",
+    "minority_quality",
     "healthy_digits",
+    "score_extremes",
+    "hinge",
     "shares_after_rejection",
+    "mixtures",
+    "divergences",
     "intra_mode_collapse",
 )
 """The modules, in the order of the page."""
@@ -85,7 +90,8 @@ class Scale:
     Attributes:
         config: The packaged configuration.
         cases: What is varied beside methods and seeds, such as levels of imbalance. The key
-            `CONFIG` stands for another packaged configuration.
+            `CONFIG` stands for another packaged configuration, `FOLDER` for the folder below
+            `--data` that the data lie in.
         methods: By the names of the rows.
         seeds: How many.
         seconds: About what a cell takes on one thread of two CPU cores, for the first estimate.
@@ -117,8 +123,7 @@ class Claim:
             that says whether a row has won against it; no rule, no such column.
         verdict: Says, from all rows, whether the claim held.
         plot: Draws the claim's picture to a file, from all rows and the content of all cells.
-        data: Makes the data in a folder and returns where they are; by default they are computed,
-            or lie where `--data` says.
+        data: Makes the data in a folder and returns where they are.
         quick: Settings that make a run tiny, to see that everything works.
     """
 

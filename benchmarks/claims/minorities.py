@@ -51,15 +51,15 @@ def row(values: Mapping[str, Any], kind: str) -> Row:
     return {**found, "ratio": (found["minor"] or 0.0) / (found["major"] or float("nan"))}
 
 
+_MNIST = {
+    "CONFIG": "colored_mnist_small", "FOLDER": "mnist", "RUN.eval_metrics": ["partial_recall"],
+}  # fmt: skip
+
 CASES: dict[str, Settings] = {
     "Gaussian, 90 %": {"CONFIG": "gaussian"},
     **{f"coloured digits, {p} %": {"DATA.options.ratio": p / 100} for p in (90, 95, 99)},
-    **{
-        f"Colored MNIST, {p} %": {"CONFIG": "colored_mnist_small", "DATA.options.ratio": p / 100,
-                                  "RUN.eval_metrics": ["partial_recall"]}
-        for p in (90, 99)
-    },
-}  # fmt: skip
+    **{f"Colored MNIST, {p} %": {**_MNIST, "DATA.options.ratio": p / 100} for p in (90, 99)},
+}
 
 CLAIM = Claim(
     name="minorities",
