@@ -232,7 +232,8 @@ def plan(
         extra += history * compared
     if weighted:
         steps = f"from then to step {total_steps}" if is_open else f"steps {end + 1}–{total_steps}"
-        rows["phase 2"] = f"{steps}, drawn by score (k = {options.k})"
+        steered = ", then steered" if options.rule == "feedback" else ""
+        rows["phase 2"] = f"{steps}, drawn by score (k = {options.k}){steered}"
 
     def cost(end: int) -> int:
         passes = swept * sum(step <= end for step in records)
