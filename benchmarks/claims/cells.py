@@ -118,9 +118,10 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def is_measured(cell: Cell, results: Path) -> bool:
-    """Whether the cell's numbers are there, by the present settings."""
-    content = read(cell.path(results))
-    return content is not None and content.get("settings_digest") == cell.digest
+    """Whether the cell's numbers are there, by the present settings and of all kinds asked for."""
+    content = read(cell.path(results)) or {}
+    kinds = set(content.get("kinds", ()))
+    return content.get("settings_digest") == cell.digest and kinds.issuperset(cell.how.kinds)
 
 
 def write(

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from benchmarks.claims.declared import PLAIN, Claim, Scale
-from benchmarks.claims.methods import OURS
+from benchmarks.claims.methods import OURS, QUICK
 from benchmarks.claims.pairs import won
-from benchmarks.claims.rows import GROUPS, PAIR_RULE, groups_row
+from benchmarks.claims.plots import marks
+from benchmarks.claims.rows import (
+    FID,
+    GROUPS,
+    MAJOR_RECALL,
+    MINOR_RECALL,
+    PAIR_RULE,
+    PRECISION,
+    SHARE,
+    groups_row,
+)
 
 LEVELS = {f"{level} %": {"DATA.options.ratio": level / 100} for level in (95, 97, 99)}
 
@@ -26,5 +36,6 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
-    quick={"OPTIMIZATION.total_steps": 40, "PLUGINS.dia.record_every": 4, "RUN.num_eval": 400},
+    plot=marks((SHARE, MINOR_RECALL, MAJOR_RECALL, FID, PRECISION), "truth", log=("fid",)),
+    quick=QUICK,
 )

@@ -31,6 +31,10 @@ CLAIMS = (
     "mixtures",
     "divergences",
     "intra_mode_collapse",
+    "real_images",
+    "celeba_attributes",
+    "replicated_images",
+    "mixtures_of_images",
 )
 """The modules, in the order of the page."""
 
@@ -95,6 +99,7 @@ class Scale:
         methods: By the names of the rows.
         seeds: How many.
         seconds: About what a cell takes on one thread of two CPU cores, for the first estimate.
+        published: (Case, method, kind) → what the source has for columns, by their keys.
     """
 
     config: str
@@ -102,6 +107,7 @@ class Scale:
     methods: Mapping[str, Method]
     seeds: int
     seconds: float
+    published: Mapping[tuple[str, str, str], Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Claim:
         measured: What is measured, and how.
         failure: What would count as failure of the claim.
         columns: Of the table.
-        scales: "small", what a CPU can do, and "full", the papers' settings.
+        scales: "small", what a CPU can do, and "full", the papers' settings, or one of them.
         row: Reads a row off a cell's values, for a kind of samples.
         measure: Returns a cell's values from a trained run and its result; by default the result.
         cell: Makes a cell's values from its settings and seed, where nothing is trained.
@@ -124,6 +130,7 @@ class Claim:
         verdict: Says, from all rows, whether the claim held.
         plot: Draws the claim's picture to a file, from all rows and the content of all cells.
         data: Makes the data in a folder and returns where they are.
+        elsewhere: What of the source is not measured here, with its numbers, and why.
         quick: Settings that make a run tiny, to see that everything works.
     """
 
@@ -142,6 +149,7 @@ class Claim:
     verdict: Callable[[Rows], str] | None = None
     plot: Callable[[Rows, list[dict[str, Any]], Path], None] | None = None
     data: Callable[[Path], Path] | None = None
+    elsewhere: str = ""
     quick: Settings = field(default_factory=dict)
 
 

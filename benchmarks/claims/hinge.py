@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.claims.declared import PLAIN, Claim, Scale
-from benchmarks.claims.methods import OURS
+from benchmarks.claims.methods import OURS, QUICK
 from benchmarks.claims.pairs import won
 from benchmarks.claims.rows import GROUPS, PAIR_RULE, groups_row
 
@@ -29,5 +29,5 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
-    quick={"OPTIMIZATION.total_steps": 40, "PLUGINS.dia.record_every": 4, "RUN.num_eval": 400},
+    quick=QUICK,
 )

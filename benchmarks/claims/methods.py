@@ -22,3 +22,9 @@ OTHERS = {
     "Inclusive GAN": Method({"PLUGINS.inclusive.weight": 0.1}),
 }
 """Other published remedies, without Dia."""
+
+QUICK = {
+    "OPTIMIZATION.total_steps": 40, "PLUGINS.dia.record_every": 4,
+    "PLUGINS.dia.record_fraction": 1.0, "RUN.num_eval": 400,
+}  # fmt: skip
+"""Makes runs on digits tiny, to see that everything works."""

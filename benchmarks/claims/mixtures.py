@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.claims.declared import Claim, Column, Method, Row, Scale
+from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
 
 
 def _mix(generators: int, discriminators: int) -> Method:
@@ -27,7 +27,30 @@ METHODS = {
     "5 G, 5 D": _mix(5, 5),
 }
 
-_FEW = {f"{count:,} samples": {"DATA.options.num_samples": count} for count in (20_000, 2_000, 500)}
+_SAME = {"OPTIMIZATION.batch_size": 60, "RUN.eval_metrics": ["fid", "judge"]}  # 3 and 5 divide it
+
+_FEW: dict[str, Settings] = {
+    f"{count:,} samples": {"DATA.options.num_samples": count} for count in (20_000, 2_000, 500)
+}
+
+
+_FULL = {"OPTIMIZATION.batch_size": 250, "RUN.num_eval": 50_000,
+         "RUN.eval_metrics": ["fid", "judge_published", "critic_published"]}  # fmt: skip
+FULL: dict[str, Settings] = {
+    "3 Gaussians (figures 3, 8, 9)": _FULL,
+    "a network's output (figure 10)": {"CONFIG": "random_network_1024", **_FULL},
+    **{
+        f"3 Gaussians, {count:,} samples (figure 11)": {
+            **_FULL, "DATA.options.num_samples": count,
+        }
+        for count in (100_000, 10_000)
+    },
+}  # fmt: skip
+FULL_METHODS = {
+    **METHODS,
+    "1 G, 1 D, twice as wide": Method({"MODEL.hidden_dim": 2048}),
+    "10 G, 10 D": _mix(10, 10),
+}
 
 
 def row(values: Mapping[str, Any], kind: str) -> Row:
@@ -58,12 +81,17 @@ CLAIM = Claim(
     scales={
         "small": Scale(
             "gaussians_1024_small",
-            {name: {**of, "RUN.eval_metrics": ["fid", "judge"]} for name, of in _FEW.items()},
+            {name: {**_SAME, **of} for name, of in _FEW.items()},
             METHODS,
             4,
             150,
-        )
+        ),
+        "full": Scale("gaussians_1024", FULL, FULL_METHODS, 1, 2e6),
     },
+    elsewhere=(
+        "the paper has no numbers for these, only curves and bars; figures 4 to 7, which generator "
+        "makes what, are drawn by no claim."
+    ),
     row=row,
     quick={"OPTIMIZATION.total_steps": 5, "RUN.num_eval": 200, "RUN.eval_metrics": ["fid"]},
 )

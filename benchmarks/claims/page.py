@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.claims import cells as cell_files
 from benchmarks.claims import declared
-from benchmarks.claims.declared import Claim, Column, Row, Rows, load
+from benchmarks.claims.declared import PLAIN, Claim, Column, Row, Rows, Scale, load
 from gan_registry.files import atomic_write
 
 PAGE = "RESULTS.md"
@@ -21,7 +21,7 @@ Written by `python -m benchmarks.claims`, from the files in [results](results). 
 
 Numbers are means ± the standard deviation over the seeds. All methods of a table have the same
 networks, steps, seeds and evaluation, and none was tuned alone. What the claim's failure would be
-was written down before anything was measured.
+was written down before anything was measured. "Not run" has the command that would run it above.
 """
 
 
@@ -41,6 +41,8 @@ def write_page(path: Path, results: Path) -> None:
             f"**It fails if:** {claim.failure}\n"
         )
         parts += [_scale(claim, scale, results, path.parent) for scale in claim.scales]
+        if claim.elsewhere:
+            parts.append(f"**Not measured here:** {claim.elsewhere}\n")
     text = "\n".join(parts)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -68,10 +70,11 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     for content in contents:
         methods.setdefault(content["method"], tuple(content["kinds"]))
     shown = f"`{of.config}`, " if of.config else ""
-    parts = [f"### {scale.capitalize()}: {shown}{of.seeds} seeds, `{command}`\n"]
+    note = " In brackets: the source's numbers." if of.published else ""
+    parts = [f"### {scale.capitalize()}: {shown}{of.seeds} seeds, `{command}`{note}\n"]
     for case in of.cases:
         lines = [
-            _line(claim, rows, case, method, kind, of.seeds)
+            _line(claim, of, rows, case, method, kind)
             for method, kinds in methods.items()
             for kind in kinds
         ]
@@ -96,17 +99,19 @@ def _head(claim: Claim) -> str:
     return f"| {' | '.join([*titles, 'seeds'])} |\n|{' --- |' * (len(titles) + 1)}"
 
 
-def _line(claim: Claim, rows: Rows, case: str, method: str, kind: str, seeds: int) -> str:
-    name = method if kind == "plain" else f"{method}, {kind}"
+def _line(claim: Claim, of: Scale, rows: Rows, case: str, method: str, kind: str) -> str:
+    name = method if kind == PLAIN else f"{method}, {kind}"
     by_seed = rows.get((case, method, kind), {})
-    if not by_seed:
-        blanks = len(claim.columns) - 1 + (claim.won is not None)
-        return f"| {name} | {_NOT_RUN} |{' |' * blanks} 0 of {seeds} |"
-    cells = [name, *(spread(column, list(by_seed.values())) for column in claim.columns)]
+    theirs = of.published.get((case, method, kind), {})
+    cells = [name]
+    for column in claim.columns:
+        ours = spread(column, list(by_seed.values())) if by_seed else _NOT_RUN
+        number = theirs.get(column.key)
+        cells.append(ours if number is None else f"{ours} ({format(number, column.form)})")
     if claim.won is not None:
         cells.append(_pairs(claim, rows, case, method, kind))
     count = len(by_seed)
-    cells.append(str(count) if count >= seeds else f"{count} of {seeds}")
+    cells.append(str(count) if count >= of.seeds else f"{count} of {of.seeds}")
     return f"| {' | '.join(cells)} |"
 
 
@@ -125,7 +130,7 @@ def spread(column: Column, rows: list[Row]) -> str:
 def _pairs(claim: Claim, rows: Rows, case: str, method: str, kind: str) -> str:
     assert claim.won is not None
     assert claim.compared is not None
-    if (method, kind) == claim.compared:
+    if (method, kind) == claim.compared or (case, method, kind) not in rows:
         return "–"
     others = rows.get((case, *claim.compared), {})
     mine = rows[case, method, kind]

@@ -7,7 +7,18 @@ from dataclasses import replace
 from benchmarks.claims.declared import PLAIN, Claim, Column, Scale
 from benchmarks.claims.methods import OTHERS, OURS
 from benchmarks.claims.pairs import won
-from benchmarks.claims.rows import ACCEPTED, GROUPS, PAIR_RULE, groups_row
+from benchmarks.claims.plots import marks
+from benchmarks.claims.rows import (
+    ACCEPTED,
+    FID,
+    GROUPS,
+    MAJOR_RECALL,
+    MINOR_RECALL,
+    PAIR_RULE,
+    PRECISION,
+    SHARE,
+    groups_row,
+)
 
 RARE = {
     "DATA.options.rare_modes": [3, 6, 12, 16, 23], "DATA.options.rare_share": 0.1,
@@ -51,5 +62,6 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
+    plot=marks((SHARE, MINOR_RECALL, MAJOR_RECALL, FID, PRECISION), "truth"),
     quick=QUICK,
 )

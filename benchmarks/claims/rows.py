@@ -21,7 +21,10 @@ def groups_row(values: Mapping[str, Any], kind: str) -> Row:
     rare = [group for group in groups if group["share_data"] < max(sizes) / 2]
     rare = rare or [min(groups, key=lambda group: group["share_data"])]
     others = [group for group in groups if group not in rare]
-    shares = [group.get(f"share_generated{ending}") for group in rare]
+    # By the data set's rule, or else by a classifier.
+    shares = [
+        group.get(f"share_generated{ending}", group.get(f"occurrence{ending}")) for group in rare
+    ]
     known = [share for share in shares if share is not None]
     return {
         "truth": sum(group["share_data"] for group in rare),

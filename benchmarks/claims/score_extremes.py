@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
+from benchmarks.claims.methods import QUICK
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.evaluation.sources import PlainSource, collect
@@ -83,5 +84,5 @@ CLAIM = Claim(
     },
     row=row,
     measure=measure,
-    quick={"OPTIMIZATION.total_steps": 20, "PLUGINS.dia.record_every": 2, "RUN.num_eval": 400},
+    quick={**QUICK, "OPTIMIZATION.total_steps": 8, "PLUGINS.dia.record_every": 2},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.claims.declared import PLAIN, Claim, Method, Scale
-from benchmarks.claims.methods import DIA
+from benchmarks.claims.methods import DIA, QUICK
 from benchmarks.claims.rows import GROUPS, groups_row
 
 _KINDS = ("drs", "drs_exact", "obrs")
@@ -37,5 +37,5 @@ CLAIM = Claim(
         )
     },
     row=groups_row,
-    quick={"OPTIMIZATION.total_steps": 40, "PLUGINS.dia.record_every": 4, "RUN.num_eval": 400},
+    quick=QUICK,
 )
