@@ -23,6 +23,7 @@ def marks(
 
     def plot(rows: Rows, contents: list[dict[str, Any]], path: Path) -> None:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
         cases = list(dict.fromkeys(case for case, _, _ in rows))
         height = max(len({(method, kind) for _, method, kind in rows}) * 0.25 + 0.8, 1.6)
@@ -42,6 +43,9 @@ def marks(
                 axis.set(xlabel=column.title, yticks=range(len(names)), yticklabels=names)
                 if column.key in log:
                     axis.set_xscale("log")
+                    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    axis.xaxis.set_minor_formatter(NullFormatter())
             line[0].invert_yaxis()
             goal = next(iter(next(iter(shown.values())).values())).get(truth)
             if goal is not None:

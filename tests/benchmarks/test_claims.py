@@ -133,6 +133,32 @@ def test_the_page_has_mean_and_deviation_pairs_and_what_is_missing(claims, tmp_p
     assert "7 cells" in page
 
 
+def test_seeds_that_confirm_stand_apart(claims, tmp_path):
+    claims("--cases", "low", "--methods", "one")
+    claims("--cases", "low", "--methods", "one", "--first-seed", "100", "--seeds", "2")
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    chosen, confirmed = page.split("#### Confirmed on seeds from 100 on")
+    assert "| one | 3.00 ± 1.00 |" in chosen
+    assert "| one | 102.50 ± 0.71 |" in confirmed
+
+
+def test_the_verdict_on_coloured_digits_holds_feedback_against_its_aims():
+    found = {
+        ("95 %", method, kind): {seed: {**GOOD, **changed} for seed in range(2)}
+        for method, kind, changed in (
+            ("feedback", PLAIN, {}),
+            ("vanilla", PLAIN, BASE),
+            ("paper", "drs", {"minor_recall": 0.8, "fid": 11.0}),
+        )
+    }
+    found["95 %", "feedback", PLAIN][1]["fid"] = 11.5
+    said = declared.load("coloured_digits").verdict(found)
+    assert "has won 1 of 2 pairs (aim: 14 of 16)" in said
+    assert "below that of `paper` after DRS in 1 of 2" in said
+    assert "recall is 0.50, that of `paper` after DRS 0.80" in said
+    assert "97 %" not in said
+
+
 def test_a_number_that_is_none_is_left_out_of_the_mean(claims, tmp_path):
     claims("--cases", "low", "--methods", "one")
     path = tmp_path / "results" / "fake" / "small" / "low-one-seed2.json"
