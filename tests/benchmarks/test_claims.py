@@ -104,6 +104,9 @@ def test_a_cell_says_what_it_was_measured_by_and_other_settings_measure_it_again
     claim = declared.load("fake")
     claim.scales["small"].methods["one"] = Method({"base": 3.0}, kinds=(PLAIN, "drs"))
     assert claims("--seeds", "1", "--methods", "one", "--cases", "high")[1] == [(3.0, 0)]
+    kinds = (PLAIN, "drs", "mh")
+    claim.scales["small"].methods["one"] = Method({"base": 3.0}, kinds=kinds)
+    assert claims("--seeds", "1", "--methods", "one", "--cases", "high")[1] == [(3.0, 0)]
 
 
 def test_the_command_of_a_cell_measures_that_cell(claims, tmp_path):
