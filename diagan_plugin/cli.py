@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from diagan_plugin import __version__
-from gan_registry.cli.main import Parser, run_command
+from gan_registry.cli.completion import add_completion
+from gan_registry.cli.main import run_command
+from gan_registry.cli.parser import Parser
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.formatting import printable
 
@@ -37,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     for place in COMMANDS.values():
         module, _, function = place.partition(":")
         getattr(importlib.import_module(module), function)(commands)
+    add_completion(commands, parser)
     return parser
 
 
@@ -79,7 +82,3 @@ def write(arguments: argparse.Namespace) -> int:
         report = write_report(open_run(folder, trust=arguments.trust))
     print(printable(f"report  {report}"))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -84,12 +84,14 @@ def test_help_answers_without_torch(arguments):
     assert done.stdout
 
 
-def test_the_module_is_the_command():
+@pytest.mark.parametrize(
+    ("module", "command"), [("gan_registry", "gan-registry"), ("diagan_plugin", "diagan")]
+)
+def test_the_module_is_the_command(module, command):
     done = subprocess.run(
-        [sys.executable, "-m", "gan_registry", "--version"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, f"gan-registry {__version__}\n")
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"{command} {__version__}\n")
 
 
 def test_training_leaves_a_whole_run_folder_and_says_where(finished: Path):
