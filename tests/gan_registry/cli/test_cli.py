@@ -383,8 +383,9 @@ def test_evaluate_measures_anew(call, refused, finished: Path):
 def test_compare_shows_runs_side_by_side_and_counts_each_once(call, refused, finished, tmp_path):
     code, out, _ = call("compare", str(finished), str(finished) + "/")
     assert code == 0
-    assert "gmm25 / uniform / 6 steps (n=1)" in out
-    assert "metrics/modes_covered" in out
+    assert out.startswith("all: gmm25, uniform, 6 steps\n")
+    assert "n=1" in out
+    assert "modes_covered" in out
     assert "holds no result.json" in refused("compare", str(tmp_path))
     (tmp_path / "result.json").write_text("{")
     assert "is damaged" in refused("compare", str(finished), str(tmp_path))
