@@ -30,7 +30,7 @@ _REFUSALS = {
 
 def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
     """Builds the parser, with the flags of the loaded plugins."""
-    from gan_registry.cli import compare, evaluate, listing, plugin_list, sample, train
+    from gan_registry.cli import compare, evaluate, init, listing, plugin_list, sample, train
     from gan_registry.cli.completion import add_completion
 
     parser = Parser(
@@ -39,7 +39,7 @@ def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"gan-registry {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for module in (train, sample, evaluate, compare, listing, plugin_list):
+    for module in (init, train, sample, evaluate, compare, listing, plugin_list):
         module.add_command(commands, plugins)
     add_completion(commands, parser)
     for command in (parser, *commands.choices.values()):
