@@ -183,6 +183,8 @@ class DiaDriver:
         if self.options.aux != "none":
             self.auxiliary = add_auxiliary(run, self.options)
         self._close_loop(run)
+        if not self.schedule.refreshes:
+            self.recorder.tracker.close()  # a window of records is 200 bytes a sample
 
     def _close_loop(self, run: LiveRun) -> None:
         if self.options.rule == "feedback":
