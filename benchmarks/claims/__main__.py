@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--page", type=Path, metavar="FILE", help=f"the page (benchmarks/{PAGE})")
     add("--work", type=Path, default=Path("runs") / "claims", metavar="DIR",
         help="where runs lie until they are measured (runs/claims)")  # fmt: skip
+    add("--data", type=Path, metavar="DIR", help="where folders mnist and cifar10 lie")
     add("--keep", action="store_true", help="keep the run folders")
     add("--page-only", action="store_true", help="measure nothing, write the page")
     return parser
@@ -93,7 +94,7 @@ def _main(options: argparse.Namespace) -> int:
         # For what is started, too; set before torch is imported there.
         os.environ["OMP_NUM_THREADS"] = "1"
         try:
-            sitting = Sitting(results, work, options.keep)
+            sitting = Sitting(results, work, options.keep, options.data)
             failed = measure_all(missing, sitting, options.jobs)
         finally:
             write_page(page, results)

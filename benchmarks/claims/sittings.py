@@ -30,11 +30,13 @@ class Sitting:
         results: The folder of the numbers.
         work: The folder of runs that are not finished.
         keep: Keep the run folders.
+        data: The folder of the data sets that are neither computed nor made.
     """
 
     results: Path
     work: Path
     keep: bool = False
+    data: Path | None = None
 
 
 Measure = Callable[[Cell, Sitting], str]
@@ -175,13 +177,23 @@ def _trained(claim: Claim, cell: Cell, sitting: Sitting) -> tuple[dict[str, Any]
 
     before = _shared_seconds(cell, sitting)
     folder = sitting.work / cell.path(Path()).with_suffix("")
-    run = train_cell(cell, sitting.work, folder)
+    run = train_cell(cell, sitting.work, folder, _data(claim, cell, sitting))
     values = measured(cell, run)
     if claim.measure is not None:
         values = claim.measure(run, values)
     if not sitting.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return values, _shared_seconds(cell, sitting) - before
+
+
+def _data(claim: Claim, cell: Cell, sitting: Sitting) -> Path | None:
+    if claim.data is not None:
+        return claim.data(sitting.work / "data")
+    if not cell.folder:
+        return None
+    if sitting.data is None or not (sitting.data / cell.folder).is_dir():
+        raise UserError(f"its data are not there; give --data DIR with a folder {cell.folder}.")
+    return sitting.data / cell.folder
 
 
 def _shared_seconds(cell: Cell, sitting: Sitting) -> float:

@@ -12,7 +12,8 @@ from torch import nn
 from diagan_plugin.blackbox import commands
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
-from gan_registry.cli.main import Parser, run_command
+from gan_registry.cli.main import run_command
+from gan_registry.cli.parser import Parser
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
