@@ -144,6 +144,10 @@ class Diagnosis:
         """Returns what a person would look a sample up by: its file's path, or "row 17"."""
         return self.names[index] if self.names else row_name(range(self.num_samples)[index])
 
+    def verdict(self, index: int) -> str:
+        """Returns the word of :data:`LIKELY` for a sample, "" where nothing is known."""
+        return LIKELY[self.likely[index]] if self.likely.size else ""
+
     @property
     def phase_boundary(self) -> int | None:
         """The first step of phase 2, if there was one and it was noted."""

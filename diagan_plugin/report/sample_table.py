@@ -1,4 +1,7 @@
-"""A diagnosis as a table of samples: for pandas, for notebooks, and for the exported files."""
+"""A diagnosis as a table of samples: for pandas, for notebooks, and for the exported files.
+
+A :class:`~diagan_plugin.report.diagnosis.Diagnosis` calls these; so it is not imported here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
 from diagan_plugin.report.names import row_name
 from gan_registry.errors import UserError
 from gan_registry.formatting import format_cell, printable
@@ -22,7 +24,7 @@ _SHOWN = 10
 _NOTHING = ""
 
 
-def sample_columns(diagnosis: Diagnosis) -> dict[str, NDArray[Any]]:
+def sample_columns(diagnosis: Any) -> dict[str, NDArray[Any]]:
     """Returns a diagnosis as columns of one value a sample, by the names in :data:`COLUMNS`.
 
     `path` is what the sample is called; `label` and `group` are names where the run knew such, else
@@ -31,7 +33,6 @@ def sample_columns(diagnosis: Diagnosis) -> dict[str, NDArray[Any]]:
     num = diagnosis.num_samples
     index = np.arange(num, dtype=np.int64)
     unknown = np.full(num, -1, np.int64)
-    likely = diagnosis.likely if diagnosis.likely.size else np.zeros(num, np.int8)
     return {
         "index": index,
         "path": _text(diagnosis.names or map(row_name, range(num)), num),
@@ -44,11 +45,11 @@ def sample_columns(diagnosis: Diagnosis) -> dict[str, NDArray[Any]]:
         "score": diagnosis.score,
         "probability": diagnosis.probability,
         "cluster": diagnosis.cluster if diagnosis.cluster.size else unknown,
-        "verdict": np.array(LIKELY, object)[likely],
+        "verdict": _text(map(diagnosis.verdict, range(num)), num),
     }
 
 
-def data_frame(diagnosis: Diagnosis) -> Any:
+def data_frame(diagnosis: Any) -> Any:
     """Returns a pandas DataFrame with :data:`COLUMNS`; a cluster that is none is missing there.
 
     Raises:
@@ -68,7 +69,7 @@ def data_frame(diagnosis: Diagnosis) -> Any:
     return frame
 
 
-def html_table(diagnosis: Diagnosis) -> str:
+def html_table(diagnosis: Any) -> str:
     """Returns the samples with the highest scores as an HTML table, for a notebook."""
     score = diagnosis.score
     ranked = np.argsort(np.where(np.isnan(score), -np.inf, score), kind="stable")[::-1][:_SHOWN]
