@@ -21,6 +21,7 @@ from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.dia.auxiliary import add_auxiliary, train_auxiliary
 from diagan_plugin.dia.clipping import clipped_finding
 from diagan_plugin.dia.decisions import Choices
+from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
@@ -66,6 +67,7 @@ class DiaDriver:
         self.score: NDArray[np.float64] | None = None
         self.probabilities: NDArray[np.float64] | None = None
         self.auxiliary: AuxiliaryDiscriminator | None = None
+        self.feedback: Feedback | None = None
         self.weight_summary: WeightSummary | None = None
         self.warnings: list[str] = []  # of the last scoring
         self._said: set[str] = set()  # their kinds so far
@@ -103,6 +105,11 @@ class DiaDriver:
             self._score(run)
             if self.phase == 1:
                 self._start_phase2(run)
+            self._set_weights(run)
+        # Follow the auxiliary discriminator, where it steers the weights.
+        elif self.feedback is not None and self.feedback.due(run.step):
+            assert self.auxiliary is not None
+            self.feedback.update(run, self.auxiliary)
             self._set_weights(run)
         # Draw by them more strongly, while the weights are ramped in.
         elif self.schedule.ramps_at(run.step):
@@ -152,8 +159,11 @@ class DiaDriver:
 
     def _probabilities(self, run: LiveRun, score: NDArray[np.float64]) -> NDArray[np.float64]:
         options = self.options
-        p = sampling_probabilities(score, options.min_clip, options.max_ratio)
-        return within_classes(p, labels_of(run.dataset)) if options.within_class else p
+        return self._within(run, sampling_probabilities(score, options.min_clip, options.max_ratio))
+
+    def _within(self, run: LiveRun, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns probabilities [N], turned into such within the classes if asked for."""
+        return within_classes(p, labels_of(run.dataset)) if self.options.within_class else p
 
     def _summary(
         self, probabilities: NDArray[np.float64], score: NDArray[np.float64]
@@ -172,17 +182,29 @@ class DiaDriver:
         run.log(self.choices.logged())
         if self.options.aux != "none":
             self.auxiliary = add_auxiliary(run, self.options)
+        self._close_loop(run)
+        if not self.schedule.refreshes:
+            self.recorder.tracker.close()  # a window of records is 200 bytes a sample
 
-    def _weights(self, step: int) -> NDArray[np.float64]:
-        """Returns the weights [N] after a step: full strength, or part of the way from uniform."""
+    def _close_loop(self, run: LiveRun) -> None:
+        if self.options.rule == "feedback":
+            assert self.probabilities is not None
+            self.feedback = Feedback(
+                run, self.probabilities, self.recorder.moments()[0], self.schedule.phase1_end
+            )
+
+    def _weights(self, run: LiveRun) -> NDArray[np.float64]:
+        """Returns the weights [N] at this step: full strength, or part of the way from uniform."""
         assert self.probabilities is not None
-        strength = self.schedule.strength(step)
+        if self.feedback is not None:
+            return self._within(run, self.feedback.probabilities)
+        strength = self.schedule.strength(run.step)
         weights = strength * self.probabilities + (1 - strength) / len(self.probabilities)
         weights /= weights.sum()
         return weights
 
     def _set_weights(self, run: LiveRun) -> None:
-        weights = self._weights(run.step)
+        weights = self._weights(run)
         run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
             self.auxiliary.set_probabilities(weights)
@@ -253,6 +275,8 @@ class DiaDriver:
             if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
                 variance = self.auxiliary.weight_variance
                 result["weights"]["importance_weight_variance"] = variance
+        if self.feedback is not None:
+            result["feedback"] = self.feedback.result()
         result |= self.recorder.holdout.result()
         if chosen := self.choices.result():
             result["chosen"] = chosen
@@ -272,6 +296,7 @@ class DiaDriver:
             ),
             "draws": torch.from_numpy(self.draws),
             "warnings": self.warnings,
+            "feedback": None if self.feedback is None else self.feedback.state(),
             "auxiliary_calls": None if self.auxiliary is None else self.auxiliary.calls,
         }
 
@@ -290,8 +315,12 @@ class DiaDriver:
             self.weight_summary = self._summary(self.probabilities, self.score)
         self.draws = tensor(state, "draws", torch.int64, (num,)).numpy().copy()
         self.warnings = [str(text) for text in state["warnings"]]
+        if state.get("feedback") is not None:
+            self._close_loop(run)
+            assert self.feedback is not None
+            self.feedback.load_state(state["feedback"])
         if state["auxiliary_calls"] is not None:
             self.auxiliary = add_auxiliary(run, self.options)
             self.auxiliary.calls = whole(state, "auxiliary_calls")
             if self.auxiliary.mode == "importance":
-                self.auxiliary.set_probabilities(self._weights(run.step))
+                self.auxiliary.set_probabilities(self._weights(run))

@@ -25,6 +25,9 @@ PAPER_CODE = "paper-code"
 THROUGH_END, BEFORE_END = "through-end", "before-end"
 """Whether the end of phase 1 is recorded itself."""
 
+RULES = ("paper", "feedback")
+"""How phase 2 weights: by the scores until the end, or steered by the auxiliary discriminator."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     # §3.2 of the replication on small data: 90 % of the training without weights, which are then
@@ -57,6 +60,7 @@ class DiaOptions:
 
     Attributes:
         k: Weight of √LDRV in the score (paper, eq. 7), or :data:`AUTO`.
+        rule: One of :data:`RULES`; see :mod:`diagan_plugin.scoring.feedback`.
         phase1: Share of the steps that train and diagnose under uniform sampling (paper, §4.4), or
             :data:`AUTO`: until the ranking of the scores has settled.
         window: Records that count, |T| in the paper.
@@ -93,6 +97,7 @@ class DiaOptions:
     """
 
     k: float | str = 1.0
+    rule: str = "paper"
     phase1: float | str = 0.8
     window: int = 50
     record_every: int = 100
@@ -141,6 +146,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "k", or_auto(at_least(float, 0.0)), metavar="K|auto",
         help="weight of √LDRV in the score; auto: by its spread",
+    )  # fmt: skip
+    add(
+        "rule", choices=RULES,
+        help="weigh by the scores until the end, or let go as the auxiliary D sees it help",
     )  # fmt: skip
     add(
         "phase1", or_auto(share), metavar="SHARE|auto",

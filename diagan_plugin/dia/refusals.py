@@ -16,6 +16,8 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
     """
     if options.aux_ratio and options.record == "stream":
         raise UserError("--dia-aux-ratio records sweeps of its own; use --dia-record sweep.")
+    if weighted and options.rule == "feedback":
+        _check_feedback(options)
     schedule = Schedule(options, total_steps, weighted)
     if schedule.is_open:
         _check_comparisons(schedule)
@@ -28,6 +30,21 @@ def check_options(options: DiaOptions, total_steps: int, weighted: bool) -> None
             f"that a variance takes in the {schedule.phase1_end} steps of phase 1; use "
             f"--dia-record-every {fitting} or less, or more --steps."
         )
+
+
+def _check_feedback(options: DiaOptions) -> None:
+    """Refuses what leaves the loop open, or would turn the weights beside it."""
+    if options.aux == "none":
+        raise UserError(
+            "--dia-rule feedback follows the auxiliary discriminator, which --dia-aux none leaves "
+            "out: use --dia-aux uniform, or --dia-rule paper."
+        )
+    for flag, value in (("--dia-refresh", options.refresh), ("--dia-ramp", options.ramp)):
+        if value:
+            raise UserError(
+                f"{flag} {value} changes the weights of --dia-rule paper; those of --dia-rule "
+                "feedback follow the auxiliary discriminator: leave one of the two out."
+            )
 
 
 def _check_comparisons(schedule: Schedule) -> None:

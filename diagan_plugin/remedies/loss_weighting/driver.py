@@ -44,5 +44,5 @@ class WeightingDriver(DiaDriver):
         super()._score(run)
 
     def _set_weights(self, run: LiveRun) -> None:
-        weights = torch.from_numpy(self._weights(run.step))
+        weights = torch.from_numpy(self._weights(run))
         self.active_probabilities = weights.float().to(run.device)
