@@ -22,8 +22,9 @@ from gan_registry.formatting import printable
 
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
-    "diagnose": "diagan_plugin.blackbox.commands:add_diagnose",
+    "diagnose": "diagan_plugin.cli:add_diagnose",
     "doctor": "diagan_plugin.hosts.doctor:add_command",
+    "export": "diagan_plugin.report.commands:add_export",
     "report": "diagan_plugin.cli:add_report",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }
@@ -56,6 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.handler(arguments))
 
     return run_command(command, "diagan")
+
+
+def add_diagnose(commands: Any) -> None:
+    """Adds `diagan diagnose`: of a black box, or of a finished GAN by its discriminators."""
+    from diagan_plugin.blackbox import commands as blackbox
+    from diagan_plugin.hosts.finished import command as finished
+
+    parser = blackbox.add_diagnose(commands)
+    finished.add_flags(parser)
+
+    def run(arguments: argparse.Namespace) -> int:
+        defaults = parser.parse_args(["--discriminators", ""])
+        if arguments.discriminators is not None:
+            return finished.run(arguments, defaults)
+        finished.check_without(arguments, defaults)
+        return blackbox.run(arguments)
+
+    parser.set_defaults(handler=run)
 
 
 def add_report(commands: Any) -> None:
