@@ -293,6 +293,11 @@ def check_hook_examples(page: types.ModuleType) -> None:
     evaluate(train(config, folder, plugins, quiet=True))
     result = read_result(folder)
     assert result["metrics"]["mean_gap"] > 0
+    seen = vars(page)["seen"]
+    assert seen["lines"] == 1
+    assert seen["files"] == [("samples", f"step-{n:08d}.png") for n in range(1, 5)] + [
+        ("result", "result.json")
+    ]
     assert result["demo"]["samples_seen"] == 4 * config.OPTIMIZATION.batch_size
     assert (folder / "demo.txt").read_text() == "256 samples seen\n"
     vars(page)["seen"].clear()
