@@ -33,6 +33,7 @@ PURPOSES = {
     "lmdb": "images in an LMDB",
     "loggers": "--wandb, --mlflow and TensorBoard",
     "metrics": "--features inception, and peers to compare our metrics with",
+    "pandas": "tables of samples as Parquet",
     "stylegan2": "the backbone stylegan2 and the host stylegan2-pytorch",
     "tensorboard": "TensorBoard",
     "vision": "the dataset colored_mnist",
