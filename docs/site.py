@@ -96,14 +96,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return "".join(parts)
 
 
-def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Shows the roles of docstrings, such as :class:`~a.b.C`, as the last part of their name."""
-    if not page.file.src_uri.startswith("api/"):
-        return html
-    role = r":(?:class|func|meth|mod|data|attr|exc):<code>(?:~[\w.]*\.)?([^<]*)</code>"
-    return re.sub(role, r"<code>\1</code>", html)
-
-
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Refuses a page that would fetch anything from elsewhere when it is read."""
     from mkdocs.exceptions import PluginError
