@@ -115,6 +115,7 @@ class DiaPlugin(DrivingPlugin):
         """Adds verdict, samples, charts and tables."""
         if not is_active(run) or run.folder is None:
             return
+        from diagan_plugin.rarity.sections import add_closer_look
         from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
         from diagan_plugin.report.recovery import add_recovery
@@ -129,6 +130,7 @@ class DiaPlugin(DrivingPlugin):
             result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
             add_recovery(report, run.dataset.group_names, result, diagnosis)
+            add_closer_look(report, run, diagnosis)
 
 
 def is_weighted(run: LiveRun) -> bool:
