@@ -103,12 +103,13 @@ def measure(
     }
     if kind == NOISES[0]:
         seen = look(dataset, np.arange(count), extractor, None).features
+        pixels = x.reshape(count, -1).astype(np.float32)
         doubt = np.where(found.likely == BROKEN, -np.inf, found.judged.labels.doubt)
         results |= {
             "wrong labels: ranked": (ranked(doubt, wrong),),
             "wrong labels: listed": listed(np.flatnonzero(found.likely == MISLABELLED), wrong),
             "wrong labels: logistic, same features": (_doubt(projection(seen)(seen), y, wrong),),
-            "wrong labels: logistic, pixels": (_doubt(x.reshape(count, -1) / 255.0, y, wrong),),
+            "wrong labels: logistic, pixels": (_doubt(projection(pixels)(pixels), y, wrong),),
             "labels that the features know": (found.judged.labels.agreement,),
         }
     return results
@@ -133,7 +134,7 @@ def _distances(x: NDArray[Any]) -> NDArray[Any]:
 
 def _doubt(points: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.int64]) -> float:
     points = (points - points.mean(0)) / max(float(points.std()), 1e-12)
-    model = LogisticRegression(C=0.1, max_iter=200)
+    model = LogisticRegression(C=0.1, max_iter=1000)
     shares = cross_val_predict(model, points, y, cv=5, method="predict_proba")
     return ranked(-shares[np.arange(len(y)), y], wrong)
 

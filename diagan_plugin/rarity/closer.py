@@ -99,7 +99,7 @@ def look_closer(
         dataset: The training data.
         diagnosis: What is known of each sample.
         extractor: The features in which neighbours are sought, on the CPU.
-        generated: Generated samples as `samples/final.npz` holds them, [n, *sample_shape].
+        generated: Generated samples in the data's range, [n, *sample_shape]; None without any.
         cache: Folder in which features are kept that take long.
         seed: Of the choice, the clusters and the test.
         most: Samples that are looked at.

@@ -88,16 +88,11 @@ def look(
 
 
 def look_at(samples: NDArray[Any], dataset: Dataset, extractor: FeatureExtractor) -> Seen:
-    """Measures generated samples [n, *sample_shape]: bytes for images, or in the data's range."""
+    """Measures generated samples [n, *sample_shape], in the data's range."""
     measure = _WithAppearance(extractor, dataset.kind == "image")
-    x = torch.as_tensor(np.ascontiguousarray(samples))
-    low, high = dataset.value_range or (0.0, 1.0)
-    scale = (high - low) / 255.0
-    parts = [
-        extract(measure, part * scale + low if part.dtype == torch.uint8 else part.float()).features
-        for part in torch.split(x, BATCH)
-    ]
-    return _seen(torch.cat(parts) if parts else torch.empty(0, measure.num_features))
+    x = torch.as_tensor(np.ascontiguousarray(samples, np.float32))
+    parts = [extract(measure, part).features for part in torch.split(x, BATCH)]
+    return _seen(torch.cat(parts))
 
 
 def appearance(images: Tensor) -> Tensor:

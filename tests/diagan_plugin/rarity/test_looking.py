@@ -84,9 +84,7 @@ def test_looking_gives_features_and_appearance() -> None:
     assert seen.flat.tolist() == [False, True, False]
     assert np.isnan(seen.coherence[1]).all()
     assert np.abs(seen.coherence[[0, 2]]).max() < 0.4
-    # Generated samples are measured alike, as bytes or as numbers.
-    generated = look_at(dataset._x[[5, 3, 0]].numpy(), dataset, extractor)
-    assert np.allclose(generated.features, seen.features, atol=1e-5)
+    # Generated samples are measured alike.
     assert np.allclose(look_at(x.numpy(), dataset, extractor).features, seen.features)
 
 
