@@ -114,7 +114,7 @@ def judge(
     far = far / max(float(np.median(far)), 1e-12)
     further = np.log(np.maximum(far, 1e-12))
     further /= max(float(np.quantile(further, 0.9)) / norm.ppf(0.9), 1e-12)
-    noisy = _few(unlike.any(1))
+    noisy = _few(np.asarray(unlike.any(1)))
     isolated = _few((further >= _FAR_SD) & (far >= _FAR_TIMES))
     flat = _few(seen.flat)
     broken = noisy | isolated | flat
