@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,13 @@ from diagan_plugin.rarity.looking import MOST, choose, look, look_at
 from diagan_plugin.rarity.neighbours import nearest, projection
 from diagan_plugin.rarity.verdicts import (
     BROKEN,
-    LIKELY,
     MISLABELLED,
     TAIL,
     Judged,
     judge,
     persistence_of,
 )
-from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.labels import labels_of
 from gan_registry.features.base import FeatureExtractor
@@ -69,6 +69,10 @@ class CloserLook:
         for number, cluster in enumerate(self.clusters):
             found[self.indices[cluster.rows]] = number
         return found
+
+    def added_to(self, diagnosis: Diagnosis) -> Diagnosis:
+        """Returns the diagnosis with the columns `likely` and `cluster`."""
+        return dataclasses.replace(diagnosis, likely=self.likely, cluster=self.cluster)
 
     def rows_of(self, verdict: int) -> Integers:
         """Returns the rows with a verdict, the clearest first."""

@@ -41,9 +41,7 @@ _TITLES = {
 _LOG = logging.getLogger(__name__)
 
 
-def add_closer_look(
-    report: Report, run: LiveRun, diagnosis: Diagnosis, name: Callable[[int], str] = str
-) -> CloserLook | None:
+def add_closer_look(report: Report, run: LiveRun, diagnosis: Diagnosis) -> CloserLook | None:
     """Looks closer at a run's samples; adds what is found to its report and to its folder.
 
     The features are those that the evaluation was told to use (`RUN.eval_features`), if their
@@ -53,7 +51,6 @@ def add_closer_look(
         report: The document.
         run: The run; its generator makes up to `MOST_GENERATED` samples.
         diagnosis: The statistics of every training sample.
-        name: Index → what a sample is called: its path, or its index.
 
     Returns:
         What was found; None if there are too few samples, or if they have no features.
@@ -79,6 +76,7 @@ def add_closer_look(
         return None
     if found is None:
         return None
+    name = diagnosis.name if diagnosis.names else str
     listed = 0
     if run.folder is not None:
         listed = write_broken(found, Path(run.folder) / BROKEN_FILE, name)

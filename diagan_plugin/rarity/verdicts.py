@@ -11,16 +11,14 @@ from scipy.stats import norm
 
 from diagan_plugin.rarity.looking import Seen
 from diagan_plugin.rarity.neighbours import LabelDoubt, doubt_labels
+from diagan_plugin.report.diagnosis import LIKELY
 from gan_registry.formatting import percent
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Bytes = NDArray[np.int8]
 
-LIKELY = ("", "rare", "broken", "mislabelled")
-"""What a sample likely is, by number; the first one is nothing in particular."""
-
-NOTHING, RARE, BROKEN, MISLABELLED = range(4)
+NOTHING, RARE, BROKEN, MISLABELLED = map(LIKELY.index, ("", "rare", "broken", "mislabelled"))
 
 TAIL = 0.1
 """Share of the samples, those of the highest scores, that counts as under-represented."""

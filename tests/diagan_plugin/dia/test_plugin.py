@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small_runs import fit, manager, points_config
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
+from diagan_plugin.dia import recorder
 from diagan_plugin.dia.options import AUXILIARY, NAME, add_options
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
+from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.scoring.adaptive import choose_k
@@ -303,6 +306,9 @@ def test_the_report_looks_closer_and_lists_what_is_broken(tmp_path, monkeypatch)
     assert "Groups without labels" in page
     listed = (tmp_path / "run" / "broken.txt").read_text().splitlines()
     assert {"0", "1", "2"} <= set(listed)
+    stored = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    assert stored.likely[:3].tolist() == [2, 2, 2]
+    assert stored.cluster.size == stored.num_samples
     # Writing it anew gives the same page: nothing random is left.
     again = write_report(open_run(tmp_path / "run", managers())).read_text(encoding="utf-8")
     assert again == page
@@ -576,3 +582,23 @@ def test_a_loop_of_ones_own_takes_automatic_choices(monkeypatch):
     assert dia.logged["chosen/phase1_end"] == 10
     assert -1 <= dia.logged["chosen/rank_correlation"] <= 1
     assert str(dia.logged["chosen/k"]) == dia.diagnosis().metadata["k"]
+
+
+def test_a_sweep_of_all_samples_serves_the_heat_map_too(monkeypatch):
+    steps = []
+
+    def counted(*args, **options):
+        steps.append(options["step"])
+        return sweep(*args, **options)
+
+    monkeypatch.setattr(recorder, "sweep", counted)
+    plugin = DiaPlugin()
+    run = fit(
+        points_config(RUN__sampler="dia", OPTIMIZATION__total_steps=12), None,
+        manager(dia=plugin), dia={"record_every": 2, "window": 3, "phase1": 0.5},
+    )  # fmt: skip
+    # One at each step for the heat map, among them those of the records at 2, 4 and 6.
+    assert sorted(steps) == list(range(13))
+    driver = plugin.driver(run)
+    mean = torch.stack([driver.recorder.history[step] for step in (2, 4, 6)]).double().mean(0)
+    torch.testing.assert_close(torch.from_numpy(driver.recorder.moments()[0]), mean.cpu())

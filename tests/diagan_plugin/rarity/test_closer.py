@@ -15,14 +15,13 @@ from diagan_plugin.rarity.closer import CloserLook, look_closer, write_broken
 from diagan_plugin.rarity.neighbours import doubt_labels, nearest, projection
 from diagan_plugin.rarity.verdicts import (
     BROKEN,
-    LIKELY,
     MISLABELLED,
     RARE,
     judge,
     persistence_of,
     sentence,
 )
-from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
 from gan_registry.datasets.base import ArrayDataset
 from gan_registry.features.base import FeatureContext
 from gan_registry.features.descriptor import Descriptor

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -335,3 +336,19 @@ def test_share_bars_take_unknown_shares() -> None:
         names = [f"g{i}" for i in range(groups)]
         svg = share_bars({"data": [0.5] * groups, "drawn": [None] * groups}, names)
         assert "g1" in svg
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_samples_are_shown_with_their_files(kind: str) -> None:
+    run, diagnosis, result = planted(kind=kind)
+    names = tuple(f"train/{i:03}/<b>picture {i:03}.png" for i in range(600))
+    report = build(run, dataclasses.replace(diagnosis, names=names), result)
+    worst = int(diagnosis.score.argmax())
+    html = report.html()
+    assert f"train/{worst:03}/&lt;b&gt;picture {worst:03}.png" in html  # whole, to copy
+    assert "<b>picture" not in html
+    if kind == "image":
+        grid = blocks(report, "samples-by-score", ImageGrid)[0]
+        shown = grid.labels[0].split("\n")
+        assert shown[:2] == [f"#{worst}", f"…ture {worst:03}"]
+        assert "number in the data set, name, score, group" in grid.caption
