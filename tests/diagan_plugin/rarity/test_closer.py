@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from diagan_plugin.dia.exclusion import read_listed
 from diagan_plugin.rarity import closer, sections
 from diagan_plugin.rarity.closer import CloserLook, look_closer, write_broken
 from diagan_plugin.rarity.neighbours import doubt_labels, nearest, projection
@@ -22,6 +23,8 @@ from diagan_plugin.rarity.verdicts import (
     sentence,
 )
 from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
+from diagan_plugin.scoring.exclusion import without_emphasis
+from diagan_plugin.scoring.score import sampling_probabilities
 from gan_registry.datasets.base import ArrayDataset
 from gan_registry.features.base import FeatureContext
 from gan_registry.features.descriptor import Descriptor
@@ -266,6 +269,20 @@ def test_the_list_is_one_a_line_and_replaced(tmp_path: Path) -> None:
     x, *_ = digits(0, noise=0)
     assert write_broken(look(x), path) == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_the_list_noise_does_not_take_over_the_draws(tmp_path: Path, seed: int) -> None:
+    x, y, noisy, _ = digits(seed)
+    score = 0.5 * np.exp(0.5 * np.random.default_rng(seed).standard_normal(len(x)))
+    score[noisy] = 1.5 * score.max()
+    path = tmp_path / "broken.txt"
+    write_broken(look(x, y, score, seed), path)
+    listed = read_listed(path, ArrayDataset("made", x, y, num_classes=10))
+    before = sampling_probabilities(score, 0.01, 50.0)
+    after = without_emphasis(before, listed)
+    assert before[noisy].sum() > 5 * PLANTED / len(x)
+    assert after[noisy].sum() <= 1.2 * PLANTED / len(x)
 
 
 # The sections.
