@@ -16,8 +16,9 @@ RARITY_TITLE = "Rare or broken?"
 CLUSTERS_TITLE = "Groups without labels"
 
 NO_CLUSTERS = (
-    "No cluster of under-represented samples stands out beyond chance in feature space: what the "
-    "generator misses is spread over the data, or of too few samples to tell."
+    "No cluster of under-represented samples stands out in feature space, beyond chance and by an "
+    "amount that matters: what the generator misses is spread over the data, or is too few samples "
+    "to tell."
 )
 CLUSTERS_TEXT = (
     "Under-represented samples that look alike, found among one half of the data; score, test and "
