@@ -31,12 +31,14 @@ class Sitting:
         work: The folder of runs that are not finished.
         keep: Keep the run folders.
         data: The folder of the data sets that are neither computed nor made.
+        again: Measure what is measured, too.
     """
 
     results: Path
     work: Path
     keep: bool = False
     data: Path | None = None
+    again: bool = False
 
 
 Measure = Callable[[Cell, Sitting], str]
@@ -156,7 +158,8 @@ def _measured(cell: Cell, sitting: Sitting, measure: Measure) -> tuple[bool, str
 
 def measure_cell(cell: Cell, sitting: Sitting) -> str:
     """Trains and evaluates a cell, or makes its numbers otherwise, and writes them."""
-    if cell_files.is_measured(cell, sitting.results):  # by another command, meanwhile
+    # By another command, meanwhile?
+    if not sitting.again and cell_files.is_measured(cell, sitting.results):
         return f"{cell}: measured already"
     claim = load(cell.claim)
     began, before = time.monotonic(), 0.0
@@ -176,7 +179,9 @@ def _trained(claim: Claim, cell: Cell, sitting: Sitting) -> tuple[dict[str, Any]
     from benchmarks.claims.training import measured, train_cell
 
     before = _shared_seconds(cell, sitting)
-    folder = sitting.work / cell.path(Path()).with_suffix("")
+    name = cell.path(Path()).with_suffix("")
+    # One that was left behind by other settings is none to go on from.
+    folder = sitting.work / name.with_name(f"{name.name}-{cell.digest}")
     run = train_cell(cell, sitting.work, folder, _data(claim, cell, sitting))
     values = measured(cell, run)
     if claim.measure is not None:

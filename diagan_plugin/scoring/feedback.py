@@ -60,8 +60,8 @@ class FeedbackRule:
     leak: float = 0.005
     clip: float = 3.0
     smoothing: float = 0.8
-    aim: float = 1.5
-    landing: tuple[float, float] = (0.4, 0.75)
+    aim: float = 0.7
+    landing: tuple[float, float] = (0.3, 0.6)
     low: float = math.exp(-3)
     high: float = 10.0
 

@@ -81,6 +81,7 @@ def test_what_is_measured_is_not_measured_again(claims, tmp_path, capsys):
     assert claims("--seeds", "2", "--cases", "low") == (0, [(1.0, 0), (2.0, 0), (1.0, 1), (2.0, 1)])
     assert "4 cells to measure, about 3 min 20 s with --jobs 1" in capsys.readouterr().out
     assert claims("--seeds", "2", "--cases", "low")[1] == []
+    assert len(claims("--seeds", "2", "--cases", "low", "--again")[1]) == 4
     # More seeds, and only these.
     assert claims("--first-seed", "1", "--seeds", "2", "--cases", "low")[1] == [(1.0, 2), (2.0, 2)]
     (tmp_path / "results" / "fake" / "small" / "low-one-seed1.json").write_text("{", "utf-8")
@@ -355,4 +356,4 @@ def test_published_numbers_stand_in_brackets(claims, tmp_path):
     assert rows["one"][0] == "3.00 ± 1.00 (9.13)"
     assert rows["one, drs"][0] == "1.50 ± 0.50"
     assert rows["none"][0] == "not run (1.00)"
-    assert "In brackets" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "in brackets" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

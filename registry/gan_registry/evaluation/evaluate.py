@@ -13,7 +13,7 @@ from gan_registry.errors import UserError
 from gan_registry.evaluation.contributions import add_values, merge_contributions
 from gan_registry.evaluation.metric_choice import NUM_REAL
 from gan_registry.evaluation.metric_suite import MetricSuite
-from gan_registry.evaluation.results import read_result, write_result
+from gan_registry.evaluation.results import RESULT_FILE, read_result, write_result
 from gan_registry.evaluation.sample_tally import DIRECTIONS, Tally
 from gan_registry.evaluation.sources import SampleSource, labelled_batches
 from gan_registry.files import atomic_write, cache_folder
@@ -119,6 +119,7 @@ def evaluate(
                 np.savez_compressed(file, **kept)  # type: ignore[arg-type]
             seal_zip(temporary)
         write_result(run.folder, result)
+        run.hooks.written(run, "result", run.folder / RESULT_FILE)
     return result
 
 

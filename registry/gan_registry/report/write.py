@@ -36,4 +36,5 @@ def write_report(run: Run) -> Path:
         raise
     path = run.folder / REPORT_FILE
     report.write(path)
+    run.hooks.written(run, "report", path)
     return path

@@ -78,7 +78,8 @@ class Run(LiveRun):
         )  # fmt: skip
         asked = asked_plugins(plugins, options, _trained_by(config) + _measured_by(config))
         self.hooks = Dispatcher(plugins, asked, guarded=("generator", "discriminator"))
-        self.participants = chosen_plugins(plugins, options, _trained_by(config)) - {HOST}
+        chosen = chosen_plugins(plugins, options, _trained_by(config))
+        self.participants = chosen - plugins.observers - {HOST}
         self.batch_size = settings.batch_size
         self.samples_per_step = (
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step

@@ -54,7 +54,7 @@ def slowly(p, ldrm, updates, rule):
 def test_it_is_what_a_loop_over_samples_says(gain) -> None:
     rng = np.random.default_rng(0)
     rule = replace(RULE, gain=gain)
-    p, ldrm = rng.uniform(0.1, 5.0, 30), rng.normal(0.5, 1.0, 30)
+    p, ldrm = rng.uniform(0.1, 5.0, 30), rng.normal(0.3, 0.5, 30)
     ldrm[:2] = np.nan, np.inf
     loop, updates = FeedbackWeights(p, ldrm, rule), []
     for number in range(40):
