@@ -34,6 +34,11 @@ HISTORY_SAMPLES = 2000
 RAMP_STAGES = 20
 """A ramp changes the weights this often: each change means a new draw of the whole epoch."""
 
+FEEDBACK_PASSES = 2
+"""How many samples all updates of steered weights together pass through the auxiliary D, per sample
+trained on: about a tenth of what a step of phase 2 computes. On larger data an update takes a part
+of them."""
+
 EARLIEST, LATEST = 0.5, 0.9
 """Where an automatic phase 1 may end, as shares of the steps. Published are 0.5 (GOLD's code) to
 0.9 (the replication on small data). There is a phase 2 in any case."""
@@ -246,6 +251,8 @@ def plan(
         if weighted and options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
             passes += (total_steps - end) // options.aux_every * 6 * samples_per_step
+        if weighted and options.rule == "feedback":
+            passes += (total_steps - end) * FEEDBACK_PASSES * samples_per_step
         return passes
 
     # An end still to be found costs most at one of its bounds, as both parts are linear in it.
