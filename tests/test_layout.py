@@ -21,7 +21,7 @@ LAYERS = (
     ("hosts", "remedies", "blackbox", "cli"),
     ("postprocessing",),
     ("dia",),
-    ("auxiliary",),
+    ("auxiliary", "rarity"),
     ("recording", "scoring", "sampling", "report"),
     ("flags", "arguments"),
 )

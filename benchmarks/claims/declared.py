@@ -24,6 +24,7 @@ CLAIMS = (
     "k_and_phase1",
     "coloured_digits",
     "minority_quality",
+    "colored_mnist",
     "healthy_digits",
     "score_extremes",
     "hinge",

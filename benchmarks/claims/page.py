@@ -68,8 +68,9 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     if scale != "small":
         command += f" --scale {scale}"
     shown = f"`{of.config}`, " if of.config else ""
-    note = " In brackets: the source's numbers." if of.published else ""
-    parts = [f"### {scale.capitalize()}: {shown}{of.seeds} seeds, `{command}`{note}\n"]
+    seeds = "1 seed" if of.seeds == 1 else f"{of.seeds} seeds"
+    note = "; in brackets the source's numbers" if of.published else ""
+    parts = [f"### {scale.capitalize()}: {shown}{seeds}, `{command}`{note}\n"]
     first = [content for content in contents if content["seed"] < CONFIRMED_FROM]
     later = [content for content in contents if content["seed"] >= CONFIRMED_FROM]
     parts += _block(claim, scale, first, folder, "")

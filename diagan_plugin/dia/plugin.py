@@ -123,6 +123,7 @@ class DiaPlugin(DrivingPlugin):
         """Adds verdict, samples, charts and tables."""
         if not is_active(run) or run.folder is None:
             return
+        from diagan_plugin.rarity.sections import add_closer_look
         from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
         from diagan_plugin.report.recovery import add_recovery
@@ -137,6 +138,9 @@ class DiaPlugin(DrivingPlugin):
             result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
             add_recovery(report, run.dataset.group_names, result, diagnosis)
+            found = add_closer_look(report, run, diagnosis)
+            if found is not None and path.exists() and run.rank == 0:
+                found.added_to(diagnosis).save(path)
 
 
 def is_weighted(run: LiveRun) -> bool:

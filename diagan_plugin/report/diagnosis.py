@@ -41,8 +41,8 @@ _DTYPES = {
     "F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }  # fmt: skip
-LIKELY = ("", "rare", "broken")
-"""What a sample with an extreme score may be; `likely` holds the place of the word here."""
+LIKELY = ("", "rare", "broken", "mislabelled")
+"""What a sample may be; `likely` holds the place of the word here."""
 
 UNKNOWN_GROUP = -1
 MOST_GROUPS = 1_000_000
@@ -66,8 +66,8 @@ class Diagnosis:
             empty where they are just the rows of the data in order (see :meth:`name`).
         cluster: Number of its cluster among the under-represented samples, int64 [N]; -1 for none.
             Empty where nothing was clustered.
-        likely: Whether it is likely rare or broken, as the place in :data:`LIKELY`, int8 [N]. Empty
-            where that was not looked into.
+        likely: Whether it is likely rare, broken or mislabelled, as the place in :data:`LIKELY`,
+            int8 [N]. Empty where that was not looked into.
         history: Log-density ratios of a fixed subset of S samples at R steps, float32 [R, S].
         history_steps: Those steps, increasing, int64 [R].
         history_indices: Dataset indices of the subset, int64 [S].
@@ -287,7 +287,7 @@ class Diagnosis:
                 self.label.min(initial=-1), self.cluster.min(initial=-1)
             )
             < -1,
-            "`likely` is none of 0, 1 and 2": (self.likely < 0).any()
+            "`likely` is none of 0 to 3": (self.likely < 0).any()
             or (self.likely >= len(LIKELY)).any(),
             "`probability` is negative or partly NaN": is_known
             and not (self.probability >= 0).all(),

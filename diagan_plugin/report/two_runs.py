@@ -232,8 +232,8 @@ def _samples(dataset: Dataset, indices: NDArray[np.int64]) -> list[Block]:
 
 
 def _names(dataset: Dataset, indices: NDArray[np.int64]) -> list[str]:
-    """Names samples: number, name where the dataset knows one, group."""
-    named = getattr(dataset, "sample_names", lambda rows: [""] * len(rows))(indices)
+    """Names samples: number, file where there is one, group."""
+    named = [name if "." in name else "" for name in dataset.sample_names(indices)]
     groups = [-1] * len(indices) if dataset.groups is None else dataset.groups[indices].tolist()
     of = [dataset.group_names[g] if 0 <= g < len(dataset.group_names) else "" for g in groups]
     return [

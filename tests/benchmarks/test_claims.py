@@ -356,4 +356,4 @@ def test_published_numbers_stand_in_brackets(claims, tmp_path):
     assert rows["one"][0] == "3.00 ± 1.00 (9.13)"
     assert rows["one, drs"][0] == "1.50 ± 0.50"
     assert rows["none"][0] == "not run (1.00)"
-    assert "In brackets" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "in brackets" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

@@ -285,6 +285,35 @@ def test_the_report_compares_ldrm_with_what_is_generated_of_each_mode(tmp_path):
     assert "of 300 generated samples" in page
 
 
+def test_the_report_looks_closer_and_lists_what_is_broken(tmp_path, monkeypatch):
+    from diagan_plugin.rarity import sections
+
+    seen = []
+    inner = sections.look_closer
+
+    def spy(dataset, diagnosis, extractor, **given):
+        seen.append((extractor.identity, given["generated"].shape))
+        found = inner(dataset, diagnosis, extractor, **given)
+        found.judged.likely[:3] = 2
+        return found
+
+    monkeypatch.setattr(sections, "look_closer", spy)
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    evaluate(run)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert seen == [("raw 1", (300, 2))]
+    assert "Rare or broken?" in page
+    assert "Groups without labels" in page
+    listed = (tmp_path / "run" / "broken.txt").read_text().splitlines()
+    assert {"0", "1", "2"} <= set(listed)
+    stored = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    assert stored.likely[:3].tolist() == [2, 2, 2]
+    assert stored.cluster.size == stored.num_samples
+    # Writing it anew gives the same page: nothing random is left.
+    again = write_report(open_run(tmp_path / "run", managers())).read_text(encoding="utf-8")
+    assert again == page
+
+
 def test_opened_run_gives_the_same_result_and_samples(tmp_path):
     run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
     first = evaluate(run)

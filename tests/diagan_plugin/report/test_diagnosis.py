@@ -175,7 +175,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "`score` is float32, not float64": {"score": np.zeros(5, np.float32)},
     "`label` must have shape": {"label": np.zeros(4, np.int64)},
     "`label` or `cluster` is below": {"cluster": np.full(5, -2)},
-    "`likely` is none of": {"likely": np.full(5, 3, np.int8)},
+    "`likely` is none of": {"likely": np.full(5, 4, np.int8)},
     "holds 2 names for 5": {"names": pack_names(["a", "b"])},
     "cannot be unpacked": {"names": np.arange(9, dtype=np.uint8)},
     "cut off": {"names": pack_names("abcde")[:-3]},
