@@ -28,6 +28,10 @@ class WandbPlugin(Logger):
         return WandbRun(run, place, known)
 
 
+_OPEN: dict[str, WandbRun] = {}
+"""Runs that wait for their report, by id; one that is continued in this process is ended first."""
+
+
 class WandbRun:
     """A run there.
 
@@ -44,12 +48,16 @@ class WandbRun:
             plugin: {name: as_yaml(value) for name, value in values.items()}
             for plugin, values in run.options.items()
         }
+        if known is not None and known in _OPEN:
+            _OPEN[known].close()
         self._run = self._wandb.init(
             project=project, id=known, resume="allow" if known else None, dir=str(run.folder),
             name=run.folder.name, config={**run.config.model_dump(), "PLUGINS": options},
+            reinit="create_new",  # never one that the same process has open already
             settings=self._wandb.Settings(console="off"),  # the progress bar stays whole
         )  # fmt: skip
         self.id: str = self._run.id
+        _OPEN[self.id] = self
         # A continued run may log steps a second time; its own count of calls says nothing.
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
@@ -77,8 +85,12 @@ class WandbRun:
     def trained(self, *, whole: bool) -> None:
         """Ends a run that was cut short; one that is whole waits for its report."""
         if not whole:
-            self._run.finish(exit_code=1)
+            self._end(1)
 
     def close(self) -> None:
         """Ends the run."""
-        self._run.finish()
+        self._end(0)
+
+    def _end(self, exit_code: int) -> None:
+        _OPEN.pop(self.id, None)
+        self._run.finish(exit_code=exit_code)

@@ -37,13 +37,14 @@ def whole_run(
 
 
 def test_weights_and_biases_keeps_all_offline(tmp_path: Path, monkeypatch: Any) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     for place in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{place}_DIR", str(tmp_path / place))
     folder = tmp_path / "run"
     whole_run(WandbPlugin(), "wandb", "project", folder)
+    wandb.teardown()  # as a process does that ends: what is not written yet is
     runs = sorted((folder / "wandb").glob("offline-run-*"))
     name = (folder / "wandb.id").read_text().strip()
     assert {path.name.rsplit("-", 1)[1] for path in runs} == {name}  # both sittings are one run
