@@ -25,7 +25,9 @@ COMMANDS = {
     "diagnose": "diagan_plugin.cli:add_diagnose",
     "doctor": "diagan_plugin.hosts.doctor:add_command",
     "export": "diagan_plugin.report.commands:add_export",
+    "nvlabs": "diagan_plugin.hosts.nvlabs.command:add_command",
     "report": "diagan_plugin.cli:add_report",
+    "sample": "diagan_plugin.hosts.nvlabs.sample:add_command",
     "studiogan": "diagan_plugin.hosts.studiogan.command:add_command",
 }
 """Subcommand → `module:function`. The function is called with the object that `add_subparsers`

@@ -40,7 +40,7 @@ PURE_MAY_IMPORT = (
 KIT_MAY_IMPORT = ("diagan_plugin.hosts.kit", "gan_registry")
 """What every adapter shares names no method."""
 
-ADAPTERS = ("lightning", "mimicry", "lucidrains", "studiogan", "own_loop")
+ADAPTERS = ("lightning", "mimicry", "lucidrains", "studiogan", "nvlabs", "own_loop")
 """Each a folder, or a module and those whose names begin with its own."""
 
 

@@ -200,6 +200,20 @@ def _studiogan(host: Host, plugins: PluginManager) -> None:
     host.plugins = capabilities.missing(plugins)
 
 
+def _nvlabs(host: Host, plugins: PluginManager) -> None:
+    command = import_module("diagan_plugin.hosts.nvlabs.command")
+    root = os.environ.get(command.ROOT_VARIABLE)
+    if not root:
+        raise UserError(
+            "StyleGAN2-ADA, StyleGAN3 and R3GAN are used from a checkout, not installed: set "
+            f"{command.ROOT_VARIABLE} to yours, to have it looked at."
+        )
+    host.version = root
+    trainer = import_module("diagan_plugin.hosts.nvlabs.checkout").trainer_of(Path(root))
+    host.notes.append(f"The checkout is one of {trainer.name}; its seams are looked at by a run.")
+    host.plugins = trainer.capabilities.missing(plugins)
+
+
 HOSTS: dict[str, Callable[[Host, PluginManager], None]] = {
     "gan-registry": _registry,
     "own-loop": _loop,
@@ -207,6 +221,7 @@ HOSTS: dict[str, Callable[[Host, PluginManager], None]] = {
     "lightning": _lightning,
     "mimicry": _mimicry,
     "studiogan": _studiogan,
+    "nvlabs": _nvlabs,
     "stylegan2-pytorch": _lucidrains,
 }
 

@@ -78,7 +78,7 @@ class Host:
             return self._in_process_of_its_own("diagan", arguments, world)
         from diagan_plugin.cli import main
 
-        with _one_device(), _captured() as output:
+        with one_device(), captured() as output:
             code = main(arguments)
         return code, output.getvalue()
 
@@ -92,8 +92,8 @@ class Host:
         argv, sys.argv = sys.argv, [str(script), *arguments]
         try:
             with (
-                _one_device(),
-                _captured() as output,
+                one_device(),
+                captured() as output,
                 studiogan_modules(str(script.parent)),
                 contextlib.suppress(ValueError),  # as StudioGAN ends without a best checkpoint
             ):
@@ -140,7 +140,8 @@ class Host:
 
 
 @contextlib.contextmanager
-def _one_device() -> Iterator[None]:
+def one_device() -> Iterator[None]:
+    """Has torch say that there is a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         if not torch.cuda.is_available():
             patch.delenv(NVML_CHECK, raising=False)
@@ -151,7 +152,8 @@ def _one_device() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _captured() -> Iterator[io.StringIO]:
+def captured() -> Iterator[io.StringIO]:
+    """Catches what is printed."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         yield output
@@ -171,11 +173,11 @@ def make_data(folder: Path) -> None:
                 Image.fromarray(image).save(place / f"{number:02d}.png")
 
 
-def install_probe(folder: Path) -> Path:
-    """Writes the metadata of an installed distribution that brings the probe."""
+def install_probe(folder: Path, kind: str = "Probe") -> Path:
+    """Writes the metadata of an installed distribution that brings the probe, or the watch."""
     site = folder / "site"
     info = site / "studiogan_probe-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: studiogan-probe\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[gan_registry]\nprobe = studiogan_probe:Probe\n")
+    (info / "entry_points.txt").write_text(f"[gan_registry]\nprobe = studiogan_probe:{kind}\n")
     return site

@@ -11,7 +11,7 @@ import torch
 from gan_registry.hookspecs import hookimpl
 
 
-class Probe:
+class Watch:
     def __init__(self) -> None:
         self.log: dict[str, Any] = {"shown": [], "updates": [], "steps": [], "loaded": None}
 
@@ -44,44 +44,11 @@ class Probe:
         x, y = run.dataset.__getitems__(real.indices)
         for own, other in zip(real.x, x, strict=True):
             assert torch.equal(own, other) or torch.equal(own, other.flip(-1))
-        assert torch.equal(real.y, y)
+        assert real.y is None or torch.equal(real.y, y)
         assert logits.shape == (len(real.x),)
         assert not logits.requires_grad
         assert logits.dtype == torch.float32
         self.log["shown"].append((run.step, real.indices))
-
-    @hookimpl
-    def gan_discriminator_weights(self, run, real, fake, real_logits, fake_logits, fake_out):
-        if not run.options["probe"]["on"]:
-            return None
-        assert real.x.shape == fake.x.shape
-        assert len(fake.z) == len(fake.y) == len(fake.x)
-        assert torch.equal(run.loss.log_density_ratio(fake_out, fake.y).detach(), fake_logits)
-        assert "h" in fake_out
-        return tuple(
-            None if weight is None else torch.full_like(logits, weight)
-            for weight, logits in (
-                (run.options["probe"]["real"], real_logits),
-                (run.options["probe"]["fake"], fake_logits),
-            )
-        )
-
-    @hookimpl
-    def gan_generator_weights(self, run, fake, logits):
-        weight = run.options["probe"]["generator"]
-        if run.options["probe"]["on"]:
-            assert fake.x.requires_grad
-        return None if weight is None else torch.full_like(logits, weight)
-
-    @hookimpl
-    def gan_discriminator_penalty(self, run, fake):
-        penalty = run.options["probe"]["penalty"]
-        return None if penalty is None else fake.x.new_full((), penalty)
-
-    @hookimpl
-    def gan_generator_penalty(self, run, fake):
-        penalty = run.options["probe"]["penalty"]
-        return None if penalty is None else fake.x.new_full((), penalty)
 
     @hookimpl
     def gan_discriminator_updated(self, run, batches):
@@ -90,8 +57,7 @@ class Probe:
         indices = torch.cat([batch.real.indices for batch in batches])
         self.log["updates"].append((run.step, run.position, indices))
         if run.config.RUN.sampler == "probe":
-            drawn = run.sampler.draw(run.position - len(batches) * run.batch_size, run.position)
-            share = drawn[run.rank :: run.world_size]
+            share = run.drawn(batches)[run.rank :: run.world_size]
             assert indices.tolist() == share.tolist()
 
     @hookimpl
@@ -125,6 +91,44 @@ class Probe:
     @hookimpl
     def gan_load_state(self, run, state):
         self.log["loaded"] = state["steps"]
+
+
+class Probe(Watch):
+    """Weighs and penalises, too."""
+
+    @hookimpl
+    def gan_discriminator_weights(self, run, real, fake, real_logits, fake_logits, fake_out):
+        if not run.options["probe"]["on"]:
+            return None
+        assert real.x.shape == fake.x.shape
+        assert len(fake.z) == len(fake.x)
+        assert fake.y is None or len(fake.y) == len(fake.x)
+        assert torch.equal(run.loss.log_density_ratio(fake_out, fake.y).detach(), fake_logits)
+        assert not isinstance(fake_out, dict) or "h" in fake_out
+        return tuple(
+            None if weight is None else torch.full_like(logits, weight)
+            for weight, logits in (
+                (run.options["probe"]["real"], real_logits),
+                (run.options["probe"]["fake"], fake_logits),
+            )
+        )
+
+    @hookimpl
+    def gan_generator_weights(self, run, fake, logits):
+        weight = run.options["probe"]["generator"]
+        if run.options["probe"]["on"]:
+            assert fake.x.requires_grad
+        return None if weight is None else torch.full_like(logits, weight)
+
+    @hookimpl
+    def gan_discriminator_penalty(self, run, fake):
+        penalty = run.options["probe"]["penalty"]
+        return None if penalty is None else fake.x.new_full((), penalty)
+
+    @hookimpl
+    def gan_generator_penalty(self, run, fake):
+        penalty = run.options["probe"]["penalty"]
+        return None if penalty is None else fake.x.new_full((), penalty)
 
 
 def build_sampler(run):

@@ -67,7 +67,7 @@ class Capabilities:
         for name, hooks in sorted(self.missing(plugins).items()):
             if name not in asked:
                 continue
-            reasons = [self.reasons[hook] for hook in hooks if hook in self.reasons]
+            reasons = dict.fromkeys(self.reasons[hook] for hook in hooks if hook in self.reasons)
             why = f": {'; '.join(reasons)}" if reasons else ""
             raise UserError(
                 f"The plugin {name!r} needs {', '.join(hooks)}, which the adapter for {self.host} "

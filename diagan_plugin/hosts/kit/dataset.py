@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.fetching import fetch
+from gan_registry.errors import UserError
 
 
 class HostDataset(Dataset):
@@ -99,6 +100,40 @@ def names_in(dataset: Any, rows: Ints) -> list[str] | None:
     if isinstance(root, (str, os.PathLike)):
         paths = [os.path.relpath(path, root) for path in paths]
     return [Path(path).as_posix() for path in paths]
+
+
+class AbsentDataset(Dataset):
+    """Data that a run was trained with, when only its checkpoints are at hand.
+
+    Args:
+        name: What it was called.
+        length: How many samples there were.
+        fingerprint: Their digest.
+    """
+
+    kind = "image"
+    value_range = (-1.0, 1.0)
+    sample_shape = ()
+
+    def __init__(self, name: str, length: int, fingerprint: str) -> None:
+        self.name = name
+        self._length = length
+        self._fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitems__(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Refuses.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("This command does not read the training data.")
+
+    def fingerprint(self) -> str:
+        """Returns the digest from the checkpoint."""
+        return self._fingerprint
 
 
 def _known_labels(dataset: Any, num_classes: int) -> Ints | None:

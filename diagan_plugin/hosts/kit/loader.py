@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gan_registry.errors import UserError
 from gan_registry.samplers.base import IndexSampler
 
 
@@ -83,6 +86,44 @@ class StreamLoader:
         """Goes on from a stream position; what workers have read ahead is dropped."""
         self.position = position
         self._iterator = None
+
+
+class HostOrder:
+    """The sampler `uniform` of a host that draws for itself: it takes no weights.
+
+    Args:
+        num_samples: Samples of the dataset.
+        host: The host's name.
+    """
+
+    def __init__(self, num_samples: int, host: str) -> None:
+        self.num_samples = num_samples
+        self.host = host
+
+    def draw(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Refuses: the order is the host's.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(
+            f"With --sampler uniform {self.host} draws the samples; choose another one."
+        )
+
+    def set_weights(self, weights: NDArray[np.float64], start: int) -> None:
+        """Refuses: uniform sampling has no weights.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("--sampler uniform takes no weights; choose a weighted sampler.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Does nothing, as there is no state."""
 
 
 class _Batches(Sampler[list[int]]):

@@ -17,6 +17,14 @@ Contributions = Sequence[tuple[str, Mapping[str, Any]]]
 """Plugin and what it contributes."""
 
 
+def log_line(values: Mapping[str, Any]) -> str:
+    """Writes what plugins log as one line; empty where there is nothing."""
+    if not values:
+        return ""
+    items = (f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in values.items())
+    return f"Plugins: {' '.join(items)}"
+
+
 def write_plugins_result(run: HostRun, folder: Path, found: Contributions) -> None:
     """Writes `result.json`: a description of the run, and what plugins have found out.
 

@@ -26,8 +26,12 @@ class Patches:
         def replaced(*args: Any, **kwargs: Any) -> Any:
             return replacement(original, *args, **kwargs)
 
-        self._undo.append((owner, name, original))
-        setattr(owner, name, replaced)
+        self.put(owner, name, replaced)
+
+    def put(self, owner: Any, name: str, value: Any) -> None:
+        """Puts a value in the place of `owner.name`."""
+        self._undo.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
 
     def undo(self) -> None:
         """Puts the originals back."""

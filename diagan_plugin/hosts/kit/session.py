@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diagan_plugin.hosts.kit.capabilities import Capabilities
 from diagan_plugin.hosts.kit.config import host_config
-from diagan_plugin.hosts.kit.dataset import HostDataset
+from diagan_plugin.hosts.kit.dataset import AbsentDataset, HostDataset
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.networks import HostNetworks
 from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
@@ -40,6 +40,7 @@ class Session:
         updates_per_step: D's updates in a step, each on a batch of its own.
         device: Where networks and batches are.
         num_classes: Number of classes.
+        run_class: What plugins see.
         **loading: Arguments of the `DataLoader`, e.g. `num_workers`.
 
     Attributes:
@@ -63,6 +64,7 @@ class Session:
         updates_per_step: int = 1,
         device: torch.device,
         num_classes: int = 1,
+        run_class: type[HostRun] = HostRun,
         **loading: Any,
     ) -> None:
         plugins = settings.plugins or PluginManager()
@@ -78,8 +80,12 @@ class Session:
         capabilities.check(plugins, asked)
         if total_steps < 1:
             raise UserError(f"The adapter for {host} needs total_steps, the steps to train.")
-        described = HostDataset(
-            dataset, settings.groups, settings.group_names, settings.value_range, num_classes
+        described = (
+            dataset
+            if isinstance(dataset, AbsentDataset)
+            else HostDataset(
+                dataset, settings.groups, settings.group_names, settings.value_range, num_classes
+            )
         )
         group = Group.current()
         shape = described.sample_shape
@@ -95,7 +101,7 @@ class Session:
             },
         })  # fmt: skip
         folder = None if settings.folder is None else Path(settings.folder)
-        run = HostRun(
+        run = run_class(
             host, config, plugins, options, asked, total_steps=total_steps,
             batch_size=batch_size * group.world_size, batches_per_step=updates_per_step,
             seed=settings.seed, group=group, device=device, folder=folder,

@@ -49,8 +49,8 @@ class Updates:
         run, weights = self.run, Weights()
         if self.shows or self.weighs_discriminator:
             with torch.no_grad():
-                real_logits = run.loss.log_density_ratio(real_out, real.y).float()
-                fake_logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+                real_logits = run.loss.log_density_ratio(real_out, real.y).detach().float()
+                fake_logits = run.loss.log_density_ratio(fake_out, fake.y).detach().float()
             if self.shows:
                 run.hooks.real_logits(run, real, real_logits)
             if self.weighs_discriminator:
@@ -98,7 +98,7 @@ class Updates:
             return None
         run = self.run
         with torch.no_grad():
-            logits = run.loss.log_density_ratio(fake_out, fake.y).float()
+            logits = run.loss.log_density_ratio(fake_out, fake.y).detach().float()
         weights: Tensor | None = run.hooks.generator_weights(run, fake, logits, fake_out)
         return weights
 

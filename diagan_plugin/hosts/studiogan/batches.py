@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -36,36 +34,6 @@ class Indexed(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Any, Any, int]:
         x, y = self.dataset[index]
         return x, y, int(index)
-
-
-class HostOrder:
-    """The sampler `uniform`: StudioGAN draws for itself, and takes no weights."""
-
-    def __init__(self, num_samples: int) -> None:
-        self.num_samples = num_samples
-
-    def draw(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Refuses: the order is StudioGAN's.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError("With --sampler uniform StudioGAN draws the samples; choose another one.")
-
-    def set_weights(self, weights: NDArray[np.float64], start: int) -> None:
-        """Refuses: uniform sampling has no weights.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError("--sampler uniform takes no weights; choose a weighted sampler.")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns nothing to remember."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Does nothing, as there is no state."""
 
 
 class Feed:

@@ -8,15 +8,16 @@ from typing import Any
 
 from torch import nn
 
+from diagan_plugin.hosts.kit.dataset import AbsentDataset
+from diagan_plugin.hosts.kit.loader import HostOrder
 from diagan_plugin.hosts.studiogan.batches import (
     Feed,
-    HostOrder,
     Indexed,
     SideLoader,
     StreamSampler,
     check_basket,
 )
-from diagan_plugin.hosts.studiogan.dataset import AbsentDataset, StudioDataset
+from diagan_plugin.hosts.studiogan.dataset import StudioDataset
 from diagan_plugin.hosts.studiogan.networks import HostBackbone
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from diagan_plugin.hosts.studiogan.settings import UNIFORM
@@ -53,7 +54,7 @@ def build_sampler(run: StudioRun) -> None:
     """Builds the sampler that the run names."""
     name = run.config.RUN.sampler
     if name == UNIFORM:
-        run.sampler = HostOrder(len(run.dataset))
+        run.sampler = HostOrder(len(run.dataset), "StudioGAN")
     else:
         run.sampler = run.plugins.catalogs.samplers[name](run)
 

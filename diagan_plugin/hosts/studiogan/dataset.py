@@ -12,7 +12,6 @@ from torch import Tensor
 from diagan_plugin.hosts.kit.dataset import names_in
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.fetching import fetch
-from gan_registry.errors import UserError
 
 _RANDOM = ("RandomHorizontalFlip",)
 MAX_GROUPS = 1000
@@ -57,39 +56,6 @@ class StudioDataset(Dataset):
         """Returns the path of each image in the split's folder; its row without files."""
         names = names_in(getattr(self._dataset, "data", None), rows_of(indices, len(self)))
         return super().sample_names(indices) if names is None else names
-
-
-class AbsentDataset(Dataset):
-    """Data that a run was trained with, when only its checkpoints are at hand.
-
-    Args:
-        name: StudioGAN's `DATA.name`.
-        length: How many samples there were.
-        fingerprint: Their digest.
-    """
-
-    kind = "image"
-    sample_shape = ()
-
-    def __init__(self, name: str, length: int, fingerprint: str) -> None:
-        self.name = name
-        self._length = length
-        self._fingerprint = fingerprint
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitems__(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """Refuses.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError("This command does not read the training data; add -t to train.")
-
-    def fingerprint(self) -> str:
-        """Returns the digest from the checkpoint."""
-        return self._fingerprint
 
 
 def without_flips(dataset: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import runpy
 import sys
 import tempfile
@@ -15,17 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.multiprocessing.spawn import ProcessExitedException
 
+from diagan_plugin.hosts.kit.launching import checkout_modules, complaining, spawn
 from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.studiogan.install import install
 from diagan_plugin.hosts.studiogan.settings import Settings
-from gan_registry.errors import PluginError, UserError
+from gan_registry.errors import UserError
 
 _MODULES = ("utils.misc", "config", "loader", "worker")
 """What is imported first, in this order: StudioGAN's `utils` import each other in a circle."""
-
-_FAILED = 2
 
 
 def launch(settings: Settings) -> int:
@@ -62,25 +59,13 @@ def launch(settings: Settings) -> int:
 
 @contextmanager
 def studiogan_modules(source: str) -> Iterator[None]:
-    """Imports StudioGAN's modules, whose names are as general as `config`; forgets them at the end.
+    """Imports StudioGAN's modules, and forgets them at the end.
 
     Raises:
         UserError: A package that StudioGAN needs is missing, or a name is taken.
     """
-    before, path = set(sys.modules), list(sys.path)
-    if source not in sys.path:
-        sys.path.insert(0, source)
-    try:
-        for name in _MODULES:
-            _import(name, source)
-        with _numpy_scalars():
-            yield
-    finally:
-        sys.path[:] = path
-        for name in set(sys.modules) - before:
-            where = getattr(sys.modules[name], "__file__", None)
-            if where and Path(where).is_relative_to(source):
-                del sys.modules[name]
+    with checkout_modules("StudioGAN", source, _MODULES), _numpy_scalars():
+        yield
 
 
 def _numpy_scalars() -> AbstractContextManager[Any]:
@@ -95,20 +80,6 @@ def _numpy_scalars() -> AbstractContextManager[Any]:
     return torch.serialization.safe_globals([scalar, np.dtype, *kinds])
 
 
-def _import(name: str, source: str) -> None:
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"StudioGAN needs the package {error.name!r}, which is not installed; see its README."
-        ) from error
-    where = str(module.__file__ or "")
-    if not Path(where).resolve().is_relative_to(Path(source).resolve()):
-        raise UserError(
-            f"StudioGAN's module {name!r} is hidden by {where}; run elsewhere, or rename that."
-        )
-
-
 def _spawn(
     original: Any, settings: Settings, fn: Any, args: Any = (), nprocs: int = 1,
     join: bool = True, **options: Any,
@@ -118,27 +89,8 @@ def _spawn(
     It returns when all have ended: main.py kills those that are left when the first one ends.
     """
     payload = bytes(ForkingPickler.dumps((fn, args)))
-    main = sys.modules["__main__"]
-    # Without the file's name a child does not import main.py, with everything that it imports,
-    # before the seams are in place.
-    file = main.__dict__.pop("__file__", None)
-    try:
-        context = original(
-            child_entry, args=(settings, payload), nprocs=nprocs, join=False, **options
-        )
-    finally:
-        if file is not None:
-            main.__dict__["__file__"] = file
-    try:
-        while not context.join():
-            pass
-    except ProcessExitedException as error:
-        if error.exit_code == _FAILED:
-            for complaint in sorted(Path(settings.complaints).glob("*.txt")):
-                kind, _, message = complaint.read_text(encoding="utf-8").partition("\n")
-                raise (PluginError if kind == "plugin" else UserError)(message) from None
-        raise
-    return context
+    arguments = settings, payload
+    return spawn(original, child_entry, arguments, settings.complaints, nprocs, **options)
 
 
 def child_entry(rank: int, settings: Settings, payload: bytes) -> None:
@@ -146,10 +98,5 @@ def child_entry(rank: int, settings: Settings, payload: bytes) -> None:
     with studiogan_modules(settings.source):
         install(settings, Patches())
         fn, args = ForkingPickler.loads(payload)
-        try:
+        with complaining(settings.complaints, rank):
             fn(rank, *args)
-        except UserError as error:
-            kind = "plugin" if isinstance(error, PluginError) else "user"
-            path = Path(settings.complaints, f"{rank}.txt")
-            path.write_text(f"{kind}\n{error}", encoding="utf-8")
-            raise SystemExit(_FAILED) from None

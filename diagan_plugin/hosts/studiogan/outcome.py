@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from diagan_plugin.hosts.kit.outcome import write_plugins_result, write_report
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.errors import UserError
 
 _LOG = logging.getLogger(__name__)
-
-
-def log_line(values: Mapping[str, Any]) -> str:
-    """Writes what plugins log as one line; empty where there is nothing."""
-    if not values:
-        return ""
-    items = (f"{k}: {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in values.items())
-    return f"Plugins: {' '.join(items)}"
 
 
 def write_outcome(run: StudioRun) -> Path | None:

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from diagan_plugin.hosts.kit.outcome import log_line
 from diagan_plugin.hosts.studiogan import state as states
 from diagan_plugin.hosts.studiogan.batches import is_training_loader
 from diagan_plugin.hosts.studiogan.building import (
@@ -39,7 +40,7 @@ from diagan_plugin.hosts.studiogan.building import (
 from diagan_plugin.hosts.studiogan.clock import Clock
 from diagan_plugin.hosts.studiogan.evaluation import Evaluation
 from diagan_plugin.hosts.studiogan.losses import LossSeam
-from diagan_plugin.hosts.studiogan.outcome import log_line, write_outcome
+from diagan_plugin.hosts.studiogan.outcome import write_outcome
 from diagan_plugin.hosts.studiogan.record import write_record
 from diagan_plugin.hosts.studiogan.refusals import check
 from diagan_plugin.hosts.studiogan.run import StudioRun
