@@ -15,7 +15,6 @@ from typing import Any
 from diagan_plugin import __version__
 from gan_registry.cli.main import Parser, run_command
 from gan_registry.config.trust import add_trust_flag
-from gan_registry.formatting import printable
 
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
@@ -57,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_report(commands: Any) -> None:
     """Adds `diagan report`."""
     report = commands.add_parser(
-        "report", allow_abbrev=False, help="write the report of a trained run anew",
-        description="Write report.html of a trained run anew, from the files in its folder.",
+        "report", allow_abbrev=False, help="write the report of a run anew",
+        description="Write report.html of a run anew, from the files in its folder; of one that is "
+        "still training, what is known at its newest checkpoint.",
     )  # fmt: skip
     report.add_argument("--run", required=True, metavar="DIR", type=Path, help="the run folder")
     add_trust_flag(report)
@@ -67,17 +67,25 @@ def add_report(commands: Any) -> None:
 
 def write(arguments: argparse.Namespace) -> int:
     """Carries out `diagan report`."""
+    from contextlib import nullcontext
+
     from gan_registry.cli.train import require_folder
+    from gan_registry.evaluation.provisional import is_unfinished
     from gan_registry.evaluation.results import read_result
-    from gan_registry.report.write import write_report
+    from gan_registry.report.write import build_report, summary, write_report
+    from gan_registry.training.checkpoint import checkpoint_steps
     from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import open_run
 
     folder = require_folder(arguments.run)
-    read_result(folder)  # a folder without a result is refused before anything heavy begins
-    with held_folder(folder):
-        report = write_report(open_run(folder, trust=arguments.trust))
-    print(printable(f"report  {report}"))
+    if not checkpoint_steps(folder):
+        read_result(folder)  # a folder without a result is refused before anything heavy begins
+    live = open_run(folder, trust=arguments.trust)
+    # A run in progress holds its folder, and writes no report before its end.
+    with nullcontext() if is_unfinished(live) else held_folder(folder):
+        report = build_report(live)
+        path = write_report(live, report)
+    print(printable_lines("\n\n".join(filter(None, [summary(report), f"report  {path}"]))))
     return 0
 
 

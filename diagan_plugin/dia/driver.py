@@ -27,6 +27,7 @@ from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.groups import group_table
+from diagan_plugin.report.shares import BEFORE
 from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.scoring.weights import (
     WeightSummary,
@@ -182,6 +183,9 @@ class DiaDriver:
         run.log(self.choices.logged())
         if self.options.aux != "none":
             self.auxiliary = add_auxiliary(run, self.options)
+        # The state to compare with: what the generator makes before its draws are weighted.
+        run.keep_generator(BEFORE)
+        run.say(f"phase 2 begins at step {run.step}: samples are drawn by their score")
         self._close_loop(run)
 
     def _close_loop(self, run: LiveRun) -> None:

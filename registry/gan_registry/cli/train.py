@@ -155,7 +155,7 @@ def _train_and_measure(
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.metrics.base import no_progress
-    from gan_registry.report.write import write_report
+    from gan_registry.report.write import build_report, summary, write_report
     from gan_registry.training.launch import process_group
     from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import train
@@ -169,9 +169,10 @@ def _train_and_measure(
         if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
         evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
-    report = write_report(live)
-    paths = f"result  {folder / RESULT_FILE}\nreport  {report}"
-    print(printable_lines(f"{result_table(read_result(folder))}\n\n{paths}"))
+    report = build_report(live)
+    paths = f"result  {folder / RESULT_FILE}\nreport  {write_report(live, report)}"
+    parts = [result_table(read_result(folder)), paths, summary(report)]
+    print(printable_lines("\n\n".join(part for part in parts if part)))
 
 
 def _what_is_kept(folder: Path) -> str:

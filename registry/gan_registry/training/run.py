@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
 from gan_registry.training.health_watch import HealthWatch
+from gan_registry.training.kept_generators import keep_generator
 from gan_registry.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Run(LiveRun):
         seconds: Time spent training.
         sound_checkpoints: Steps whose checkpoints this process has written or read through.
         whole_step: The latest step that was done in all its parts, hooks included; 0 for none.
+        kept: Generators that were kept, where there is no folder for them: name → step, state.
+        announce: Shows a line to whoever watches.
     """
 
     plugins: PluginManager
@@ -87,6 +90,8 @@ class Run(LiveRun):
         self.health = HealthWatch(self)
         self.sound_checkpoints: set[int] = set()
         self.whole_step = 0
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.announce: Callable[[str], None] = super().say
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)
@@ -121,6 +126,14 @@ class Run(LiveRun):
         for name, value in values.items():
             if name.startswith("loss/") and isinstance(value, Tensor):
                 self.check_loss(name, value)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress, unless the run is quiet."""
+        self.announce(text)
+
+    def keep_generator(self, name: str) -> None:
+        """Keeps the generator that is sampled from, in a file beside the checkpoints."""
+        keep_generator(self, name)
 
     def check_loss(self, name: str, loss: Tensor) -> None:
         """Judges a loss of the present step, without waiting for the device.

@@ -32,7 +32,8 @@ from gan_registry.report.document import (
     Verdict,
 )
 from gan_registry.report.figures import group_colors, line_chart, scatter
-from gan_registry.report.host_sections import load_generated, read_metrics, run_sections
+from gan_registry.report.host_sections import read_metrics, run_sections
+from gan_registry.report.sample_pictures import load_generated
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png> $\\frac{$ & {{ 7*7 }}"
 
@@ -273,7 +274,7 @@ def test_generated_samples_may_be_absent_or_broken(tmp_path: Any, caplog: Any) -
     assert f"{path} is damaged" in caplog.text
     write_samples(path, x=np.ones((2, 3)), x_drop=np.zeros((1, 3)), x_none=np.zeros((0, 3)))
     assert not caplog.messages[1:]
-    assert {name: len(x) for name, x in load_generated(path).items()} == {"": 2, "drop": 1}
+    assert {name: len(x) for name, x in load_generated(path).items()} == {"x": 2, "x_drop": 1}
     path.write_bytes(path.read_bytes()[:-60])
     assert load_generated(path) == {}
 
