@@ -15,6 +15,7 @@ from typing import Any
 from diagan_plugin import __version__
 from gan_registry.cli.main import Parser, run_command
 from gan_registry.config.trust import add_trust_flag
+from gan_registry.formatting import printable_lines
 
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",

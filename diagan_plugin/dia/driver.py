@@ -23,6 +23,7 @@ from diagan_plugin.dia.clipping import clipped_finding
 from diagan_plugin.dia.decisions import Choices
 from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.progress import is_due, progress_verdict
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis
@@ -115,6 +116,11 @@ class DiaDriver:
         # Draw by them more strongly, while the weights are ramped in.
         elif self.schedule.ramps_at(run.step):
             self._set_weights(run)
+
+        if is_due(run.step, run.total_steps) and run.rank == 0:
+            diagnosis = self.diagnosis(run)
+            if diagnosis is not None:
+                run.log_text("verdict", progress_verdict(run, diagnosis))
 
     def _score(self, run: LiveRun) -> None:
         # Score the records. k is chosen once: when scored again, it is the data that should have

@@ -46,11 +46,6 @@ def advice(evidence: Evidence, decision: Decision) -> tuple[str, ...]:
         )
     elif claim == "harder" and not weighted:
         todo.append("Look at the samples of highest score: they may be made, but badly.")
-    less = [f for f in decision.drawn_less if f.is_short and not decision.conflicts]
-    if less and claim == "overdone":
-        todo.append(
-            f"{listing(names_of(less))} paid for it: --dia-rule feedback draws no group away."
-        )
     return tuple(todo)
 
 

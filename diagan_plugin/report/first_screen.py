@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from diagan_plugin.report.decision import decide
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import GroupDiagnosis, GroupFinding
 from gan_registry.formatting import percent
@@ -33,7 +35,7 @@ def why(verdict: Verdict) -> list[Block]:
 
 def _numbers(evidence: Evidence) -> list[Number]:
     found = evidence.groups
-    numbers = [] if found is None else [_share(found)]
+    numbers = [] if found is None else [_share(found, decide(evidence).subjects)]
     after, before = evidence.after.get("", {}), evidence.before
     for name, label, note in _METRICS:
         if name in after:
@@ -47,9 +49,9 @@ def _numbers(evidence: Evidence) -> list[Number]:
     return [number for number in numbers if number is not None]
 
 
-def _share(found: GroupDiagnosis) -> Number | None:
-    """Returns the share of the group that fares worst, or of the one with the highest score."""
-    shown: GroupFinding = (found.short or found.overdone or found.findings)[0]
+def _share(found: GroupDiagnosis, subjects: Sequence[GroupFinding]) -> Number | None:
+    """Returns the share of the first group that the verdict is about, or of the rarest one."""
+    shown = subjects[0] if subjects else min(found.findings, key=lambda f: f.share_data)
     made = f"{percent(shown.share_data)} of the data"
     if shown.interval is None:
         return None

@@ -406,6 +406,9 @@ class LiveRun(ABC):
         """Tells whoever watches the training, a line; for news, of which there are few."""
         _LOG.info("step %d: %s", self.step, text)
 
+    def log_text(self, name: str, text: str) -> None:  # noqa: B027  # most hosts log numbers alone
+        """Notes a text for the next log line, where the host's log holds texts."""
+
     def keep_generator(self, name: str) -> None:  # noqa: B027  # most hosts do nothing
         """Keeps the generator as it is now, for the evaluation at the end to measure beside it.
 

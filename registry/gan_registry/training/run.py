@@ -131,6 +131,10 @@ class Run(LiveRun):
         """Prints a line above the progress, unless the run is quiet."""
         self.announce(text)
 
+    def log_text(self, name: str, text: str) -> None:
+        """Notes a text for the next line of `metrics.jsonl`, and for TensorBoard."""
+        super().log({name: text})
+
     def keep_generator(self, name: str) -> None:
         """Keeps the generator that is sampled from, in a file beside the checkpoints."""
         keep_generator(self, name)
