@@ -151,6 +151,7 @@ def _train_and_measure(
 ) -> None:
     """Trains, evaluates and reports; the folder is held until `held` is closed."""
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
+    from gan_registry.evaluation.metric_choice import missing_for_more
     from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
@@ -171,7 +172,9 @@ def _train_and_measure(
         evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
     report = build_report(live)
     paths = f"result  {folder / RESULT_FILE}\nreport  {write_report(live, report)}"
-    parts = [result_table(read_result(folder)), paths, summary(report)]
+    result = read_result(folder)
+    more = missing_for_more(config, result).replace("--run DIR", f"--run {folder}")
+    parts = [result_table(result), more, paths, summary(report)]
     print(printable_lines("\n\n".join(part for part in parts if part)))
 
 

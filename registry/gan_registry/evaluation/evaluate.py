@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gan_registry.config.trust import named_code, refuse_code
 from gan_registry.errors import UserError
 from gan_registry.evaluation.contributions import add_values, merge_contributions
-from gan_registry.evaluation.metric_choice import NUM_REAL
+from gan_registry.evaluation.metric_choice import NUM_REAL, metrics_of_run
 from gan_registry.evaluation.metric_suite import MetricSuite
 from gan_registry.evaluation.results import read_result, write_result
 from gan_registry.evaluation.sample_tally import DIRECTIONS, Tally
@@ -20,7 +20,6 @@ from gan_registry.files import atomic_write, cache_folder
 from gan_registry.integrity import seal_zip
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.training.folder import versions
-from gan_registry.training.kept_generators import kept_generator, kept_names
 from gan_registry.training.run import Run
 
 FINAL_SAMPLES = "final.npz"
@@ -88,7 +87,7 @@ def measure(
     """
     num = num or run.config.RUN.num_eval
     names = run.postprocessors if postprocessors is None else postprocessors
-    asked = list(run.config.RUN.eval_metrics if metrics is None else metrics)
+    asked = metrics_of_run(run.config, run.dataset) if metrics is None else list(metrics)
     result: dict[str, Any] = {
         "config": run.config_name,
         "sampler": run.config.RUN.sampler,
@@ -135,8 +134,8 @@ def measure(
         result[f"metrics{suffix}"] = {**found, **source.statistics()}
         samples[f"x{suffix}"] = x
     # Generators of earlier steps come last, so that what is measured above does not depend on them.
-    for name in kept_names(run) if run.config.RUN.eval_kept else ():
-        if (kept := kept_generator(run, name)) is None:
+    for name in run.kept.names if run.config.RUN.eval_kept else ():
+        if (kept := run.kept.load(name)) is None:
             continue
         source = PlainSource(run, 0, kept[1])
         found, by_group, x = _measure(run, source, num, suite, f"kept {name} samples", progress)
@@ -155,19 +154,20 @@ def is_evaluated(run: Run) -> bool:
     except UserError:
         return False
     expected: dict[str, Any] = {"steps": run.step, "num_generated": run.config.RUN.num_eval}
-    if run.config.RUN.eval_metrics:
+    wanted = metrics_of_run(run.config, run.dataset)
+    if wanted:
         expected["num_real"] = min(len(run.dataset), NUM_REAL)
         features = result.get("features")
         if not isinstance(features, dict) or features["choice"] != run.config.RUN.eval_features:
             return False
-    if run.config.RUN.eval_kept and not set(kept_names(run)) <= set(result.get("kept") or ()):
+    if run.config.RUN.eval_kept and not set(run.kept.names) <= set(result.get("kept") or ()):
         return False
     kinds = {f"metrics_{name}" for name in run.postprocessors if name != "plain"}
     measured = set(result.get("eval_metrics") or ())
     return (
         expected.items() <= result.items()
         and kinds <= result.keys()
-        and measured.issuperset(run.config.RUN.eval_metrics)
+        and measured.issuperset(wanted)
     )
 
 

@@ -22,7 +22,7 @@ from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
 from gan_registry.training.health_watch import HealthWatch
-from gan_registry.training.kept_generators import keep_generator
+from gan_registry.training.kept_generators import KeptGenerators
 from gan_registry.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Run(LiveRun):
         seconds: Time spent training.
         sound_checkpoints: Steps whose checkpoints this process has written or read through.
         whole_step: The latest step that was done in all its parts, hooks included; 0 for none.
-        kept: Generators that were kept, where there is no folder for them: name → step, state.
+        kept: Generators of earlier steps.
         announce: Shows a line to whoever watches.
     """
 
@@ -90,7 +90,7 @@ class Run(LiveRun):
         self.health = HealthWatch(self)
         self.sound_checkpoints: set[int] = set()
         self.whole_step = 0
-        self.kept: dict[str, dict[str, Any]] = {}
+        self.kept = KeptGenerators(self)
         self.announce: Callable[[str], None] = super().say
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
@@ -136,8 +136,8 @@ class Run(LiveRun):
         super().log({name: text})
 
     def keep_generator(self, name: str) -> None:
-        """Keeps the generator that is sampled from, in a file beside the checkpoints."""
-        keep_generator(self, name)
+        """Keeps the generator that is sampled from, in a file of the run folder."""
+        self.kept.keep(name)
 
     def check_loss(self, name: str, loss: Tensor) -> None:
         """Judges a loss of the present step, without waiting for the device.

@@ -325,7 +325,7 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
     report = Report("run")
     run_sections(report, run, result)
     assert [section.anchor for section in report.sections] == [
-        *("run", "samples", "shares", "metrics", "losses", "config")
+        *("samples", "run", "shares", "metrics", "losses", "config")
     ]
     html = report.html()
     page = assert_self_contained(html)
@@ -366,5 +366,5 @@ def test_run_sections_of_an_empty_folder(tmp_path: Any) -> None:
     )  # fmt: skip
     report = Report("run")
     run_sections(report, run, {})
-    assert [section.anchor for section in report.sections] == ["run", "samples", "config"]
+    assert [section.anchor for section in report.sections] == ["samples", "run", "config"]
     assert "stored no generated samples" in report.html()

@@ -13,7 +13,6 @@ from gan_registry.errors import PluginError
 from gan_registry.evaluation.evaluate import evaluate, is_evaluated
 from gan_registry.hookspecs import hookimpl
 from gan_registry.report.write import build_report
-from gan_registry.training.kept_generators import kept_generator, kept_names
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import open_run
 
@@ -35,7 +34,7 @@ class Keeper:
 
 
 def assert_kept(run: Run, keeper: Keeper) -> None:
-    kept = kept_generator(run, "early")
+    kept = run.kept.load("early")
     assert kept is not None
     assert kept[0] == 3
     state = kept[1].state_dict()
@@ -50,7 +49,7 @@ def test_it_is_that_of_its_step(tmp_path: Path, in_folder: bool, average: bool) 
     keeper = Keeper()
     config = digits_config(MODEL__apply_g_ema=average, MODEL__g_ema_start=0)
     run = fit(config, tmp_path / "run" if in_folder else None, manager(keeper=keeper))
-    assert kept_names(run) == ["early"]
+    assert run.kept.names == ["early"]
     assert_kept(run, keeper)
 
 
@@ -78,7 +77,7 @@ def test_it_is_measured_as_the_last_one_is_and_alters_nothing_else(tmp_path: Pat
     text = build_report(open_run(tmp_path, manager(keeper=Keeper()))).html()
     assert text.count("Generated at step 3") >= 3  # a picture, its text, a column
     # The same weights, measured as the run's own, give the same.
-    run.generator.load_state_dict(kept_generator(run, "early")[1].state_dict())
+    run.generator.load_state_dict(run.kept.load("early")[1].state_dict())
     run.config.RUN.eval_kept = False
     again = evaluate(run)
     assert "kept" not in again
@@ -90,8 +89,8 @@ def test_a_damaged_or_later_one_is_left_out(tmp_path: Path, caplog: Any) -> None
     run = fit(digits_config(RUN__save_freq=2), tmp_path, manager(keeper=Keeper()))
     earlier = open_run(tmp_path, manager(keeper=Keeper()), 4)
     earlier.step = 2
-    assert kept_generator(earlier, "early") is None
-    path = tmp_path / "checkpoints" / "kept-early.safetensors"
+    assert earlier.kept.load("early") is None
+    path = tmp_path / "kept" / "early.safetensors"
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
