@@ -17,6 +17,9 @@ _CHANGE = 0.05
 _QUALITY = (("fid", "FID", "down"), ("recall", "recall", "up"), ("coverage", "coverage", "up"))
 """Metrics that say whether it helped: name, what to call it, which way is better."""
 
+_TOLD = 2
+"""So many groups are followed from one end of phase 2 to the other."""
+
 _GOOD: tuple[Fate, ...] = ("recovered", "better")
 _BAD: tuple[Fate, ...] = ("overdone", "lost", "worse")
 
@@ -41,7 +44,7 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
         opening = "Phase 2 helped"
     else:
         opening = "Phase 2 did not help" if bad else "Phase 2 changed little"
-    facts = [_share(f) for f, _ in fates[:SHOWN]]
+    facts = [_share(f) for f, _ in fates[:_TOLD]]
     facts += [_metric(name, label, evidence.before, evidence.after) for name, label, _ in _QUALITY]
     told = "; ".join(fact for fact in facts if fact)
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []

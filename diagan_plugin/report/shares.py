@@ -50,6 +50,8 @@ def share_table(
     columns: dict[str, list[float | None]] = {
         DATA: [float((diagnosis.group == f.group).mean()) for f in shown]
     }
+    if any(f.before is not None for f in shown):
+        columns[BEFORE] = [f.before for f in shown]
     for key in (DRAWN, *generated_keys(result, names)):
         column = [group_share(result, name, key) for name in names]
         if any(value is not None for value in column):
