@@ -38,6 +38,7 @@ from processes import run_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
@@ -555,7 +556,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT_PAGES], ids=page_id)
 def test_links_resolve(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

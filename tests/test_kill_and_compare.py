@@ -168,6 +168,9 @@ ROWS: dict[str, Row] = {
         **with_dia(cuts=(2, 7), refresh=1),
         samples=("drs", "drs_exact", "obrs", "mh", "threshold", "interpolation", "plain")),
     "judges of their own": Row(samples=("drs_fresh", "mh_fresh")),
+    "dia, steered": Row(
+        config={**DIA_RUN, "MODEL__d_dropout": 0.3}, **with_dia(rule="feedback", phase1=0.3),
+        samples=("drs", "plain")),
     "dia, streaming": Row(
         config={**DIA_RUN, **FEW, "LOSS__adv_loss": "hinge", "OPTIMIZATION__batch_size": 16},
         **with_dia(record="stream")),

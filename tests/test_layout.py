@@ -17,6 +17,7 @@ import gan_registry
 PACKAGES = {"diagan_plugin": diagan_plugin, "gan_registry": gan_registry}
 
 LAYERS = (
+    ("__main__",),
     ("hosts", "remedies", "blackbox", "cli"),
     ("postprocessing",),
     ("dia",),

@@ -41,6 +41,7 @@ class Feedback:
     Args:
         run: The run.
         probabilities: The sampling probabilities of the scores, [N].
+        ldrm: LDRM, [N].
         phase1_end: The last step of phase 1.
 
     Attributes:
@@ -49,8 +50,14 @@ class Feedback:
         mean_ratio: The mean log ratio under the weights, when they were last updated.
     """
 
-    def __init__(self, run: LiveRun, probabilities: NDArray[np.float64], phase1_end: int) -> None:
-        self.weights = FeedbackWeights(probabilities)
+    def __init__(
+        self,
+        run: LiveRun,
+        probabilities: NDArray[np.float64],
+        ldrm: NDArray[np.float64],
+        phase1_end: int,
+    ) -> None:
+        self.weights = FeedbackWeights(probabilities, as_a_ratio(torch.from_numpy(ldrm)))
         self.released_at: int | None = None
         self.mean_ratio = math.nan
         self._begin, self._end = phase1_end, run.total_steps
@@ -117,7 +124,11 @@ class Feedback:
 
     def result(self) -> dict[str, Any]:
         """Returns the entry `feedback` of `result.json`."""
-        return {"released_at": self.released_at, "mean_log_ratio": self.mean_ratio}
+        return {
+            "aim": self.weights.aim,
+            "released_at": self.released_at,
+            "mean_log_ratio": self.mean_ratio,
+        }
 
     def state(self) -> dict[str, Any]:
         """Returns this part of a checkpoint."""
@@ -129,7 +140,12 @@ class Feedback:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned."""
         size = (self.weights.ratio.size,)
-        kinds = {"log_weights": torch.float64, "ratio": torch.float64, "age": torch.int64}
+        kinds = {
+            "log_weights": torch.float64,
+            "ratio": torch.float64,
+            "age": torch.int64,
+            "pressing": torch.bool,
+        }
         arrays = {name: tensor(state, name, kind, size).numpy() for name, kind in kinds.items()}
         self.weights.load_state_dict({**state, **arrays})
         self.released_at = None if state["released_at"] is None else whole(state, "released_at")

@@ -136,8 +136,14 @@ class Schedule:
 
     @property
     def history_every(self) -> int:
-        """Steps between two records of the heat map, the first of which is at step 0."""
-        return -(-self.total_steps // (HISTORY_RECORDS - 1))
+        """Steps between two records of the heat map, the first of which is at step 0.
+
+        A multiple of those between two sweeps, unless that is longer: a sweep of all samples can
+        then be both.
+        """
+        every = -(-self.total_steps // (HISTORY_RECORDS - 1))
+        unit = self.options.record_every
+        return every if self.options.record != "sweep" or unit > every else -(-every // unit) * unit
 
     def history_at(self, step: int) -> bool:
         """Whether the subset for the heat map is swept after this step."""

@@ -22,11 +22,12 @@ from diagan_plugin.report.ranking import extreme_samples, frequent_group
 from diagan_plugin.report.shares import ShareTable, share_table
 from diagan_plugin.report.verdict_wording import word
 from gan_registry.datasets.base import Dataset
-from gan_registry.formatting import format_cell, percent
+from gan_registry.formatting import format_cell, percent, printable
 from gan_registry.images import TINY, to_pngs
 from gan_registry.report.document import (
     Block,
     Column,
+    Details,
     Facts,
     Figure,
     ImageGrid,
@@ -97,10 +98,14 @@ def _ranking(dataset: Dataset, diagnosis: Diagnosis) -> list[Block]:
         blocks.append(Text(say.frequent_group_sentence(frequent, names, most.size)))
     captions = say.ranking_captions(most.size, least.size, bool(names))
     if dataset.kind == "image":
-        return blocks + [
+        blocks += [
             _thumbnails(dataset, diagnosis, indices, caption)
             for indices, caption in zip((most, least), captions, strict=True)
         ]
+        if diagnosis.names:
+            files = [say.file_lines(diagnosis, indices) for indices in (most, least)]
+            blocks.append(Details(say.FILES_TITLE, "\n\n".join(files)))
+        return blocks
     points = None
     if tuple(dataset.sample_shape) == (2,):
         points = np.asarray(dataset.__getitems__(np.arange(len(dataset)))[0])
@@ -118,7 +123,10 @@ def _thumbnails(
     dataset: Dataset, diagnosis: Diagnosis, indices: NDArray[np.int64], caption: str
 ) -> ImageGrid:
     x, _ = dataset.__getitems__(indices)
-    labels = [f"#{index}\n{format_cell(diagnosis.score[index], '.2f')}" for index in indices]
+    labels = [
+        f"{say.short_name(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
+        for index in indices.tolist()
+    ]
     if names := dataset.group_names:
         groups = diagnosis.group[indices].tolist()
         labels = [
@@ -143,6 +151,9 @@ def _sample_table(
 ) -> Table:
     columns = [Column("Number", "d", "right"), Column("Score", ".3f", "right")]
     rows: list[list[Any]] = [[index, float(diagnosis.score[index])] for index in indices.tolist()]
+    if diagnosis.names:
+        columns.append(Column("Name", align="left"))
+        rows = [[*row, printable(diagnosis.name(row[0]))] for row in rows]
     if points is not None:
         columns += [Column("x", ".3f", "right"), Column("y", ".3f", "right")]
         rows = [row + points[row[0]].tolist() for row in rows]

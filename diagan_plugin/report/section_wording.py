@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
 from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.history import HistoryRows
 from diagan_plugin.report.ranking import FrequentGroup
 from diagan_plugin.report.shares import BEFORE, DATA, DRAWN, ShareTable, kind_of
-from gan_registry.formatting import percent
+from gan_registry.formatting import format_cell, percent, printable
 
+_NAME = 12  # letters of a name below a picture
 RANKING_TITLE = "Training samples the generator misses most and least"
+FILES_TITLE = "Their files: number in the data set, score, path in the data's folder"
 POINTS_CAPTION = (
     "Every training sample, coloured by its discrepancy score: the darker, the more "
     "under-represented."
@@ -32,6 +37,23 @@ def ranking_captions(most: int, least: int, grouped: bool) -> tuple[str, str]:
         f"The {most} most under-represented: number in the data set, score"
         f"{', group' if grouped else ''}.",
         f"The {least} least under-represented.",
+    )
+
+
+def short_name(diagnosis: Diagnosis, index: int) -> str:
+    """Calls a sample by its number and, below, the end of its name, as much as a picture holds."""
+    if not diagnosis.names:
+        return f"#{index}"
+    name = printable(diagnosis.name(index).rpartition("/")[2])
+    return f"#{index}\n{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}"
+
+
+def file_lines(diagnosis: Diagnosis, indices: NDArray[np.int64]) -> str:
+    """Lists samples, a line each: number, score, name."""
+    return "\n".join(
+        f"{index:>8}  {format_cell(diagnosis.score[index], '.3f'):>8}  "
+        f"{printable(diagnosis.name(index))}"
+        for index in indices.tolist()
     )
 
 

@@ -7,15 +7,17 @@ follow it:
 
 1. **Press.** The weights of the scores hold until the emphasised mass is over-represented enough,
    Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
-   *aim*: p_g is to exceed p_data by up to e^a there. A generator that made just enough of a group
-   would still make few of its variants. The aim is no larger than what was missing when phase 2
-   began, the mean ratio under the weights: where nothing was, nothing is overdone.
+   *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
+   group still makes few of its variants. The aim is no larger than what was missing in phase 1,
+   the mean of LDRM under the weights: where nothing was, nothing is overdone.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
    up to a small share of what the weights have to hold up.
 
-The leak λ takes back what noise adds up, and lets samples go that stay hard for good.
+The leak λ takes back what noise adds up, and lets samples go that stay hard for good. No weight
+becomes much larger than the largest that the scores asked for: a generator that has not learnt a
+group under that pressure makes bad copies of it under more.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class FeedbackRule:
             be generated before the landing.
         landing: Where the aim begins to fall and where it is 0, as shares of phase 2.
         low: Smallest weight, where 1 is the mean.
-        high: Largest one.
+        high: Largest one, unless the scores ask for a larger.
     """
 
     gain: float = 0.025
@@ -61,7 +63,7 @@ class FeedbackRule:
     aim: float = 1.5
     landing: tuple[float, float] = (0.4, 0.75)
     low: float = math.exp(-3)
-    high: float = 50.0
+    high: float = 10.0
 
     def height(self, progress: float) -> float:
         """Returns which part of the aim is left after a share of phase 2, from 1 to 0."""
@@ -74,30 +76,39 @@ class FeedbackWeights:
 
     Args:
         probabilities: The sampling probabilities that the scores ask for, positive, [N].
+        missing: The log ratios that they rest on, LDRM [N]; what is not finite is left out.
         rule: The constants.
 
     Attributes:
         emphasis: e, [N].
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
         pressing: Whether the weights are still those of the scores.
-        aim: a before the landing; None before the first ratios.
+        aim: a before the landing.
 
     Raises:
-        ValueError: The probabilities are not positive and finite.
+        ValueError: The probabilities are not positive and finite, or the shapes differ.
     """
 
-    def __init__(self, probabilities: ArrayLike, rule: FeedbackRule | None = None) -> None:
+    def __init__(
+        self, probabilities: ArrayLike, missing: ArrayLike, rule: FeedbackRule | None = None
+    ) -> None:
         p = as_array("probabilities", probabilities).astype(np.float64)
         if p.ndim != 1 or not p.size or not np.isfinite(p).all() or not (p > 0).all():
             raise ValueError("Argument `probabilities` must be positive and finite, [N].")
+        ldrm = as_array("missing", missing).astype(np.float64)
+        if ldrm.shape != p.shape:
+            raise ValueError(f"Argument `missing` must be of shape {p.shape}, not {ldrm.shape}.")
         self.rule = rule or FeedbackRule()
         self._log_w: Floats = np.log(p / p.mean())
+        self._high = max(float(np.exp(self._log_w.max())), self.rule.high)
         above = np.maximum(self._log_w - self._log_w.mean(), 0.0)
         self.emphasis: Floats = above / max(float(above.max()), np.finfo(np.float64).tiny)
         self.ratio: Floats = np.full(p.size, np.nan)
         self._age = np.zeros(p.size, np.int64)  # updates since the last record
         self.pressing = True
-        self.aim: float | None = None
+        known = np.isfinite(ldrm)
+        found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
+        self.aim = min(max(found, 0.0), self.rule.aim)
 
     @property
     def weights(self) -> Floats:
@@ -125,17 +136,14 @@ class FeedbackWeights:
         if not known.any():
             return
         rule, ratio = self.rule, np.where(known, self.ratio, 0.0)
-        if self.aim is None:
-            missing = float(self.weights @ ratio) / known.sum()
-            self.aim = min(max(float(missing), 0.0), rule.aim)
         error = ratio + self.aim * rule.height(progress) * np.where(known, self.emphasis, 0.0)
         if self.pressing:
             self.pressing = float(self.weights @ error) >= 0 and progress < rule.landing[0]
         if self.pressing:
             return
-        step = rule.gain * np.clip(error, -rule.clip, rule.clip)
-        w = np.exp((1 - rule.leak) * self._log_w + step)
-        w = np.clip(w / w.mean(), rule.low, rule.high)
+        step = rule.gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
+        w = np.exp(self._log_w + step)
+        w = np.clip(w / w.mean(), rule.low, self._high)
         self._log_w = np.log(w / w.mean())
 
     def _record(self, ratio: Floats, indices: NDArray[np.int64] | None) -> None:
@@ -159,7 +167,6 @@ class FeedbackWeights:
             "ratio": self.ratio,
             "age": self._age,
             "pressing": self.pressing,
-            "aim": self.aim,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -176,6 +183,4 @@ class FeedbackWeights:
                     f"but got {part.shape}."
                 )
         self._log_w, self.ratio = parts["log_weights"], parts["ratio"]
-        self._age = parts["age"]
-        self.pressing = bool(state["pressing"])
-        self.aim = None if state["aim"] is None else float(state["aim"])
+        self._age, self.pressing = parts["age"], bool(state["pressing"])

@@ -340,8 +340,8 @@ class LiveRun(ABC):
         purpose = ("generate", self.rank, self.step, *self.calling, self._draws[self.calling])
         z, y = self.latents(n, *purpose), self.labels(n, *purpose)
         network = self.sampling_generator if averaged else self.generator
-        with torch.no_grad():
-            return Fake(network(z, y), z, y)
+        with torch.no_grad(), self.precision.autocast():
+            return Fake(network(z, y).float(), z, y)
 
     def logits(
         self, x: Tensor, y: Tensor | None = None, discriminator: nn.Module | None = None
@@ -357,7 +357,9 @@ class LiveRun(ABC):
             float32 [B], by the loss's `log_density_ratio`.
         """
         network = self.discriminator if discriminator is None else discriminator
-        return self.loss.log_density_ratio(self._discriminate(network, x, y), y).float()
+        with self.precision.autocast():
+            out = self._discriminate(network, x, y)
+        return self.loss.log_density_ratio(out, y).float()
 
     def _discriminate(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
         return network(x, y)

@@ -190,7 +190,7 @@ def resolve(case: Case) -> bool:
 def plan(case: Case) -> bool:
     """Describes what would be done: networks are built, updates are tried."""
     content, flags = case
-    with scratch() as folder, mock.patch("gan_registry.training.plan._TIMED_UPDATES", 1):
+    with scratch() as folder, mock.patch("gan_registry.training.cost._TIMED_UPDATES", 1):
         write(content)
         code, _ = command(main, ["train", "--config", "case.yaml", "--dry-run", *flags])
         assert [path.name for path in folder.rglob("*")] == ["case.yaml"]

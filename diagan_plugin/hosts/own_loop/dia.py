@@ -122,7 +122,7 @@ class Dia:
         self._plugin = DiaPlugin()
         plugins = PluginManager(load_entry_points=False)
         plugins.register(self._plugin, NAME)
-        settings = read_options(options, plugins)
+        settings = read_options(options, plugins, self._keys is not None)
         described = describe(dataset, item, groups, group_names, value_range)
         total_steps = steps_of(total_steps, epochs, batch_size, len(dataset))
         self.dataset = IndexedDataset(dataset)

@@ -13,8 +13,15 @@ from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 
 
-def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOptions:
+def read_options(
+    values: Mapping[str, Any], plugins: PluginManager, is_stream: bool = False
+) -> DiaOptions:
     """Checks options by the rules of their flags, so that a slip shows before the training.
+
+    Args:
+        values: Option → value, as given.
+        plugins: The plugin `dia`, registered.
+        is_stream: Whether there are keys in the place of a dataset.
 
     Raises:
         TypeError: An option is unknown.
@@ -43,7 +50,13 @@ def read_options(values: Mapping[str, Any], plugins: PluginManager) -> DiaOption
     }
     # Off unless asked for, as the loop has to show D's updates for it.
     given = {NAME: {"aux": "none", **checked}}
-    return DiaOptions(**plugins.options.resolve(given)[NAME])
+    options = DiaOptions(**plugins.options.resolve(given)[NAME])
+    if is_stream and options.rule == "feedback":
+        raise UserError(
+            "--dia-rule feedback asks about samples of the dataset, and a stream has none to read "
+            "again: use --dia-rule paper."
+        )
+    return options
 
 
 def steps_of(total_steps: int | None, epochs: int | None, batch_size: int, num_samples: int) -> int:

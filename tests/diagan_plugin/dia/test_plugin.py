@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small_runs import fit, manager, points_config
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
+from diagan_plugin.dia import recorder
 from diagan_plugin.dia.options import AUXILIARY, NAME, add_options
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
+from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.scoring.adaptive import choose_k
@@ -611,3 +614,23 @@ def test_tensorboard_shows_the_verdict_as_text(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     (last,) = [e for e in events.Tensors("verdict") if e.step == 35]
     assert last.tensor_proto.string_val[0].decode().startswith("So far (step 32 of 40): ")
+
+
+def test_a_sweep_of_all_samples_serves_the_heat_map_too(monkeypatch):
+    steps = []
+
+    def counted(*args, **options):
+        steps.append(options["step"])
+        return sweep(*args, **options)
+
+    monkeypatch.setattr(recorder, "sweep", counted)
+    plugin = DiaPlugin()
+    run = fit(
+        points_config(RUN__sampler="dia", OPTIMIZATION__total_steps=12), None,
+        manager(dia=plugin), dia={"record_every": 2, "window": 3, "phase1": 0.5},
+    )  # fmt: skip
+    # One at each step for the heat map, among them those of the records at 2, 4 and 6.
+    assert sorted(steps) == list(range(13))
+    driver = plugin.driver(run)
+    mean = torch.stack([driver.recorder.history[step] for step in (2, 4, 6)]).double().mean(0)
+    torch.testing.assert_close(torch.from_numpy(driver.recorder.moments()[0]), mean.cpu())

@@ -18,7 +18,7 @@ from gan_registry.cli.main import main
 from gan_registry.config.schema import Config
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.training import plan
+from gan_registry.training import cost
 from gan_registry.training.plan import describe_plan
 
 BATCH = 64
@@ -79,7 +79,7 @@ def dry_run(
     """Returns the plan, the seconds that it took, and the throw-away networks."""
     clock = Clock()
     networks = Networks(clock, of_g, of_d)
-    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     config = points_config(
         MODEL__backbone="costly", OPTIMIZATION__batch_size=BATCH, OPTIMIZATION__total_steps=500,
         OPTIMIZATION__d_updates_per_step=3, **changes,
