@@ -12,7 +12,9 @@ from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError, UserError
 from gan_registry.live_run import LiveRun
 
-_VALUES = "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat|data|feedback|paper"
+_VALUES = (
+    "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat|data|feedback|paper"
+)
 _FLAG = re.compile(rf"--dia-([a-z0-9]+(?:-[a-z0-9]+)*)(?: ({_VALUES}|\d[\d.]*\b(?<!\.)))?")
 _PHRASES = (
     (" --dia-aux-ratio measures one.", ""),
