@@ -18,7 +18,7 @@ from gan_registry.cli.main import run_command
 from gan_registry.cli.parser import Parser
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
-from gan_registry.formatting import printable
+from gan_registry.formatting import printable, printable_lines
 
 COMMANDS = {
     "calibrate": "diagan_plugin.blackbox.commands:add_calibrate",
@@ -82,9 +82,10 @@ def add_diagnose(commands: Any) -> None:
 def add_report(commands: Any) -> None:
     """Adds `diagan report`."""
     report = commands.add_parser(
-        "report", allow_abbrev=False, help="write the report of a trained run anew",
-        description="Write report.html of a trained run anew, from the files in its folder. Of two "
-        "runs on the same data: which samples and groups the second recovers and loses.",
+        "report", allow_abbrev=False, help="write the report of a run anew",
+        description="Write report.html of a run anew, from the files in its folder; of one that is "
+        "still training, what is known at its newest checkpoint. Of two runs on the same data: "
+        "which samples and groups the second recovers and loses.",
     )  # fmt: skip
     report.add_argument(
         "--run", required=True, metavar="DIR", type=Path, action="append",
@@ -133,15 +134,23 @@ def report_on(arguments: argparse.Namespace) -> int:
 
 def write(arguments: argparse.Namespace) -> int:
     """Carries out `diagan report`."""
+    from contextlib import nullcontext
+
     from gan_registry.cli.train import require_folder
+    from gan_registry.evaluation.provisional import is_unfinished
     from gan_registry.evaluation.results import read_result
-    from gan_registry.report.write import write_report
+    from gan_registry.report.write import build_report, summary, write_report
+    from gan_registry.training.checkpoint import checkpoint_steps
     from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import open_run
 
     folder = require_folder(arguments.run)
-    read_result(folder)  # a folder without a result is refused before anything heavy begins
-    with held_folder(folder):
-        report = write_report(open_run(folder, trust=arguments.trust))
-    print(printable(f"report  {report}"))
+    if not checkpoint_steps(folder):
+        read_result(folder)  # a folder without a result is refused before anything heavy begins
+    live = open_run(folder, trust=arguments.trust)
+    # A run in progress holds its folder, and writes no report before its end.
+    with nullcontext() if is_unfinished(live) else held_folder(folder):
+        report = build_report(live)
+        path = write_report(live, report)
+    print(printable_lines("\n\n".join(filter(None, [summary(report), f"report  {path}"]))))
     return 0

@@ -24,11 +24,13 @@ from diagan_plugin.dia.decisions import Choices
 from diagan_plugin.dia.exclusion import restored, settled
 from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.progress import is_due, progress_verdict
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.groups import group_table
 from diagan_plugin.report.names import described
+from diagan_plugin.report.shares import BEFORE
 from diagan_plugin.scoring.exclusion import without_emphasis
 from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.scoring.weights import (
@@ -120,6 +122,11 @@ class DiaDriver:
         elif self.schedule.ramps_at(run.step):
             self._set_weights(run)
 
+        if is_due(run.step, run.total_steps) and run.rank == 0:
+            diagnosis = self.diagnosis(run)
+            if diagnosis is not None:
+                run.log_text("verdict", progress_verdict(run, diagnosis))
+
     def _score(self, run: LiveRun) -> None:
         # Score the records. k is chosen once: when scored again, it is the data that should have
         # changed, not the score.
@@ -189,6 +196,9 @@ class DiaDriver:
         run.log(self.choices.logged())
         if self.options.aux != "none":
             self.auxiliary = add_auxiliary(run, self.options)
+        # The state to compare with: what the generator makes before its draws are weighted.
+        run.keep_generator(BEFORE)
+        run.say(f"phase 2 begins at step {run.step}: samples are drawn by their score")
         self._close_loop(run)
         if not self.schedule.refreshes:
             self.recorder.tracker.close()  # a window of records is 200 bytes a sample

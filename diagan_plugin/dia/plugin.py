@@ -130,12 +130,12 @@ class DiaPlugin(DrivingPlugin):
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
-        if path.exists():
+        result = read_result(run.folder) if report.result is None else report.result
+        if path.exists() and "unfinished" not in result:
             diagnosis: Diagnosis | None = Diagnosis.load(path)
-        else:  # deleted, say; the checkpoint holds the same numbers
+        else:  # not written yet, or deleted; the checkpoint holds the same numbers
             diagnosis = None if driver is None else driver.diagnosis(run)
         if diagnosis is not None:
-            result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
             add_recovery(report, run.dataset.group_names, result, diagnosis)
             found = add_closer_look(report, run, diagnosis)

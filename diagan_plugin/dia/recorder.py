@@ -20,7 +20,7 @@ from diagan_plugin.dia.centring import Centring
 from diagan_plugin.dia.holdout import HoldoutWatch
 from diagan_plugin.dia.options import NAME, DiaOptions
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
-from diagan_plugin.recording.logit_modes import logit_mode, resolve_logit_mode
+from diagan_plugin.recording.logit_modes import has_batch_norm, logit_mode, resolve_logit_mode
 from diagan_plugin.recording.ratio_head import RatioHead
 from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.recording.tracker import LDRTracker
@@ -130,8 +130,13 @@ class Recorder:
             "logits": self.logit_mode if self._options.record == "sweep" else "training batches",
             "is_density_ratio": run.loss.is_density_ratio or self._ratio_head is not None,
         }
+        discriminator: nn.Module | None = getattr(run, "discriminator", None)
+        if discriminator is not None:
+            described["batch_norm"] = has_batch_norm(discriminator)
         if self.steps:
             described |= {"first_step": self.steps[0], "last_step": self.steps[-1]}
+            passes = self.steps[-1] * run.samples_per_step / len(run.dataset)
+            described["epochs"] = f"{passes:.4g}"
         return described
 
     def state(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
 from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.history import HistoryRows
 from diagan_plugin.report.ranking import FrequentGroup
-from diagan_plugin.report.shares import DATA, DRAWN, ShareTable, kind_of
+from diagan_plugin.report.shares import BEFORE, DATA, DRAWN, ShareTable, kind_of
 from gan_registry.formatting import format_cell, percent, printable
 
 _NAME = 9  # letters of a name below a picture
@@ -67,10 +67,17 @@ def frequent_group_sentence(found: FrequentGroup, names: Sequence[str], most: in
     )
 
 
+_TITLES = {
+    DATA: "Training data",
+    BEFORE: "Generated when phase 1 ended",
+    DRAWN: "Draws in phase 2",
+}
+
+
 def share_title(key: str) -> str:
     """Calls a share of `result.json` by a name."""
-    if key in (DATA, DRAWN):
-        return "Training data" if key == DATA else "Draws in phase 2"
+    if key in _TITLES:
+        return _TITLES[key]
     kind = kind_of(key)
     return f"Generated, corrected by {kind}" if kind else "Generated"
 

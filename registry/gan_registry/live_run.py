@@ -404,6 +404,23 @@ class LiveRun(ABC):
         self._logged = {}
         return noted
 
+    def say(self, text: str) -> None:
+        """Tells whoever watches the training, a line; for news, of which there are few."""
+        _LOG.info("step %d: %s", self.step, text)
+
+    def log_text(self, name: str, text: str) -> None:  # noqa: B027  # most hosts log numbers alone
+        """Notes a text for the next log line, where the host's log holds texts."""
+
+    def keep_generator(self, name: str) -> None:  # noqa: B027  # most hosts do nothing
+        """Keeps the generator as it is now, for the evaluation at the end to measure beside it.
+
+        With several processes all of them must call this. A host that does not evaluate keeps none.
+
+        Args:
+            name: What to call it in the results, such as "warm-up"; a second of the same name
+                takes the first one's place.
+        """
+
     def stop(self, reason: str) -> None:
         """Ends the training after this step, in good order.
 

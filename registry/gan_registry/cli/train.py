@@ -166,11 +166,12 @@ def _train_and_measure(
 ) -> None:
     """Trains, evaluates and reports; the folder is held until `held` is closed."""
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
+    from gan_registry.evaluation.metric_choice import missing_for_more
     from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.metrics.base import no_progress
-    from gan_registry.report.write import write_report
+    from gan_registry.report.write import build_report, summary, write_report
     from gan_registry.training.launch import process_group
     from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import train
@@ -184,9 +185,12 @@ def _train_and_measure(
         if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
         evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
-    report = write_report(live)
-    paths = f"result  {folder / RESULT_FILE}\nreport  {report}"
-    print(printable_lines(f"{result_table(read_result(folder))}\n\n{paths}"))
+    report = build_report(live)
+    paths = f"result  {folder / RESULT_FILE}\nreport  {write_report(live, report)}"
+    result = read_result(folder)
+    more = missing_for_more(config, result).replace("--run DIR", f"--run {folder}")
+    parts = [result_table(result), more, paths, summary(report)]
+    print(printable_lines("\n\n".join(part for part in parts if part)))
 
 
 def _what_is_kept(folder: Path) -> str:

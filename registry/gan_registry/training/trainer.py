@@ -183,6 +183,7 @@ class Outputs:
     def open(cls, run: Run, quiet: bool) -> Outputs:
         """Opens the outputs; only rank 0 has any, and only with a folder do files exist."""
         terminal = Terminal(run.step, run.total_steps, quiet or run.rank != 0)
+        run.announce = terminal.say
         if run.folder is None or run.rank != 0:
             return cls(terminal, None, None, None)
         return cls(

@@ -132,7 +132,15 @@ def many() -> Page:
 
 def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     assert [section.anchor for section in full.report.sections] == [
-        *("verdict", "samples-by-score", "group-shares", "scores", "history", "weights"),
+        *(
+            "verdict",
+            "evidence",
+            "samples-by-score",
+            "group-shares",
+            "scores",
+            "history",
+            "weights",
+        ),
         "explanation",
     ]
     html = full.html
@@ -270,7 +278,7 @@ def test_results_with_gaps() -> None:
     run, diagnosis, _ = planted()
     for result in ({}, {"groups": {"g0": {}}}, {"groups": None, "weights": None}):
         html = build(run, diagnosis, result).html()  # type: ignore[arg-type]
-        assert "“g1” is under-represented." in html
+        assert "D rates “g1” as under-represented; no share was measured." in html
     bare = Diagnosis(*(np.full(600, np.nan) for _ in range(4)), np.zeros(600), diagnosis.group)
     html = build(run, bare, {}).html()
     assert "Nothing was recorded" in html

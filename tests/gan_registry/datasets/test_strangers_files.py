@@ -22,7 +22,7 @@ from gan_registry.datasets.idx import read_idx
 from gan_registry.datasets.lmdb_images import LmdbFiles
 from gan_registry.errors import UserError
 from gan_registry.integrity import seal_zip
-from gan_registry.report.host_sections import load_generated
+from gan_registry.report.sample_pictures import load_generated
 
 
 def npy(header: str, content: bytes = b"") -> bytes:
