@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,6 @@ def measure_group(
     import torch
 
     torch.set_num_threads(1)
-    logging.disable(logging.WARNING)  # of runs that are known to be odd, a hundred times over
-    warnings.simplefilter("ignore")
     done = True
     for cell in group:
         ok, line = _measured(cell, sitting, measure)
@@ -146,9 +145,23 @@ def measure_group(
         shutil.rmtree(trunk_folder(group[0], sitting.work), ignore_errors=True)
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences warnings of runs that are known to be odd, a hundred times over."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _measured(cell: Cell, sitting: Sitting, measure: Measure) -> tuple[bool, str]:
     try:
-        return True, measure(cell, sitting)
+        with _without_warnings():
+            return True, measure(cell, sitting)
     except UserError as error:
         return False, f"{cell}: failed: {error}"
     except Exception as error:

@@ -139,12 +139,7 @@ class Feedback:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned."""
         size = (self.weights.ratio.size,)
-        kinds = {
-            "log_weights": torch.float64,
-            "ratio": torch.float64,
-            "age": torch.int64,
-            "pressing": torch.bool,
-        }
+        kinds = {"log_weights": torch.float64, "ratio": torch.float64, "age": torch.int64}
         arrays = {name: tensor(state, name, kind, size).numpy() for name, kind in kinds.items()}
         self.weights.load_state_dict({**state, **arrays})
         self.released_at = None if state["released_at"] is None else whole(state, "released_at")

@@ -209,7 +209,7 @@ def read_arrays(case: tuple[str, Any, tuple[str, str] | None]) -> bool:
         with np.errstate(all="ignore"):
             arrays[name] = change(arrays[name])
         metadata = {**diagnosis.metadata, **dict([entry] if entry else [])}
-        kinds = {"float64": "F64", "int64": "I64", "float32": "F32"}
+        kinds = {"float64": "F64", "int64": "I64", "float32": "F32", "int8": "I8"}
         entries = [
             (each, kinds[str(a.dtype)], a.shape, np.ascontiguousarray(a).reshape(-1).view(np.uint8))
             for each, a in arrays.items()

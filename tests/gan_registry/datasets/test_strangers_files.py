@@ -212,4 +212,4 @@ def test_the_samples_of_a_run_folder_may_be_anything(tmp_path: Path) -> None:
     assert load_generated(tmp_path / "none.npz") == {}
     path.write_bytes(arrays(x=X, x_drs=X[:2], other=X))
     seal_zip(path)
-    assert {name: len(x) for name, x in load_generated(path).items()} == {"": 3, "drs": 2}
+    assert {name: len(x) for name, x in load_generated(path).items()} == {"x": 3, "x_drs": 2}
