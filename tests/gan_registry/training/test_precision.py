@@ -189,12 +189,14 @@ def test_a_training_step_never_waits_for_the_device(name, monkeypatch):
 
     monkeypatch.setattr(DiaDriver, "step_end", at_step_end)
     config = digits_config(
-        RUN__mixed_precision=name, RUN__sampler="dia", OPTIMIZATION__total_steps=10,
+        RUN__mixed_precision=name, RUN__sampler="dia", OPTIMIZATION__total_steps=20,
         RUN__print_freq=100,
     )  # fmt: skip
-    run = fit(config, plugins=manager(dia=DiaPlugin()), dia={**_defaults(), **DIA})
+    run = fit(
+        config, plugins=manager(dia=DiaPlugin()), dia={**_defaults(), **DIA, "record_every": 1}
+    )
     assert "dia.auxiliary" in run.additions
-    assert steps == {"discriminator": 10, "generator": 10, "step end": 9}
+    assert steps == {"discriminator": 20, "generator": 20, "step end": 11}
 
 
 def _defaults():
