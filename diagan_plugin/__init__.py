@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from diagan_plugin.recording.ratio_head import RatioHead as RatioHead
     from diagan_plugin.recording.tracker import LDRTracker as LDRTracker
     from diagan_plugin.report.diagnosis import Diagnosis as Diagnosis
+    from diagan_plugin.report.diagnosis import load_diagnosis as load_diagnosis
+    from diagan_plugin.report.export import load_export as load_export
     from diagan_plugin.sampling.sampler import DiaBatchSampler as DiaBatchSampler
     from diagan_plugin.sampling.sampler import DiaSampler as DiaSampler
     from diagan_plugin.scoring.score import discrepancy_score as discrepancy_score
@@ -56,6 +58,8 @@ _HOME = {
     "RejectionSampler": "diagan_plugin.postprocessing.rejection",
     "WeightSummary": "diagan_plugin.scoring.weights",
     "discrepancy_score": "diagan_plugin.scoring.score",
+    "load_diagnosis": "diagan_plugin.report.diagnosis",
+    "load_export": "diagan_plugin.report.export",
     "laplace_ldrv": "diagan_plugin.recording.laplace",
     "sampling_probabilities": "diagan_plugin.scoring.score",
     "summarize_weights": "diagan_plugin.scoring.weights",

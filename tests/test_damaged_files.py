@@ -22,7 +22,7 @@ from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.evaluation.results import read_result, read_settings
 from gan_registry.features.kept import keep, read_kept
-from gan_registry.report.host_sections import load_generated
+from gan_registry.report.sample_pictures import load_generated
 from gan_registry.training.checkpoint import read_checkpoint
 from gan_registry.training.folder import read_folder
 

@@ -19,7 +19,7 @@ import __future__
 
 import ast
 import configparser
-import importlib
+import importlib.util
 import inspect
 import itertools
 import math
@@ -38,6 +38,7 @@ from processes import run_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
@@ -292,6 +293,11 @@ def check_hook_examples(page: types.ModuleType) -> None:
     evaluate(train(config, folder, plugins, quiet=True))
     result = read_result(folder)
     assert result["metrics"]["mean_gap"] > 0
+    seen = vars(page)["seen"]
+    assert seen["lines"] == 1
+    assert seen["files"] == [("samples", f"step-{n:08d}.png") for n in range(1, 5)] + [
+        ("result", "result.json")
+    ]
     assert result["demo"]["samples_seen"] == 4 * config.OPTIMIZATION.batch_size
     assert (folder / "demo.txt").read_text() == "256 samples seen\n"
     vars(page)["seen"].clear()
@@ -548,6 +554,51 @@ def test_index_leads_to_every_page() -> None:
     assert "(docs/README.md)" in PAGES[0].read_text(encoding="utf-8")
 
 
+def site() -> types.ModuleType:
+    """docs/site.py, which makes a site of the pages."""
+    spec = importlib.util.spec_from_file_location("docs_site", ROOT / "docs" / "site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_site_has_every_page_once() -> None:
+    def listed(nav: Any) -> Iterator[str]:
+        for entry in nav.values() if isinstance(nav, dict) else nav:
+            yield from [entry] if isinstance(entry, str) else listed(entry)
+
+    pages = [*listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])]
+    places = site().PLACES
+    expected = {places.get(page_id(page), page_id(page).removeprefix("docs/")) for page in PAGES}
+    reference = {f"api/{name}.md" for name in ("diagan_plugin", "gan_registry", "for_plugins")}
+    assert sorted(pages) == sorted(expected | {*places.values()} | reference)
+
+
+def test_links_lead_to_where_the_site_has_a_page() -> None:
+    def led(place: str, text: str) -> str:
+        page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri=place))
+        return str(site().on_page_markdown(text, page))
+
+    assert led("pages.md", "[a](../README.md#b) [c](dia.md#d)") == "[a](index.md#b) [c](dia.md#d)"
+    assert led("index.md", "![r](docs/images/report.png)") == "![r](images/report.png)"
+    assert led("hosts/doctor.md", "[r](../../README.md)") == "[r](../index.md)"
+    assert led("hooks.md", "[live_run.py](../registry/gan_registry/live_run.py)") == "live_run.py"
+    assert led("dia.md", "[x](https://a.b/c) [y](#z)") == "[x](https://a.b/c) [y](#z)"
+    code = "```text\n[a](../README.md)\n```"
+    assert led("dia.md", code) == code
+
+
+def test_reference_has_the_public_names() -> None:
+    import diagan_plugin
+    import gan_registry
+
+    for package, folder in ((diagan_plugin, ROOT), (gan_registry, ROOT / "registry")):
+        names = site()._public_names(folder / package.__name__ / "__init__.py")
+        assert {name.rpartition(".")[2] for name in names} == set(package.__all__)
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -555,7 +606,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT_PAGES], ids=page_id)
 def test_links_resolve(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -124,7 +124,9 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "score list": (put(*_DIA, "score", to=[1.0]), "'score' must be a tensor [200]"),
     "draws": (put(*_DIA, "draws", to=torch.ones(200)), "'draws' must be a tensor [200]"),
     "tracker": (put(*_DIA, "tracker", to={}), "'dia' cannot take back its state"),
-    "ring": (put(*_DIA, "tracker", "ring", to=torch.ones(7, 9)), "cannot take back its state"),
+    "closed records": (
+        put(*_DIA, "tracker", "closed_mean", to=torch.ones(7)), "cannot take back its state"
+    ),
     "record_steps": (put(*_DIA, "record_steps", to=[3, 2]), "'record_steps' must increase"),
     "history": (put(*_DIA, "history", to=torch.ones(1, 1)), "'history' must be a tensor"),
     "history_steps": (put(*_DIA, "history_steps", to="x"), "'history_steps' must be a list"),

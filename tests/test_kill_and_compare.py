@@ -211,8 +211,8 @@ ROWS: dict[str, Row] = {
         plugins={"mix_plus_gan": {"generators": 2, "discriminators": 2}}),
 }  # fmt: skip
 
-ALWAYS_THERE = {"postprocessing"}
-"""Plugins that no option switches on: they act where a name of theirs is chosen."""
+NO_PART = {"postprocessing", "wandb", "mlflow"}
+"""Plugins that no run is made of: they act where a name of theirs is chosen, or only look on."""
 
 
 # ------------------------------------------------------------------ a run, cut and whole
@@ -349,7 +349,7 @@ def test_so_does_one_that_failed_and_was_trained_again_up_to_there(
 def offered() -> set[tuple[str, str]]:
     """Everything of which a run may be made, as (kind, name)."""
     plugins = PluginManager()
-    found = {("plugins", name) for name in plugins.infos} - {("plugins", n) for n in ALWAYS_THERE}
+    found = {("plugins", name) for name in plugins.infos} - {("plugins", n) for n in NO_PART}
     for kind in ("backbones", "losses", "objectives", "samplers", "postprocessors"):
         found |= {(kind, name) for name in getattr(plugins.catalogs, kind)}
     for section in (Loss, Model, StyleGAN):

@@ -17,10 +17,11 @@ import gan_registry
 PACKAGES = {"diagan_plugin": diagan_plugin, "gan_registry": gan_registry}
 
 LAYERS = (
+    ("__main__",),
     ("hosts", "remedies", "blackbox", "cli"),
     ("postprocessing",),
     ("dia",),
-    ("auxiliary",),
+    ("auxiliary", "rarity"),
     ("recording", "scoring", "sampling", "report"),
     ("flags", "arguments"),
 )

@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--page", type=Path, metavar="FILE", help=f"the page (benchmarks/{PAGE})")
     add("--work", type=Path, default=Path("runs") / "claims", metavar="DIR",
         help="where runs lie until they are measured (runs/claims)")  # fmt: skip
+    add("--data", type=Path, metavar="DIR", help="where folders mnist and cifar10 lie")
+    add("--again", action="store_true", help="measure what is there again: the code has changed")
     add("--keep", action="store_true", help="keep the run folders")
     add("--page-only", action="store_true", help="measure nothing, write the page")
     return parser
@@ -84,16 +86,16 @@ def _main(options: argparse.Namespace) -> int:
             range(options.first_seed, options.first_seed + seeds),
             claim.quick if options.quick else {},
         )  # fmt: skip
-    missing = [cell for cell in cells if not cell_files.is_measured(cell, results)]
+    missing = [c for c in cells if options.again or not cell_files.is_measured(c, results)]
     failed = 0
     if not options.page_only:
-        print(f"{len(cells) - len(missing)} of {len(cells)} cells are measured", flush=True)
+        print(f"{len(cells)} cells, {len(cells) - len(missing)} of them measured", flush=True)
         if missing:
             print(estimate(missing, results, options.jobs), flush=True)
         # For what is started, too; set before torch is imported there.
         os.environ["OMP_NUM_THREADS"] = "1"
         try:
-            sitting = Sitting(results, work, options.keep)
+            sitting = Sitting(results, work, options.keep, options.data, options.again)
             failed = measure_all(missing, sitting, options.jobs)
         finally:
             write_page(page, results)

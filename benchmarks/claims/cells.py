@@ -39,6 +39,7 @@ class Cell:
         seed: The run's seed.
         config: The packaged configuration.
         settings: Over it, without those of the method.
+        folder: Where the data lie below `--data`, if they lie anywhere.
     """
 
     claim: str
@@ -49,6 +50,7 @@ class Cell:
     seed: int
     config: str
     settings: Settings
+    folder: str = ""
 
     def path(self, results: Path) -> Path:
         """Returns where the numbers of the cell are kept."""
@@ -80,6 +82,7 @@ class Cell:
         words += ["--add", *self.how.added] if self.how.added else []
         words += ["--methods", *(() if self.how.added else (self.method,))]
         words += ["--first-seed", str(self.seed), "--seeds", "1"]
+        words += ["--data", "DATA"] if self.folder else []
         return f"python -m benchmarks.claims {shlex.join(words)}"
 
     def __str__(self) -> str:
@@ -93,12 +96,16 @@ def cells_of(
 ) -> list[Cell]:  # fmt: skip
     """Returns the cells of a claim, those that share a phase 1 after each other."""
     of = claim.scales[scale]
-    return [
-        Cell(claim.name, scale, case, name, how, seed, of.config, {**of.cases[case], **settings})
-        for case in cases
-        for seed in seeds
-        for name, how in methods.items()
-    ]
+    found = []
+    for case in cases:
+        of_case = {**of.cases[case], **settings}
+        config, folder = of_case.pop("CONFIG", of.config), of_case.pop("FOLDER", "")
+        found += [
+            Cell(claim.name, scale, case, name, how, seed, config, of_case, folder)
+            for seed in seeds
+            for name, how in methods.items()
+        ]
+    return found
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -111,9 +118,10 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def is_measured(cell: Cell, results: Path) -> bool:
-    """Whether the cell's numbers are there, by the present settings."""
-    content = read(cell.path(results))
-    return content is not None and content.get("settings_digest") == cell.digest
+    """Whether the cell's numbers are there, by the present settings and of all kinds asked for."""
+    content = read(cell.path(results)) or {}
+    kinds = set(content.get("kinds", ()))
+    return content.get("settings_digest") == cell.digest and kinds.issuperset(cell.how.kinds)
 
 
 def write(
@@ -141,6 +149,8 @@ def write(
     }  # fmt: skip
     with atomic_write(cell.path(results)) as temporary:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        # Lists of numbers in a line each.
+        text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

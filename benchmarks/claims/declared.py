@@ -17,7 +17,26 @@ from gan_registry.errors import UserError
 if TYPE_CHECKING:
     from gan_registry.training.run import Run
 
-CLAIMS = ("coloured_digits",)
+CLAIMS = (
+    "missing_modes",
+    "minorities",
+    "rare_modes",
+    "k_and_phase1",
+    "coloured_digits",
+    "minority_quality",
+    "colored_mnist",
+    "healthy_digits",
+    "score_extremes",
+    "hinge",
+    "shares_after_rejection",
+    "mixtures",
+    "divergences",
+    "intra_mode_collapse",
+    "real_images",
+    "celeba_attributes",
+    "replicated_images",
+    "mixtures_of_images",
+)
 """The modules, in the order of the page."""
 
 PLAIN = "plain"
@@ -75,10 +94,13 @@ class Scale:
 
     Attributes:
         config: The packaged configuration.
-        cases: What is varied beside methods and seeds, such as levels of imbalance.
+        cases: What is varied beside methods and seeds, such as levels of imbalance. The key
+            `CONFIG` stands for another packaged configuration, `FOLDER` for the folder below
+            `--data` that the data lie in.
         methods: By the names of the rows.
         seeds: How many.
         seconds: About what a cell takes on one thread of two CPU cores, for the first estimate.
+        published: (Case, method, kind) → what the source has for columns, by their keys.
     """
 
     config: str
@@ -86,6 +108,7 @@ class Scale:
     methods: Mapping[str, Method]
     seeds: int
     seconds: float
+    published: Mapping[tuple[str, str, str], Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,14 +122,16 @@ class Claim:
         measured: What is measured, and how.
         failure: What would count as failure of the claim.
         columns: Of the table.
-        scales: "small", what a CPU can do, and "full", the papers' settings.
+        scales: "small", what a CPU can do, and "full", the papers' settings, or one of them.
         row: Reads a row off a cell's values, for a kind of samples.
         measure: Returns a cell's values from a trained run and its result; by default the result.
         cell: Makes a cell's values from its settings and seed, where nothing is trained.
         compared: (Method, kind) that the other rows are held against, seed by seed, and the rule
             that says whether a row has won against it; no rule, no such column.
         verdict: Says, from all rows, whether the claim held.
-        plot: Draws the claim's picture to a file.
+        plot: Draws the claim's picture to a file, from all rows and the content of all cells.
+        data: Makes the data in a folder and returns where they are.
+        elsewhere: What of the source is not measured here, with its numbers, and why.
         quick: Settings that make a run tiny, to see that everything works.
     """
 
@@ -123,7 +148,9 @@ class Claim:
     compared: tuple[str, str] | None = None
     won: Callable[[Row, Row], bool] | None = None
     verdict: Callable[[Rows], str] | None = None
-    plot: Callable[[Rows, Path], None] | None = None
+    plot: Callable[[Rows, list[dict[str, Any]], Path], None] | None = None
+    data: Callable[[Path], Path] | None = None
+    elsewhere: str = ""
     quick: Settings = field(default_factory=dict)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import collections
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import cells as cell_files
 from benchmarks.claims import declared
-from benchmarks.claims.declared import Claim, Column, Row, Rows, load
+from benchmarks.claims.declared import PLAIN, Claim, Column, Row, Rows, Scale, load
 from gan_registry.files import atomic_write
 
 PAGE = "RESULTS.md"
+CONFIRMED_FROM = 100
+"""Seeds from here on have tables of their own: they confirm what was chosen by the others."""
+
 _NOT_RUN = "not run"
 _HEAD = """# Results
 
@@ -21,7 +24,7 @@ Written by `python -m benchmarks.claims`, from the files in [results](results). 
 
 Numbers are means ± the standard deviation over the seeds. All methods of a table have the same
 networks, steps, seeds and evaluation, and none was tuned alone. What the claim's failure would be
-was written down before anything was measured.
+was written down before anything was measured. "Not run" has the command that would run it above.
 """
 
 
@@ -41,6 +44,8 @@ def write_page(path: Path, results: Path) -> None:
             f"**It fails if:** {claim.failure}\n"
         )
         parts += [_scale(claim, scale, results, path.parent) for scale in claim.scales]
+        if claim.elsewhere:
+            parts.append(f"**Not measured here:** {claim.elsewhere}\n")
     text = "\n".join(parts)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -59,33 +64,49 @@ def rows_of(claim: Claim, contents: Iterable[Mapping[str, Any]]) -> Rows:
 def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     of = claim.scales[scale]
     contents = list(cell_files.read_all(results, claim.name, scale))
-    rows = rows_of(claim, contents)
     command = f"python -m benchmarks.claims {claim.name}"
     if scale != "small":
         command += f" --scale {scale}"
+    shown = f"`{of.config}`, " if of.config else ""
+    seeds = "1 seed" if of.seeds == 1 else f"{of.seeds} seeds"
+    note = "; in brackets the source's numbers" if of.published else ""
+    parts = [f"### {scale.capitalize()}: {shown}{seeds}, `{command}`{note}\n"]
+    first = [content for content in contents if content["seed"] < CONFIRMED_FROM]
+    later = [content for content in contents if content["seed"] >= CONFIRMED_FROM]
+    parts += _block(claim, scale, first, folder, "")
+    if later:
+        parts.append(f"#### Confirmed on seeds from {CONFIRMED_FROM} on\n")
+        parts += _block(claim, scale, later, folder, "-confirmed")
+    parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
+    return "\n".join(parts)
+
+
+def _block(
+    claim: Claim, scale: str, contents: list[dict[str, Any]], folder: Path, suffix: str
+) -> Iterator[str]:
+    """Yields the tables of some seeds, what was found, and the picture."""
+    of = claim.scales[scale]
     # Methods that somebody has added stand below those of the claim.
     methods = {name: how.kinds for name, how in of.methods.items()}
     for content in contents:
         methods.setdefault(content["method"], tuple(content["kinds"]))
-    shown = f"`{of.config}`, " if of.config else ""
-    parts = [f"### {scale.capitalize()}: {shown}{of.seeds} seeds, `{command}`\n"]
+    order = [
+        (case, method, kind) for case in of.cases for method in methods for kind in methods[method]
+    ]
+    measured = rows_of(claim, contents)
+    rows = {key: measured[key] for key in order if key in measured}
     for case in of.cases:
-        lines = [
-            _line(claim, rows, case, method, kind, of.seeds)
-            for method, kinds in methods.items()
-            for kind in kinds
-        ]
+        lines = [_line(claim, of, rows, key) for key in order if key[0] == case]
         title = f"**{case}**\n\n" if case else ""
-        parts.append(f"{title}{_head(claim)}\n" + "\n".join(lines) + "\n")
+        yield f"{title}{_head(claim)}\n" + "\n".join(lines) + "\n"
     if rows and claim.verdict is not None:
-        parts.append(f"**Found:** {claim.verdict(rows)}\n")
+        yield f"**Found:** {claim.verdict(rows)}\n"
     if rows and claim.plot is not None:
-        picture = folder / "pictures" / f"{claim.name}-{scale}.png"
+        picture = folder / "pictures" / f"{claim.name}-{scale}{suffix}.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        claim.plot(rows, picture)
-        parts.append(f"![{claim.title}](pictures/{picture.name})\n")
-    parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
-    return "\n".join(parts)
+        claim.plot(rows, contents, picture)
+        if picture.exists():
+            yield f"![{claim.title}](pictures/{picture.name})\n"
 
 
 def _head(claim: Claim) -> str:
@@ -95,17 +116,19 @@ def _head(claim: Claim) -> str:
     return f"| {' | '.join([*titles, 'seeds'])} |\n|{' --- |' * (len(titles) + 1)}"
 
 
-def _line(claim: Claim, rows: Rows, case: str, method: str, kind: str, seeds: int) -> str:
-    name = method if kind == "plain" else f"{method}, after {kind}"
-    by_seed = rows.get((case, method, kind), {})
-    if not by_seed:
-        blanks = len(claim.columns) - 1 + (claim.won is not None)
-        return f"| {name} | {_NOT_RUN} |{' |' * blanks} 0 of {seeds} |"
-    cells = [name, *(spread(column, list(by_seed.values())) for column in claim.columns)]
+def _line(claim: Claim, of: Scale, rows: Rows, key: tuple[str, str, str]) -> str:
+    _, method, kind = key
+    name = method if kind == PLAIN else f"{method}, {kind}"
+    by_seed, theirs = rows.get(key, {}), of.published.get(key, {})
+    cells = [name]
+    for column in claim.columns:
+        ours = spread(column, list(by_seed.values())) if by_seed else _NOT_RUN
+        number = theirs.get(column.key)
+        cells.append(ours if number is None else f"{ours} ({format(number, column.form)})")
     if claim.won is not None:
-        cells.append(_pairs(claim, rows, case, method, kind))
+        cells.append(_pairs(claim, rows, *key))
     count = len(by_seed)
-    cells.append(str(count) if count >= seeds else f"{count} of {seeds}")
+    cells.append(str(count) if count >= of.seeds else f"{count} of {of.seeds}")
     return f"| {' | '.join(cells)} |"
 
 
@@ -124,7 +147,7 @@ def spread(column: Column, rows: list[Row]) -> str:
 def _pairs(claim: Claim, rows: Rows, case: str, method: str, kind: str) -> str:
     assert claim.won is not None
     assert claim.compared is not None
-    if (method, kind) == claim.compared:
+    if (method, kind) == claim.compared or (case, method, kind) not in rows:
         return "–"
     others = rows.get((case, *claim.compared), {})
     mine = rows[case, method, kind]

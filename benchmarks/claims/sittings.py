@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,15 @@ class Sitting:
         results: The folder of the numbers.
         work: The folder of runs that are not finished.
         keep: Keep the run folders.
+        data: The folder of the data sets that are neither computed nor made.
+        again: Measure what is measured, too.
     """
 
     results: Path
     work: Path
     keep: bool = False
+    data: Path | None = None
+    again: bool = False
 
 
 Measure = Callable[[Cell, Sitting], str]
@@ -129,8 +134,6 @@ def measure_group(
     import torch
 
     torch.set_num_threads(1)
-    logging.disable(logging.WARNING)  # of runs that are known to be odd, a hundred times over
-    warnings.simplefilter("ignore")
     done = True
     for cell in group:
         ok, line = _measured(cell, sitting, measure)
@@ -142,9 +145,23 @@ def measure_group(
         shutil.rmtree(trunk_folder(group[0], sitting.work), ignore_errors=True)
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences warnings of runs that are known to be odd, a hundred times over."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _measured(cell: Cell, sitting: Sitting, measure: Measure) -> tuple[bool, str]:
     try:
-        return True, measure(cell, sitting)
+        with _without_warnings():
+            return True, measure(cell, sitting)
     except UserError as error:
         return False, f"{cell}: failed: {error}"
     except Exception as error:
@@ -154,7 +171,8 @@ def _measured(cell: Cell, sitting: Sitting, measure: Measure) -> tuple[bool, str
 
 def measure_cell(cell: Cell, sitting: Sitting) -> str:
     """Trains and evaluates a cell, or makes its numbers otherwise, and writes them."""
-    if cell_files.is_measured(cell, sitting.results):  # by another command, meanwhile
+    # By another command, meanwhile?
+    if not sitting.again and cell_files.is_measured(cell, sitting.results):
         return f"{cell}: measured already"
     claim = load(cell.claim)
     began, before = time.monotonic(), 0.0
@@ -174,14 +192,26 @@ def _trained(claim: Claim, cell: Cell, sitting: Sitting) -> tuple[dict[str, Any]
     from benchmarks.claims.training import measured, train_cell
 
     before = _shared_seconds(cell, sitting)
-    folder = sitting.work / cell.path(Path()).with_suffix("")
-    run = train_cell(cell, sitting.work, folder)
+    name = cell.path(Path()).with_suffix("")
+    # One that was left behind by other settings is none to go on from.
+    folder = sitting.work / name.with_name(f"{name.name}-{cell.digest}")
+    run = train_cell(cell, sitting.work, folder, _data(claim, cell, sitting))
     values = measured(cell, run)
     if claim.measure is not None:
         values = claim.measure(run, values)
     if not sitting.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return values, _shared_seconds(cell, sitting) - before
+
+
+def _data(claim: Claim, cell: Cell, sitting: Sitting) -> Path | None:
+    if claim.data is not None:
+        return claim.data(sitting.work / "data")
+    if not cell.folder:
+        return None
+    if sitting.data is None or not (sitting.data / cell.folder).is_dir():
+        raise UserError(f"its data are not there; give --data DIR with a folder {cell.folder}.")
+    return sitting.data / cell.folder
 
 
 def _shared_seconds(cell: Cell, sitting: Sitting) -> float:

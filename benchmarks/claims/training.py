@@ -60,8 +60,14 @@ class _Stop:
             raise _PhaseOver
 
 
-def prepare(config_name: str, settings: Settings, seed: int) -> Prepared:
+def prepare(config_name: str, settings: Settings, seed: int, data: Path | None = None) -> Prepared:
     """Reads a packaged configuration, changed and checked, with the options of all plugins.
+
+    Args:
+        config_name: Its name.
+        settings: Over it.
+        seed: The run's.
+        data: Where the data lie, if they lie anywhere.
 
     Raises:
         UserError: A setting is none, or cannot be.
@@ -69,31 +75,34 @@ def prepare(config_name: str, settings: Settings, seed: int) -> Prepared:
     plugins = PluginManager()
     _, where, content = read_config(config_name)
     always = {"RUN.seed": seed, "RUN.cpu_threads": 1, "RUN.save_freq": 0}
-    for key, value in {**always, **settings}.items():
+    placed = {} if data is None else {"DATA.path": str(data)}
+    for key, value in {**always, **placed, **settings}.items():
         content = set_key(content, key, value, key)
     config = validate_config(content, where, plugins.catalogs.claims)
     return Prepared(config, plugins, plugins.options.resolve(config.PLUGINS))
 
 
-def train_cell(cell: Cell, work: Path, folder: Path) -> Run:
+def train_cell(cell: Cell, work: Path, folder: Path, data: Path | None = None) -> Run:
     """Trains the run of a cell, from the shared phase 1 in `work` where it has one.
 
     Args:
         cell: The cell.
         work: Where shared phases are kept; an interrupted training goes on from what is there.
         folder: The run folder.
+        data: Where the data lie, if they lie anywhere.
 
     Raises:
-        UserError: The settings cannot work.
+        UserError: The settings cannot work, or there are no data.
     """
     settings = {**cell.settings, **cell.how.settings}
     if cell.how.later is None:
-        made = prepare(cell.config, settings, cell.seed)
+        made = prepare(cell.config, settings, cell.seed, data)
     else:
-        made = prepare(cell.config, {**settings, **cell.how.later}, cell.seed)
+        made = prepare(cell.config, {**settings, **cell.how.later}, cell.seed, data)
         if newest_sound(folder) is None:
             trunk = trunk_folder(cell, work)
-            fork(trunk, _train_trunk(cell, settings, trunk), folder, cell.config, made)
+            step = _train_trunk(cell, prepare(cell.config, settings, cell.seed, data), trunk)
+            fork(trunk, step, folder, cell.config, made)
     return train(made.config, folder, made.plugins, made.options, name=cell.config, quiet=True)
 
 
@@ -102,9 +111,8 @@ def trunk_folder(cell: Cell, work: Path) -> Path:
     return work / f"phase1-{cell.trunk}-seed{cell.seed}"
 
 
-def _train_trunk(cell: Cell, settings: Settings, folder: Path) -> int:
+def _train_trunk(cell: Cell, made: Prepared, folder: Path) -> int:
     """Trains what is shared, unless that is done; returns its last step."""
-    made = prepare(cell.config, settings, cell.seed)
     dia, total = DiaOptions(**made.options["dia"]), made.config.OPTIMIZATION.total_steps
     if made.config.RUN.sampler != "dia" or dia.phase1 == "auto":
         raise UserError(
@@ -142,8 +150,12 @@ def fork(trunk: Path, step: int, folder: Path, name: str, made: Prepared) -> Non
 
 
 def measured(cell: Cell, run: Run) -> dict[str, Any]:
-    """Evaluates a trained run and returns what a cell keeps of `result.json`."""
-    result = evaluate(run, postprocessors=[kind for kind in cell.how.kinds if kind != PLAIN])
+    """Evaluates a trained run and returns what a cell keeps of `result.json`.
+
+    Kinds that are no post-processors are rows that the claim reads off otherwise.
+    """
+    known = run.plugins.catalogs.postprocessors
+    result = evaluate(run, postprocessors=[kind for kind in cell.how.kinds if kind in known])
     return {key: value for key, value in result.items() if key not in _LEFT_OUT}
 
 
@@ -157,7 +169,7 @@ def seconds_of(folder: Path) -> float:
 
 
 def by_kind(values: Mapping[str, Any], kind: str) -> tuple[Mapping[str, Any], str]:
-    """Returns the metrics of a kind of samples in a result, and the ending of its keys."""
+    """Returns the metrics of a kind of samples in a result, and how its other keys end."""
     ending = "" if kind == PLAIN else f"_{kind}"
     metrics: Mapping[str, Any] = values.get(f"metrics{ending}") or {}
     return metrics, ending

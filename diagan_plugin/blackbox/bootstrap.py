@@ -49,7 +49,7 @@ def mccs_interval(
         return Interval(0.0, float(collapse_score(min(_RULE_OF_THREE / count, 1.0))))
     hits = rng.binomial(count, len(positive) / count, resamples)
     sums = np.array([positive[rng.integers(len(positive), size=n)].sum() for n in hits])
-    return _interval(collapse_score(sums / count), level)
+    return _interval(collapse_score(sums / count), level, float(collapse_score(values.mean())))
 
 
 def share_interval(
@@ -63,7 +63,7 @@ def share_interval(
     """Computes an interval for a share of which `hits` of `count` were seen, likewise."""
     if hits == 0:
         return Interval(0.0, min(_RULE_OF_THREE / count, 1.0))
-    return _interval(rng.binomial(count, hits / count, resamples) / count, level)
+    return _interval(rng.binomial(count, hits / count, resamples) / count, level, hits / count)
 
 
 def population_intervals(
@@ -85,12 +85,21 @@ def population_intervals(
         scores = collapse_score(comparison.similarities @ times / (comparison.sizes @ times))
         drawn = scores[rng.integers(anchors, size=anchors)]
         means[number], deviations[number] = drawn.mean(), drawn.std(ddof=min(1, anchors - 1))
-    return _interval(means, level), _interval(deviations, level)
+    scores = comparison.scores
+    return (
+        _interval(means, level, float(scores.mean())),
+        _interval(deviations, level, float(scores.std(ddof=min(1, anchors - 1)))),
+    )
 
 
-def _interval(values: npt.NDArray[np.float64], level: float) -> Interval:
+def _interval(values: npt.NDArray[np.float64], level: float, estimate: float) -> Interval:
+    """Returns the middle of resampled values, and out to the estimate where it lies outside.
+
+    What is resampled is biased, most of all where there are few samples: a standard deviation of
+    draws with repeats is too small.
+    """
     low, high = np.quantile(values, _tails(level))
-    return Interval(float(low), float(high))
+    return Interval(min(float(low), estimate), max(float(high), estimate))
 
 
 def _tails(level: float) -> tuple[float, float]:

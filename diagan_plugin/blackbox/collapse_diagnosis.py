@@ -29,12 +29,13 @@ from diagan_plugin.blackbox.mccs import (
     similarity,
 )
 from diagan_plugin.blackbox.modes import find_modes, nearest_samples
-from diagan_plugin.blackbox.thresholds import SHARE, typical_radius
+from diagan_plugin.blackbox.thresholds import share_of, typical_radius
 from gan_registry.metrics.base import Progress, no_progress
 from gan_registry.seeding import derive_seed
 
 BLOCKS = 20
 MIN_ANCHORS = 10
+MIN_SAMPLES = 20
 SEPARATION = 2.0
 """Modes are this many radii apart, or more."""
 
@@ -134,7 +135,7 @@ def diagnose(
     *,
     theta: float | None = None,
     radius: float | None = None,
-    share: float = SHARE,
+    share: float | None = None,
     modes: int = 5,
     shown: int = 12,
     level: float = LEVEL,
@@ -146,10 +147,10 @@ def diagnose(
 
     Args:
         anchors: float32 [M, D], rows of length 1 (see `mccs.unit_vectors`), M ≥ 10.
-        samples: float32 [N, D], likewise, in random order, and none of them an anchor.
+        samples: float32 [N, D], likewise, in random order, and none of them an anchor; N ≥ 20.
         theta: θ; by default the rule of `thresholds`.
         radius: r; likewise.
-        share: The share of that rule.
+        share: The share of that rule; by default that of `thresholds.share_of`.
         modes: How many dense modes to find, at most.
         shown: How many neighbours of each to name.
         level: Confidence of the intervals.
@@ -164,20 +165,22 @@ def diagnose(
         raise ValueError(
             f"Argument `anchors` must have at least {MIN_ANCHORS} rows, but got {len(anchors)}."
         )
-    if len(samples) < 2 * BLOCKS:
+    if len(samples) < MIN_SAMPLES:
         raise ValueError(
-            f"Argument `samples` must have at least {2 * BLOCKS} rows, but got {len(samples)}."
+            f"Argument `samples` must have at least {MIN_SAMPLES} rows, but got {len(samples)}."
         )
     if theta is None or radius is None:
+        share = share_of(len(samples)) if share is None else share
         typical = typical_radius(anchors, samples, share)
         theta = typical if theta is None else theta
         radius = typical if radius is None else radius
     rng = np.random.default_rng(derive_seed(seed, "bootstrap"))
+    blocks = min(BLOCKS, len(samples) // 4 * 2)  # even, and of two samples at least
     settings: dict[str, Any] = {"level": level, "resamples": resamples}
-    comparison = compare(anchors, samples, theta, radius, blocks=BLOCKS, progress=progress)
+    comparison = compare(anchors, samples, theta, radius, blocks=blocks, progress=progress)
     scores = comparison.scores
     mean_interval, std_interval = population_intervals(comparison, rng, **settings)
-    half = BLOCKS // 2
+    half = blocks // 2
     rest = samples[int(comparison.sizes[:half].sum()) :]
     typical_share = float(np.median(comparison.neighbors.sum(1))) / len(samples)
     rows = find_modes(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diagan_plugin.blackbox.collapse_diagnosis import BLOCKS, MIN_ANCHORS, diagnose
+from diagan_plugin.blackbox.collapse_diagnosis import MIN_ANCHORS, MIN_SAMPLES, diagnose
 from diagan_plugin.blackbox.diagnosis_report import (
     Part,
     calibration_summary,
@@ -20,7 +20,12 @@ from diagan_plugin.blackbox.diagnosis_report import (
     write_json,
     write_report,
 )
-from diagan_plugin.blackbox.feature_extraction import choose_extractor, features_of
+from diagan_plugin.blackbox.feature_extraction import (
+    PIXELS,
+    best_for_images,
+    choose_extractor,
+    features_of,
+)
 from diagan_plugin.blackbox.generator_calibration import calibrate, prior_latents
 from diagan_plugin.blackbox.generators import BATCH, Generator, Samples, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents, draw_prior
@@ -30,6 +35,8 @@ from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import UserError
 from gan_registry.evaluation.sample_files import write_samples
+from gan_registry.features.base import FeatureExtractor
+from gan_registry.features.choose import AUTO
 from gan_registry.metrics.base import Progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import derive_seed, generator_for
@@ -48,7 +55,7 @@ def diagnose_samples(arguments: argparse.Namespace, progress: Progress) -> None:
             _all(Samples(generator, prior_latents(generator, count or NUM, arguments.seed, what)))
             for count, what in ((arguments.anchors, "anchors"), (arguments.num, "samples"))
         )
-    extractor = choose_extractor(arguments.features, PluginManager().catalogs, samples[0], device)
+    extractor = _extractor(arguments, samples[0], device)
     features = [
         features_of(extractor, *part, device=device, what=what, progress=progress)
         for part, what in ((anchors, "anchors"), (samples, "samples"))
@@ -78,12 +85,13 @@ def diagnose_samples(arguments: argparse.Namespace, progress: Progress) -> None:
 def calibrate_generator(arguments: argparse.Namespace, progress: Progress) -> None:
     """Carries out `diagan calibrate`."""
     num, anchors = arguments.num or NUM, arguments.anchors or NUM
-    _check_counts(arguments, num, anchors)
+    ruled = arguments.theta is None or arguments.radius is None
+    _check_counts(arguments, num, anchors, min_samples() if ruled else MIN_SAMPLES)
     device = resolve_device(arguments.device)
     generator = _open(arguments)
     some = draw_prior(2, generator.z_dim, generator.prior, generator_for(0, "some"))
     trial = Samples(generator, some)
-    extractor = choose_extractor(arguments.features, PluginManager().catalogs, trial, device)
+    extractor = _extractor(arguments, trial, device)
     wanted = {None: 0, "auto": 0, "all": None}
     directions = (
         wanted[arguments.hull_dimensions]
@@ -163,6 +171,18 @@ def _write(arguments: argparse.Namespace, generator: Generator, latents: Calibra
         print(f"wrote {arguments.draw} samples to {arguments.samples_out}")
 
 
+def _extractor(
+    arguments: argparse.Namespace, dataset: Dataset, device: torch.device
+) -> FeatureExtractor:
+    """Builds what `--features` asks for; where that is "auto", the flag then says what it is."""
+    catalogs = PluginManager().catalogs
+    if arguments.features != AUTO or dataset.kind != "image":
+        return choose_extractor(arguments.features, catalogs, dataset, device)
+    arguments.features, extractor = best_for_images(catalogs, dataset, device)
+    arguments.center |= arguments.features == PIXELS  # which do not lie around 0
+    return extractor
+
+
 def _open(arguments: argparse.Namespace) -> Generator:
     return open_generator(
         arguments.generator, arguments.z_dim, arguments.prior, arguments.device, arguments.trust
@@ -198,11 +218,12 @@ def _split(arguments: argparse.Namespace) -> tuple[Part, Part]:
     return (dataset, order[:anchors]), (dataset, order[anchors : anchors + num])
 
 
-def _check_counts(arguments: argparse.Namespace, num: int, anchors: int) -> None:
-    ruled = arguments.theta is None or arguments.radius is None
-    least = min_samples() if ruled else 2 * BLOCKS
+def _check_counts(
+    arguments: argparse.Namespace, num: int, anchors: int, least: int = MIN_SAMPLES
+) -> None:
+    """Refuses too few, before anything heavy begins."""
+    half = " (half of --samples)" if getattr(arguments, "samples", None) else ""
     if num < least:
-        remedy = " (or half of --samples); fewer will do with --theta and --radius" if ruled else ""
-        raise UserError(f"{num} samples are too few: it takes at least {least}{remedy}.")
+        raise UserError(f"{num} samples are too few: it takes at least {least}{half}.")
     if anchors < MIN_ANCHORS:
-        raise UserError(f"{anchors} anchors are too few: it takes at least {MIN_ANCHORS}.")
+        raise UserError(f"{anchors} anchors are too few: it takes at least {MIN_ANCHORS}{half}.")

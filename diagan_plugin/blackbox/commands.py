@@ -15,13 +15,14 @@ _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights
 """Method → the flags of the other one."""
 
 
-def add_diagnose(commands: Any) -> None:
-    """Adds `diagan diagnose`."""
+def add_diagnose(commands: Any) -> Any:
+    """Adds `diagan diagnose`, and returns its parser: the flags of a finished GAN are not here."""
     diagnose = commands.add_parser(
         "diagnose", allow_abbrev=False,
-        help="find what a generator makes too often, from its samples alone",
+        help="find what a generator makes too often, or what a finished GAN misses",
         description="Estimate how collapsed a generator is (MCCS), per anchor and over all, and "
-        "show its dense modes with their neighbours. Needs no training data.",
+        "show its dense modes with their neighbours, without any training data. Or, with "
+        "--discriminators, say of a finished GAN which training samples it misses.",
     )  # fmt: skip
     what = diagnose.add_mutually_exclusive_group(required=True)
     _add_generator(what)
@@ -29,15 +30,21 @@ def add_diagnose(commands: Any) -> None:
         "--samples", metavar="DIR|FILE", type=Path,
         help="a folder of generated images, or an .npz or .npy file of samples",
     )  # fmt: skip
+    what.add_argument(
+        "--discriminators", metavar="CKPT", type=Path, nargs="+",
+        help="discriminators kept on the way, the earliest first: checkpoints of a run, or any "
+        "files with --loader",
+    )  # fmt: skip
     _add_measuring(diagnose)
     diagnose.add_argument("--modes", type=int, default=5, metavar="K", help="default: %(default)s")
     diagnose.add_argument(
         "--img-size", type=int, metavar="PIXELS", help="crop and resize the images of a folder"
     )
     diagnose.add_argument(
-        "--out", metavar="DIR", type=Path, help="write report.html, diagnosis.json and pictures"
+        "--out", metavar="DIR", type=Path, help="write report.html and the numbers there"
     )
     diagnose.set_defaults(handler=run)
+    return diagnose
 
 
 def add_calibrate(commands: Any) -> None:

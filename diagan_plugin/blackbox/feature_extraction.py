@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from gan_registry.features.store import extract
 from gan_registry.files import cache_folder
 from gan_registry.metrics.base import Progress, no_progress
 
+INCEPTION, PIXELS = "inception", "raw"
+
 
 def choose_extractor(
     choice: str, catalogs: Catalogs, dataset: Dataset, device: torch.device
@@ -28,7 +32,7 @@ def choose_extractor(
     """
     hint = ""
     if choice == AUTO:
-        choice = "inception" if dataset.kind == "image" else "raw"
+        choice = INCEPTION if dataset.kind == "image" else PIXELS
         hint = " Or choose other features: --features raw, or a file."
     try:
         context = FeatureContext(dataset, device, cache_folder())
@@ -39,6 +43,26 @@ def choose_extractor(
         if choice == "classifier":
             hint = " They are of labelled data; a black box has none."
         raise UserError(f"{str(error).rstrip('.')}.{hint}") from error
+
+
+def best_for_images(
+    catalogs: Catalogs, dataset: Dataset, device: torch.device
+) -> tuple[str, FeatureExtractor]:
+    """Builds `inception`, or where that cannot be, with a warning, what needs no download.
+
+    Returns:
+        The name of the features, and the extractor.
+    """
+    try:
+        return INCEPTION, choose_extractor(INCEPTION, catalogs, dataset, device)
+    except PluginError:
+        raise
+    except UserError as error:
+        warnings.warn(
+            f"Pixels are compared, less their mean (--features {PIXELS} --center), which sees less "
+            f"than learnt features do: {error}", stacklevel=2,
+        )  # fmt: skip
+        return PIXELS, choose_extractor(PIXELS, catalogs, dataset, device)
 
 
 def features_of(

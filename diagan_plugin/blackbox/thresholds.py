@@ -1,6 +1,7 @@
 """How near is alike: θ and r from the features themselves, as nobody labels identities here.
 
-The rule: **the distance within which a typical anchor has 1 % of the samples.** "Typical" is the
+The rule: **the distance within which a typical anchor has 1 % of the samples**, and at least 5 of
+them, so that fewer than 500 samples are seen more coarsely. "Typical" is the
 median over the anchors, so a dense mode, as long as it holds less than half of them, does not move
 it; a quantile of all pairwise distances would shrink to the mode's own width as soon as its pairs
 were more than the quantile. A typical sample then has, by construction, the same score for every
@@ -26,9 +27,14 @@ _ANCHORS = 1000  # a median needs no more
 _TILE = 2**22
 
 
+def share_of(num: int) -> float:
+    """Returns the rule's share for so many samples: of few, a typical anchor has 5 of them."""
+    return max(SHARE, MIN_NEIGHBORS / num)
+
+
 def min_samples(share: float = SHARE) -> int:
     """Returns how many samples :func:`typical_radius` asks for."""
-    return math.ceil(MIN_NEIGHBORS / share)
+    return math.ceil(MIN_NEIGHBORS / share - 1e-9)  # which is rounding's
 
 
 def typical_radius(anchors: Tensor, samples: Tensor, share: float = SHARE) -> float:

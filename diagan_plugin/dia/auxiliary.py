@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,13 @@ def add_auxiliary(run: LiveRun, options: DiaOptions) -> AuxiliaryDiscriminator:
             )
         return found
 
+    # In float16 its gradients would need a scale of their own; bfloat16 has float32's range.
+    half = run.precision.autocast if run.precision.name == "bf16" else nullcontext
+
+    def forward(network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
+        with half():
+            return network(x, y)
+
     auxiliary = AuxiliaryDiscriminator(
         run.discriminator,
         run.optimizers["discriminator"],
@@ -62,7 +70,7 @@ def add_auxiliary(run: LiveRun, options: DiaOptions) -> AuxiliaryDiscriminator:
         mode=options.aux,
         rank=run.rank,
         world_size=run.world_size,
-        forward=lambda network, x, y: network(x, y),
+        forward=forward,
         added=added,
         average_gradients=run.group.average_gradients,
     )

@@ -21,12 +21,17 @@ from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.dia.auxiliary import add_auxiliary, train_auxiliary
 from diagan_plugin.dia.clipping import clipped_finding
 from diagan_plugin.dia.decisions import Choices
+from diagan_plugin.dia.exclusion import restored, settled
 from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.progress import is_due, progress_verdict
 from diagan_plugin.dia.recorder import Recorder
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.groups import group_table
+from diagan_plugin.report.names import described
+from diagan_plugin.report.shares import BEFORE
+from diagan_plugin.scoring.exclusion import without_emphasis
 from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
 from diagan_plugin.scoring.weights import (
     WeightSummary,
@@ -64,6 +69,7 @@ class DiaDriver:
         self.recorder = Recorder(run, options)
         self.choices = Choices(options)
         self.phase = 1
+        self.excluded: NDArray[np.int64] | None = None  # None until it is known
         self.score: NDArray[np.float64] | None = None
         self.probabilities: NDArray[np.float64] | None = None
         self.auxiliary: AuxiliaryDiscriminator | None = None
@@ -74,7 +80,8 @@ class DiaDriver:
         self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
 
     def start(self, run: LiveRun) -> None:
-        """Makes the record of step 0 for the heat map."""
+        """Reads what is not to be emphasised; makes the record of step 0 for the heat map."""
+        self.excluded = settled(run, self.options.exclude, self.excluded)
         self.recorder.start(run)
 
     def observe(self, run: LiveRun, real: Real, logits: Tensor) -> None:
@@ -114,6 +121,11 @@ class DiaDriver:
         # Draw by them more strongly, while the weights are ramped in.
         elif self.schedule.ramps_at(run.step):
             self._set_weights(run)
+
+        if is_due(run.step, run.total_steps) and run.rank == 0:
+            diagnosis = self.diagnosis(run)
+            if diagnosis is not None:
+                run.log_text("verdict", progress_verdict(run, diagnosis))
 
     def _score(self, run: LiveRun) -> None:
         # Score the records. k is chosen once: when scored again, it is the data that should have
@@ -162,8 +174,10 @@ class DiaDriver:
         return self._within(run, sampling_probabilities(score, options.min_clip, options.max_ratio))
 
     def _within(self, run: LiveRun, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns probabilities [N], turned into such within the classes if asked for."""
-        return within_classes(p, labels_of(run.dataset)) if self.options.within_class else p
+        """Returns probabilities [N] within the classes, if asked for, and without the excluded."""
+        labels = labels_of(run.dataset) if self.options.within_class else None
+        p = p if labels is None else within_classes(p, labels)
+        return p if self.excluded is None else without_emphasis(p, self.excluded, labels)
 
     def _summary(
         self, probabilities: NDArray[np.float64], score: NDArray[np.float64]
@@ -182,7 +196,12 @@ class DiaDriver:
         run.log(self.choices.logged())
         if self.options.aux != "none":
             self.auxiliary = add_auxiliary(run, self.options)
+        # The state to compare with: what the generator makes before its draws are weighted.
+        run.keep_generator(BEFORE)
+        run.say(f"phase 2 begins at step {run.step}: samples are drawn by their score")
         self._close_loop(run)
+        if not self.schedule.refreshes:
+            self.recorder.tracker.close()  # a window of records is 200 bytes a sample
 
     def _close_loop(self, run: LiveRun) -> None:
         if self.options.rule == "feedback":
@@ -222,7 +241,9 @@ class DiaDriver:
             if np.isfinite(score).any():
                 probabilities = self._probabilities(run, score)
         dataset = run.dataset
+        samples, texts = described(dataset)
         metadata = {
+            **texts,
             "fingerprint": run.fingerprint,
             "k": k,
             "phase": self.phase,
@@ -230,6 +251,8 @@ class DiaDriver:
             "records": int(count.max()),
             **self.recorder.describe(run),
         }
+        if self.excluded is not None:
+            metadata["excluded"] = self.excluded.size
         if self.phase == 2:
             metadata["phase_boundary"] = self.schedule.phase1_end + 1
         return Diagnosis(
@@ -243,6 +266,7 @@ class DiaDriver:
             history_steps=np.asarray(self.recorder.history_steps, np.int64),
             history_indices=self.recorder.history_indices,
             metadata={name: str(value) for name, value in metadata.items()},
+            **samples,
         )
 
     def result(self, run: LiveRun) -> dict[str, Any]:
@@ -293,6 +317,7 @@ class DiaDriver:
                 None if self.probabilities is None else torch.from_numpy(self.probabilities)
             ),
             "draws": torch.from_numpy(self.draws),
+            "excluded": None if self.excluded is None else torch.from_numpy(self.excluded),
             "warnings": self.warnings,
             "feedback": None if self.feedback is None else self.feedback.state(),
             "auxiliary_calls": None if self.auxiliary is None else self.auxiliary.calls,
@@ -301,6 +326,7 @@ class DiaDriver:
     def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
         num = len(run.dataset)
+        self.excluded = restored(state, num, self.excluded, self.options.exclude)
         self.phase = whole(state, "phase", 1, 2)
         if self.phase == 2:
             self._fix_phase1_end(whole(state, "phase1_end"))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diagan_plugin.dia.auxiliary import auxiliary_loss
 from diagan_plugin.dia.centring import as_a_ratio
+from diagan_plugin.dia.schedule import FEEDBACK_PASSES
 from diagan_plugin.recording.logit_modes import resolve_logit_mode
 from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.scoring.feedback import UPDATES, FeedbackWeights
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
 
 _LOG = logging.getLogger(__name__)
-
-PASSES = 2
-"""How many samples all updates together pass through the auxiliary D, per sample trained on: about
-a tenth of what a step of phase 2 computes. On larger data an update takes a part of them."""
 
 
 class Feedback:
@@ -64,7 +61,9 @@ class Feedback:
         steps = max(self._end - self._begin, 1)
         self._every = max(steps // UPDATES, 1)
         updates = max(steps // self._every, 1)
-        self._fraction = min(PASSES * steps * run.samples_per_step / updates / len(run.dataset), 1)
+        self._fraction = min(
+            FEEDBACK_PASSES * steps * run.samples_per_step / updates / len(run.dataset), 1
+        )
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -140,12 +139,7 @@ class Feedback:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned."""
         size = (self.weights.ratio.size,)
-        kinds = {
-            "log_weights": torch.float64,
-            "ratio": torch.float64,
-            "age": torch.int64,
-            "pressing": torch.bool,
-        }
+        kinds = {"log_weights": torch.float64, "ratio": torch.float64, "age": torch.int64}
         arrays = {name: tensor(state, name, kind, size).numpy() for name, kind in kinds.items()}
         self.weights.load_state_dict({**state, **arrays})
         self.released_at = None if state["released_at"] is None else whole(state, "released_at")

@@ -89,6 +89,8 @@ class DiaOptions:
         aux_ratio: Record a density ratio measured by a logistic layer on D's features (paper,
             §5.2): for losses without one.
         within_class: Keep each class's share of the draws and weight inside the classes.
+        exclude: File that lists samples which are never to be emphasised, such as broken ones; see
+            :func:`diagan_plugin.dia.exclusion.read_listed`. "": none.
         draws: How phase 2 draws from the weights: "systematic", where each sample's draws in an
             epoch differ from their expectation by less than 1, or "iid", each draw independent,
             i ~ P_s (paper, §4.1).
@@ -115,6 +117,7 @@ class DiaOptions:
     aux_loss: str = AUTO
     aux_ratio: bool = False
     within_class: bool = False
+    exclude: str = ""
     draws: str = "systematic"
     preset: str = "paper"
     diagnose: bool = False
@@ -190,6 +193,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="record a density ratio measured by a logistic layer, for losses that give none",
     )  # fmt: skip
     add("within_class", action="store_true", help="weight inside the classes only")
+    add(
+        "exclude", str, metavar="FILE",
+        help="samples, listed by path or index, that get at most the mean weight",
+    )  # fmt: skip
     add("draws", choices=("systematic", "iid"), help="draw evenly by the weights, or independently")
     add(
         "preset", action=PresetAction, presets=PRESETS,

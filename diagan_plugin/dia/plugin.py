@@ -14,6 +14,7 @@ from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME, DiaOptions, add_options
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
+from diagan_plugin.report import DIAGNOSIS_FILE
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from gan_registry.catalogs import Catalogs
     from gan_registry.live_run import LiveRun
     from gan_registry.report.document import Report
-
-DIAGNOSIS_FILE = "diagnosis.safetensors"
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,30 +104,43 @@ class DiaPlugin(DrivingPlugin):
         """Says when it will record and weight."""
         if not is_active(run):
             return None
-        return plan(
-            options_of(run), run.total_steps, is_weighted(run), len(run.dataset),
+        options = options_of(run)
+        rows = plan(
+            options, run.total_steps, is_weighted(run), len(run.dataset),
             run.samples_per_step, 0 if run.holdout is None else len(run.holdout),
         )  # fmt: skip
+        if options.exclude:
+            from diagan_plugin.dia.exclusion import settled
+
+            listed = settled(run, options.exclude, None)
+            rows["excluded"] = (
+                f"{0 if listed is None else listed.size} samples of {options.exclude}"
+            )
+        return rows
 
     @hookimpl
     def gan_report(self, run: LiveRun, report: Report) -> None:
         """Adds verdict, samples, charts and tables."""
         if not is_active(run) or run.folder is None:
             return
+        from diagan_plugin.rarity.sections import add_closer_look
         from diagan_plugin.report.dia_sections import add_dia_sections
         from diagan_plugin.report.diagnosis import Diagnosis
         from diagan_plugin.report.recovery import add_recovery
         from gan_registry.evaluation.results import read_result
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
-        if path.exists():
+        result = read_result(run.folder) if report.result is None else report.result
+        if path.exists() and "unfinished" not in result:
             diagnosis: Diagnosis | None = Diagnosis.load(path)
-        else:  # deleted, say; the checkpoint holds the same numbers
+        else:  # not written yet, or deleted; the checkpoint holds the same numbers
             diagnosis = None if driver is None else driver.diagnosis(run)
         if diagnosis is not None:
-            result = read_result(run.folder)
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
             add_recovery(report, run.dataset.group_names, result, diagnosis)
+            found = add_closer_look(report, run, diagnosis)
+            if found is not None and path.exists() and run.rank == 0:
+                found.added_to(diagnosis).save(path)
 
 
 def is_weighted(run: LiveRun) -> bool:

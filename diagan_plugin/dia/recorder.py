@@ -20,7 +20,7 @@ from diagan_plugin.dia.centring import Centring
 from diagan_plugin.dia.holdout import HoldoutWatch
 from diagan_plugin.dia.options import NAME, DiaOptions
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
-from diagan_plugin.recording.logit_modes import logit_mode, resolve_logit_mode
+from diagan_plugin.recording.logit_modes import has_batch_norm, logit_mode, resolve_logit_mode
 from diagan_plugin.recording.ratio_head import RatioHead
 from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.recording.tracker import LDRTracker
@@ -104,11 +104,12 @@ class Recorder:
 
     def step_end(self, run: LiveRun, schedule: Schedule) -> None:
         """Makes the records that the schedule asks for after this step."""
+        swept: Tensor | None = None
         if self._options.record == "sweep" and schedule.records_at(run.step):
-            self._record(run)
+            swept = self._record(run)
             self.steps = [*self.steps, run.step][-self._options.window :]
         if schedule.history_at(run.step):
-            self._record_history(run)
+            self._record_history(run, swept)
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns LDRM and LDRV of every sample, each [N]."""
@@ -129,8 +130,13 @@ class Recorder:
             "logits": self.logit_mode if self._options.record == "sweep" else "training batches",
             "is_density_ratio": run.loss.is_density_ratio or self._ratio_head is not None,
         }
+        discriminator: nn.Module | None = getattr(run, "discriminator", None)
+        if discriminator is not None:
+            described["batch_norm"] = has_batch_norm(discriminator)
         if self.steps:
             described |= {"first_step": self.steps[0], "last_step": self.steps[-1]}
+            passes = self.steps[-1] * run.samples_per_step / len(run.dataset)
+            described["epochs"] = f"{passes:.4g}"
         return described
 
     def state(self) -> dict[str, Any]:
@@ -159,21 +165,31 @@ class Recorder:
             history = tensor(state, "history", None, (len(steps), size))
             self.history = [history[position].to(run.device) for position in kept]
 
-    def _record(self, run: LiveRun) -> None:
-        """Records the whole dataset, or a random share of it that follows from (seed, step)."""
+    def _record(self, run: LiveRun) -> Tensor | None:
+        """Records the whole dataset, or a random share of it that follows from (seed, step).
+
+        Returns:
+            The logits of the whole dataset [N]; None of a share.
+        """
         fraction, size = self._options.record_fraction, len(run.dataset)
         if fraction == 1.0:
-            self.tracker.record_all(self._centred(run, self._sweep(run, run.dataset)))
-            return
+            swept = self._sweep(run, run.dataset)
+            self.tracker.record_all(self._centred(run, swept))
+            return swept
         rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
         indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
         recorded = self._centred(run, self._sweep(run, run.dataset, indices))
         self.tracker.record(torch.from_numpy(indices), recorded)
+        return None
 
-    def _record_history(self, run: LiveRun) -> None:
+    def _record_history(self, run: LiveRun, swept: Tensor | None = None) -> None:
+        """Records the heat map's samples, from a sweep of the dataset where these are all."""
         if self.logit_mode is None:
             return
-        record = self._sweep(run, run.dataset, self.history_indices)
+        if swept is not None and len(self.history_indices) == len(swept):
+            record = swept
+        else:
+            record = self._sweep(run, run.dataset, self.history_indices)
         self.history.append(self._centred(run, record))
         self.history_steps.append(run.step)
         self.holdout.compare(run, record, partial(self._sweep, run))

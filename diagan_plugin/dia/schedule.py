@@ -34,6 +34,11 @@ HISTORY_SAMPLES = 2000
 RAMP_STAGES = 20
 """A ramp changes the weights this often: each change means a new draw of the whole epoch."""
 
+FEEDBACK_PASSES = 2
+"""How many samples all updates of steered weights together pass through the auxiliary D, per sample
+trained on: about a tenth of what a step of phase 2 computes. On larger data an update takes a part
+of them."""
+
 EARLIEST, LATEST = 0.5, 0.9
 """Where an automatic phase 1 may end, as shares of the steps. Published are 0.5 (GOLD's code) to
 0.9 (the replication on small data). There is a phase 2 in any case."""
@@ -136,8 +141,14 @@ class Schedule:
 
     @property
     def history_every(self) -> int:
-        """Steps between two records of the heat map, the first of which is at step 0."""
-        return -(-self.total_steps // (HISTORY_RECORDS - 1))
+        """Steps between two records of the heat map, the first of which is at step 0.
+
+        A multiple of those between two sweeps, unless that is longer: a sweep of all samples can
+        then be both.
+        """
+        every = -(-self.total_steps // (HISTORY_RECORDS - 1))
+        unit = self.options.record_every
+        return every if self.options.record != "sweep" or unit > every else -(-every // unit) * unit
 
     def history_at(self, step: int) -> bool:
         """Whether the subset for the heat map is swept after this step."""
@@ -240,6 +251,8 @@ def plan(
         if weighted and options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
             passes += (total_steps - end) // options.aux_every * 6 * samples_per_step
+        if weighted and options.rule == "feedback":
+            passes += (total_steps - end) * FEEDBACK_PASSES * samples_per_step
         return passes
 
     # An end still to be found costs most at one of its bounds, as both parts are linear in it.

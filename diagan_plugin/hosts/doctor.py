@@ -25,6 +25,21 @@ from gan_registry.plugins import PluginManager
 DISTRIBUTION = "diagan-plugin"
 READY, ABSENT, REFUSED = "ready", "not installed", "will not work"
 
+PURPOSES = {
+    "accelerate": "a loop of one's own under Accelerate",
+    "docs": "the pages as a site",
+    "faiss": "--inclusive-search faiss",
+    "lightning": "the host lightning",
+    "lmdb": "images in an LMDB",
+    "loggers": "--wandb, --mlflow and TensorBoard",
+    "metrics": "--features inception, and peers to compare our metrics with",
+    "pandas": "tables of samples as Parquet",
+    "stylegan2": "the backbone stylegan2 and the host stylegan2-pytorch",
+    "tensorboard": "TensorBoard",
+    "vision": "the dataset colored_mnist",
+}
+"""Extra → what it is for; those that only name others have none."""
+
 
 @dataclass
 class Host:
@@ -247,10 +262,10 @@ def _extras() -> Iterator[dict[str, str]]:
         return
     for line in required:
         match = re.match(r"\s*([\w.-]+)\s*([^;]*);.*extra\s*==\s*['\"]([\w-]+)['\"]", line)
-        if match and match[3] != "test":
+        if match and match[3] in PURPOSES:
             yield {
                 "extra": match[3], "package": match[1], "needs": match[2].strip(" ()"),
-                "version": version_of(match[1]),
+                "version": version_of(match[1]), "for": PURPOSES[match[3]],
             }  # fmt: skip
 
 
@@ -268,7 +283,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "extras"
     for extra in found["extras"]:
-        told = extra["version"] or f"missing: pip install '{DISTRIBUTION}[{extra['extra']}]'"
+        wanted = f"{extra['package']}{extra['needs']}"
+        told = extra["version"] or f"missing for {extra['for']}: pip install '{wanted}'"
         yield f"  {extra['extra']:<12} {extra['package']:<20} {told}"
     yield ""
     yield "hosts"

@@ -1,4 +1,8 @@
-"""Running mean and variance of every sample's records: all of them count, none is kept."""
+"""Mean and variance of every sample's records, where the records themselves are not kept.
+
+:class:`RunningMoments` go on with each record; :class:`ClosedMoments` are those of a tracker that
+takes no more.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["RunningMoments"]
+__all__ = ["ClosedMoments", "RunningMoments"]
 
 _CHUNK = 1 << 16
 
@@ -104,3 +108,33 @@ class RunningMoments:
         """Restores them."""
         self._mean.copy_(state["mean"])
         self._m2.copy_(state["m2"])
+
+
+class ClosedMoments:
+    """Mean and unbiased variance as they were when the records ended: 16 bytes a sample.
+
+    Args:
+        mean: [N] float64, NaN for a sample without a record.
+        variance: [N] float64, NaN for fewer than two records.
+    """
+
+    def __init__(self, mean: Tensor, variance: Tensor) -> None:
+        self._mean, self._variance = mean, variance
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._mean.nbytes + self._variance.nbytes
+
+    def statistics(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and unbiased variance, [N] float64."""
+        return self._mean.clone(), self._variance.clone()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns copies of both."""
+        return {"closed_mean": self._mean.clone(), "closed_variance": self._variance.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._mean.copy_(state["closed_mean"])
+        self._variance.copy_(state["closed_variance"])

@@ -13,6 +13,9 @@ Two ways of keeping them:
   (:mod:`diagan_plugin.recording.moments`), which is exact to rounding and takes 24 bytes a sample.
   It counts every record since the start (or the last `reset`).
 
+Once no more records will come, :meth:`LDRTracker.close` keeps mean and variance alone: 24 bytes a
+sample, in memory and in checkpoints.
+
 Recording makes no decision on the host that depends on data on the device, so it never waits for a
 GPU: what must not be stored is masked, not selected.
 """
@@ -28,7 +31,7 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.arguments import as_kind, as_state, as_whole, check_data
-from diagan_plugin.recording.moments import RunningMoments
+from diagan_plugin.recording.moments import ClosedMoments, RunningMoments
 from diagan_plugin.recording.non_finite import NonFiniteLog
 from diagan_plugin.recording.window import RecordWindow
 
@@ -86,12 +89,16 @@ class LDRTracker:
     def reset(self) -> None:
         """Forgets every record, also the non-finite ones."""
         self._total = torch.zeros(self.num_samples, dtype=torch.int64, device=self.device)
-        self._records: RunningMoments | RecordWindow = (
+        self._records: RunningMoments | RecordWindow | ClosedMoments = (
             RunningMoments(self.num_samples, self.device)
             if self.window is None
             else RecordWindow(self.num_samples, self.window, self.device)
         )
         self._non_finite = NonFiniteLog(self.device)
+
+    def close(self) -> None:
+        """Ends the recording: what is kept from here on are the statistics, not the records."""
+        self._records = ClosedMoments(*self.statistics())
 
     # ------------------------------------------------------------------ recording
 
@@ -110,7 +117,9 @@ class LDRTracker:
         Raises:
             TypeError: If a dtype is wrong.
             ValueError: If shapes differ or a CPU index is out of range.
+            RuntimeError: If the tracker is closed.
         """
+        records = self._open_records()
         index = self._as_indices(indices)
         value = self._as_values(values, index.shape[0])
         if index.shape[0] == 0:
@@ -125,7 +134,7 @@ class LDRTracker:
         before = self._total.index_select(0, index)
         self._total.index_add_(0, index, finite.to(torch.int64))
         after = self._total.index_select(0, index)
-        self._records.add_batch(index, value, finite, first, before, after)
+        records.add_batch(index, value, finite, first, before, after)
 
     def record_all(self, values: Values) -> None:
         """Records one log-density ratio for every sample: a sweep over the dataset.
@@ -136,7 +145,9 @@ class LDRTracker:
         Raises:
             TypeError: If the dtype is wrong.
             ValueError: If the shape is wrong.
+            RuntimeError: If the tracker is closed.
         """
+        records = self._open_records()
         value = self._as_values(values, self.num_samples)
         # In chunks, so that the temporaries stay small beside the statistics.
         for start in range(0, self.num_samples, _CHUNK):
@@ -146,7 +157,7 @@ class LDRTracker:
             index = torch.arange(part.start, part.stop, device=self.device)
             self._non_finite.add(index, finite)
             self._total[part] += finite
-            self._records.add_range(part, piece, finite, self._total[part])
+            records.add_range(part, piece, finite, self._total[part])
 
     # ------------------------------------------------------------------ reading
 
@@ -204,6 +215,7 @@ class LDRTracker:
 
         Raises:
             ValueError: If N or the window differ.
+            RuntimeError: If one of them is closed.
         """
         other = as_kind("other", other, LDRTracker)
         if (other.num_samples, other.window) != (self.num_samples, self.window):
@@ -212,8 +224,8 @@ class LDRTracker:
                 f"{self.window}, but got {other.num_samples} samples with window {other.window}."
             )
         added = other._total.to(self.device)
-        theirs: Any = other._records  # of the same kind, since the windows are equal
-        self._records.merge(theirs, self._total, added)
+        theirs: Any = other._open_records()  # of the same kind, since the windows are equal
+        self._open_records().merge(theirs, self._total, added)
         self._total += added
         self._non_finite.append(other._non_finite)
 
@@ -245,13 +257,20 @@ class LDRTracker:
                 raise ValueError(
                     f"The tracker's state has {key} {state.get(key)!r}, but this one has {mine!r}."
                 )
-        as_state(state, self.state_dict())
         self.reset()
+        if "closed_mean" in state:
+            self.close()
+        as_state(state, self.state_dict())
         self._total.copy_(state["total"])
         self._records.load_state_dict(state)
         self._non_finite.load(int(state["non_finite_count"]), state["non_finite_indices"])
 
     # ------------------------------------------------------------------ checking
+
+    def _open_records(self) -> RunningMoments | RecordWindow:
+        if isinstance(self._records, ClosedMoments):
+            raise RuntimeError("The tracker is closed: it takes no more records.")
+        return self._records
 
     def _as_indices(self, indices: Indices) -> Tensor:
         if self.device.type != "meta":  # there, nothing has data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,21 +12,22 @@ from diagan_plugin.report import charts
 from diagan_plugin.report import section_wording as say
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis
-from diagan_plugin.report.doubts import reassurance, remarks, worthless
+from diagan_plugin.report.evidence import gather
 from diagan_plugin.report.explanation import explanation_blocks
 from diagan_plugin.report.findings import GroupDiagnosis
+from diagan_plugin.report.first_screen import first_screen, why
 from diagan_plugin.report.groups import group_name, group_table
 from diagan_plugin.report.history import history_rows
 from diagan_plugin.report.ranking import extreme_samples, frequent_group
 from diagan_plugin.report.shares import ShareTable, share_table
-from diagan_plugin.report.verdict import diagnose_result, diagnose_samples
-from diagan_plugin.report.verdict_wording import group_verdict, sample_verdict
+from diagan_plugin.report.verdict_wording import word
 from gan_registry.datasets.base import Dataset
-from gan_registry.formatting import format_cell, percent
+from gan_registry.formatting import format_cell, percent, printable
 from gan_registry.images import TINY, to_pngs
 from gan_registry.report.document import (
     Block,
     Column,
+    Details,
     Facts,
     Figure,
     ImageGrid,
@@ -65,23 +65,12 @@ def add_dia_sections(
     """
     diagnosis.check_dataset(dataset)
     names = tuple(dataset.group_names)
-    weighted = diagnosis.phase_boundary is not None
-    found = diagnose_result(diagnosis, result, names, seed)
-    if found is not None:
-        verdict = group_verdict(found, weighted=weighted)
-    else:
-        samples = diagnose_samples(diagnosis.score, diagnosis.ldrm, diagnosis.ldrv, diagnosis.count)
-        verdict = sample_verdict(samples, weighted=weighted)
-    if dead := worthless(diagnosis, result):
-        verdict = dead
-    else:
-        limits = remarks(diagnosis, result)
-        sentences = (*limits, *verdict.sentences, *reassurance(result))
-        tone = "attention" if limits else verdict.tone
-        verdict = dataclasses.replace(verdict, sentences=sentences, tone=tone)
+    evidence = gather(diagnosis, result, names, seed=seed)
+    found, verdict = evidence.groups, word(evidence)
     title = "Scores" if found is None else "Scores by group"
     sections: list[tuple[int, str, str, list[Block]]] = [
-        (10, "verdict", "Verdict", [verdict]),
+        (10, "verdict", "Verdict", first_screen(verdict, evidence)),
+        (13, "evidence", "Why", why(verdict)),
         (35, "samples-by-score", say.RANKING_TITLE, _ranking(dataset, diagnosis)),
         (50, "scores", title, _scores(found, diagnosis, names)),
         (55, "history", "Log-density ratio over training", _history(found, diagnosis)),
@@ -107,12 +96,16 @@ def _ranking(dataset: Dataset, diagnosis: Diagnosis) -> list[Block]:
     blocks: list[Block] = []
     if frequent := frequent_group(diagnosis.group, most, len(names)):
         blocks.append(Text(say.frequent_group_sentence(frequent, names, most.size)))
-    captions = say.ranking_captions(most.size, least.size, bool(names))
+    captions = say.ranking_captions(most.size, least.size, bool(names), bool(diagnosis.names))
     if dataset.kind == "image":
-        return blocks + [
+        blocks += [
             _thumbnails(dataset, diagnosis, indices, caption)
             for indices, caption in zip((most, least), captions, strict=True)
         ]
+        if diagnosis.names:
+            files = [say.file_lines(diagnosis, indices) for indices in (most, least)]
+            blocks.append(Details(say.FILES_TITLE, "\n\n".join(files)))
+        return blocks
     points = None
     if tuple(dataset.sample_shape) == (2,):
         points = np.asarray(dataset.__getitems__(np.arange(len(dataset)))[0])
@@ -130,7 +123,10 @@ def _thumbnails(
     dataset: Dataset, diagnosis: Diagnosis, indices: NDArray[np.int64], caption: str
 ) -> ImageGrid:
     x, _ = dataset.__getitems__(indices)
-    labels = [f"#{index}\n{format_cell(diagnosis.score[index], '.2f')}" for index in indices]
+    labels = [
+        f"{say.short_name(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
+        for index in indices.tolist()
+    ]
     if names := dataset.group_names:
         groups = diagnosis.group[indices].tolist()
         labels = [
@@ -155,6 +151,9 @@ def _sample_table(
 ) -> Table:
     columns = [Column("Number", "d", "right"), Column("Score", ".3f", "right")]
     rows: list[list[Any]] = [[index, float(diagnosis.score[index])] for index in indices.tolist()]
+    if diagnosis.names:
+        columns.append(Column("Name", align="left"))
+        rows = [[*row, printable(diagnosis.name(row[0]))] for row in rows]
     if points is not None:
         columns += [Column("x", ".3f", "right"), Column("y", ".3f", "right")]
         rows = [row + points[row[0]].tolist() for row in rows]

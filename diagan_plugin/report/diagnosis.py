@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagan_plugin.arguments import as_array
+from diagan_plugin.report import DIAGNOSIS_FILE
+from diagan_plugin.report.names import pack_names, row_name, unpack_names
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.integrity import DamagedError, Entry, read_tensors, write_tensors
@@ -24,14 +27,23 @@ Integers = NDArray[np.int64]
 _FLOATS = ("ldrm", "ldrv", "score", "probability")
 _INTEGERS = ("count", "group")
 _HISTORY = ("history", "history_steps", "history_indices")
+_OPTIONAL = ("label", "cluster", "likely")
 _TYPES = {
     **dict.fromkeys(_FLOATS, "F64"),
-    **dict.fromkeys((*_INTEGERS, *_HISTORY[1:]), "I64"),
+    **dict.fromkeys((*_INTEGERS, *_HISTORY[1:], "label", "cluster"), "I64"),
     "history": "F32",
+    "likely": "I8",
+    "names": "U8",
 }
 """safetensors' name of each tensor's type, the largest first."""
 
-_DTYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4")}
+_DTYPES = {
+    "F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}  # fmt: skip
+LIKELY = ("", "rare", "broken", "mislabelled")
+"""What a sample may be; `likely` holds the place of the word here."""
+
 UNKNOWN_GROUP = -1
 MOST_GROUPS = 1_000_000
 """A group of a higher number is taken for damage: tables have a row for each number below."""
@@ -49,11 +61,19 @@ class Diagnosis:
         probability: Probability of being drawn under the score, float64 [N], sums to 1.
         count: Number of records in the window, int64 [N].
         group: Number of the known group, int64 [N]; -1 where unknown.
+        label: Its class, int64 [N]; -1 where unknown. Empty where there are no classes.
+        names: What each sample is called, e.g. its file's path in the data's folder, N of them;
+            empty where they are just the rows of the data in order (see :meth:`name`).
+        cluster: Number of its cluster among the under-represented samples, int64 [N]; -1 for none.
+            Empty where nothing was clustered.
+        likely: Whether it is likely rare, broken or mislabelled, as the place in :data:`LIKELY`,
+            int8 [N]. Empty where that was not looked into.
         history: Log-density ratios of a fixed subset of S samples at R steps, float32 [R, S].
         history_steps: Those steps, increasing, int64 [R].
         history_indices: Dataset indices of the subset, int64 [S].
         metadata: Text about the recording: `fingerprint` of the dataset, `k`, `phase`, `window`,
-            `first_step`, `last_step`, `records`, and `phase_boundary`, the first step of phase 2.
+            `first_step`, `last_step`, `records`, and `phase_boundary`, the first step of phase 2;
+            `group_names` and `label_names`, JSON lists.
 
     Raises:
         ValueError: The shapes do not fit together.
@@ -69,12 +89,16 @@ class Diagnosis:
     history_steps: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     history_indices: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     metadata: Mapping[str, str] = field(default_factory=dict)
+    label: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    names: tuple[str, ...] = ()
+    cluster: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    likely: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def __post_init__(self) -> None:
-        for names, dtype in ((_FLOATS, np.float64), (_INTEGERS + _HISTORY[1:], np.int64)):
-            for name in names:
-                object.__setattr__(self, name, _array(name, getattr(self, name), dtype))
-        object.__setattr__(self, "history", _array("history", self.history, np.float32))
+        for name, kind in _TYPES.items():
+            if name != "names":
+                object.__setattr__(self, name, _array(name, getattr(self, name), _DTYPES[kind]))
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
         text = {str(key): str(value) for key, value in self.metadata.items()}
         object.__setattr__(self, "metadata", text)
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(_FLOATS + _INTEGERS, (self.ldrm.size,))
@@ -82,12 +106,17 @@ class Diagnosis:
         expected |= {"history_steps": (records,), "history_indices": (subset,)}
         if self.history.size or records:
             expected["history"] = (records, subset)
+        expected |= {name: (self.ldrm.size,) for name in _OPTIONAL if getattr(self, name).size}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(
                     f"Argument `{name}` must have shape {shape}, "
                     f"but got {getattr(self, name).shape}."
                 )
+        if self.names and len(self.names) != self.num_samples:
+            raise ValueError(
+                f"Argument `names` must hold {self.num_samples} names, but got {len(self.names)}."
+            )
         if subset and not (
             0 <= self.history_indices.min() <= self.history_indices.max() < self.num_samples
         ):
@@ -100,6 +129,24 @@ class Diagnosis:
     def num_samples(self) -> int:
         """Number of training samples."""
         return int(self.ldrm.size)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Name of each group, by number; empty if unknown."""
+        return self._list("group_names")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Name of each class, by number; empty if unknown."""
+        return self._list("label_names")
+
+    def name(self, index: int) -> str:
+        """Returns what a person would look a sample up by: its file's path, or "row 17"."""
+        return self.names[index] if self.names else row_name(range(self.num_samples)[index])
+
+    def verdict(self, index: int) -> str:
+        """Returns the word of :data:`LIKELY` for a sample, "" where nothing is known."""
+        return LIKELY[self.likely[index]] if self.likely.size else ""
 
     @property
     def phase_boundary(self) -> int | None:
@@ -134,6 +181,39 @@ class Diagnosis:
                 "differs): use the data that the run was trained on."
             )
 
+    def __repr__(self) -> str:
+        """Says in a line what it is of; the arrays are shown by :meth:`to_frame`."""
+        parts = [f"{self.num_samples:,} samples"]
+        if count := len(np.unique(self.group[self.group >= 0])):
+            parts.append(f"{count} groups")
+        if self.last_step is not None:
+            parts.append(f"recorded to step {self.last_step:,}")
+        if np.isfinite(self.score).any():
+            parts.append(f"score {np.nanmin(self.score):.3g} to {np.nanmax(self.score):.3g}")
+        return f"Diagnosis({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Shows the samples of the highest score in a notebook."""
+        from diagan_plugin.report.sample_table import html_table
+
+        return html_table(self)
+
+    def to_frame(self) -> Any:
+        """Returns a pandas DataFrame, a row a sample; its columns are those of `diagan export`.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        from diagan_plugin.report.sample_table import data_frame
+
+        return data_frame(self)
+
+    def _list(self, name: str) -> tuple[str, ...]:
+        try:
+            return tuple(map(str, json.loads(self.metadata[name])))
+        except (KeyError, ValueError, TypeError, RecursionError):
+            return ()
+
     def _integer(self, name: str) -> int | None:
         try:
             return int(float(self.metadata[name]))
@@ -147,10 +227,12 @@ class Diagnosis:
             UserError: The disk is full, read-only or not writable.
         """
         with atomic_write(path) as temporary:
-            write_tensors(temporary, [self._entry(name) for name in _TYPES], self.metadata)
+            written = [n for n in _TYPES if n not in (*_OPTIONAL, "names") or len(getattr(self, n))]
+            write_tensors(temporary, [self._entry(name) for name in written], self.metadata)
 
     def _entry(self, name: str) -> Entry:
-        array = np.ascontiguousarray(getattr(self, name))
+        content = pack_names(self.names) if name == "names" else getattr(self, name)
+        array = np.ascontiguousarray(content)
         return name, _TYPES[name], array.shape, array.reshape(-1).view(np.uint8)
 
     @classmethod
@@ -180,7 +262,9 @@ class Diagnosis:
             raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}: {remedy}")
         try:
             _check_types(tensors)
-            known = {name: tensors[name] for name in _TYPES if name in tensors}
+            known: dict[str, Any] = {name: tensors[name] for name in _TYPES if name in tensors}
+            if "names" in known:
+                known["names"] = unpack_names(known["names"], known["ldrm"].size)
             diagnosis = cls(**known, metadata=metadata)
             diagnosis._check_values()
         except (ValueError, TypeError) as error:
@@ -203,6 +287,12 @@ class Diagnosis:
             "`count` is negative": (self.count < 0).any(),
             "`group` is below -1": (self.group < UNKNOWN_GROUP).any(),
             f"`group` is beyond {MOST_GROUPS:,}": (self.group >= MOST_GROUPS).any(),
+            "`label` or `cluster` is below -1": min(
+                self.label.min(initial=-1), self.cluster.min(initial=-1)
+            )
+            < -1,
+            "`likely` is none of 0 to 3": (self.likely < 0).any()
+            or (self.likely >= len(LIKELY)).any(),
             "`probability` is negative or partly NaN": is_known
             and not (self.probability >= 0).all(),
             f"`probability` sums to {total:g}, not 1": is_known and not abs(total - 1) < 1e-6,
@@ -212,6 +302,23 @@ class Diagnosis:
         for what, holds in wrong.items():
             if holds:
                 raise ValueError(f"{what}.")
+
+
+def load_diagnosis(path: str | Path) -> Diagnosis:
+    """Reads the diagnosis of a run.
+
+    Args:
+        path: The run folder, or the file `diagnosis.safetensors` in it.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+
+    Example:
+        >>> diagnosis = load_diagnosis("runs/mine")  # doctest: +SKIP
+        >>> [diagnosis.name(i) for i in diagnosis.score.argsort()[::-1][:10]]  # doctest: +SKIP
+    """
+    file = Path(path)
+    return Diagnosis.load(file / DIAGNOSIS_FILE if file.is_dir() else file)
 
 
 def _check_types(tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -35,6 +35,9 @@ least this share of all does (of a normal distribution 0.13 % would)."""
 DRAWN_CHANGE = 0.05
 """Smallest relative gap between a group's shares among the draws and of the data that counts."""
 
+MIN_RECOGNISED = 0.8
+"""A classifier that knows less than this part of a group's real samples can't count the group."""
+
 ShareState = Literal["missing", "nearly missing", "too rare", "fitting", "too often"]
 SHORT: tuple[ShareState, ...] = ("missing", "nearly missing", "too rare")
 
@@ -58,6 +61,11 @@ class GroupFinding:
         states: Kind of samples → how its share among the generated samples that belong to any
             group compares with the data.
         share_drawn: Share among the draws of phase 2, None if nothing was weighted.
+        interval: 95 % confidence interval of the plain share, None if it is not known.
+        before: Its plain share when phase 1 ended, None if it was not measured.
+        state_before: How that compared with the data.
+        recognised: Part of its real samples that the classifier behind the shares knows; 1 where
+            the data's own rule tells the groups apart.
     """
 
     group: int
@@ -72,6 +80,10 @@ class GroupFinding:
     generated: Mapping[str, float] = field(default_factory=dict)
     states: Mapping[str, ShareState] = field(default_factory=dict)
     share_drawn: float | None = None
+    interval: tuple[float, float] | None = None
+    before: float | None = None
+    state_before: ShareState | None = None
+    recognised: float = 1.0
 
     @property
     def state(self) -> ShareState | None:
@@ -82,6 +94,11 @@ class GroupFinding:
     def is_short(self) -> bool:
         """Whether the generator, uncorrected, makes too few."""
         return self.state in SHORT
+
+    @property
+    def was_short(self) -> bool:
+        """Whether the generator made too few when phase 1 ended."""
+        return self.state_before in SHORT
 
     @property
     def is_flagged(self) -> bool:
@@ -110,11 +127,18 @@ class GroupDiagnosis:
         findings: One for each group that has samples with a score.
         permutations: Number of shuffles behind the p-values.
         recognised: Kind of samples → share of the generated samples that belong to any group.
+        by_classifier: Whether a classifier counted, and not the data's own rule.
     """
 
     findings: tuple[GroupFinding, ...]
     permutations: int
     recognised: Mapping[str, float] = field(default_factory=dict)
+    by_classifier: bool = False
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether shares among the generator's own samples are known."""
+        return "" in self.recognised
 
     @property
     def standing_out(self) -> tuple[GroupFinding, ...]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
 from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.history import HistoryRows
 from diagan_plugin.report.ranking import FrequentGroup
-from diagan_plugin.report.shares import DATA, DRAWN, ShareTable, kind_of
-from gan_registry.formatting import percent
+from diagan_plugin.report.shares import BEFORE, DATA, DRAWN, ShareTable, kind_of
+from gan_registry.formatting import format_cell, percent, printable
 
+_NAME = 9  # letters of a name below a picture
 RANKING_TITLE = "Training samples the generator misses most and least"
+FILES_TITLE = "Their files: number in the data set, score, path in the data's folder"
 POINTS_CAPTION = (
     "Every training sample, coloured by its discrepancy score: the darker, the more "
     "under-represented."
@@ -26,12 +32,29 @@ WEIGHTS_TEXT = (
 )
 
 
-def ranking_captions(most: int, least: int, grouped: bool) -> tuple[str, str]:
+def ranking_captions(most: int, least: int, grouped: bool, named: bool = False) -> tuple[str, str]:
     """Says what stands below so many samples with the highest, and the lowest, score."""
     return (
-        f"The {most} most under-represented: number in the data set, score"
-        f"{', group' if grouped else ''}.",
+        f"The {most} most under-represented: number in the data set{', name' if named else ''}, "
+        f"score{', group' if grouped else ''}.",
         f"The {least} least under-represented.",
+    )
+
+
+def short_name(diagnosis: Diagnosis, index: int) -> str:
+    """Calls a sample by its number and, below, the end of its file's name, as a picture holds."""
+    if not diagnosis.names:
+        return f"#{index}"
+    name = printable(PurePosixPath(diagnosis.name(index)).stem)
+    return f"#{index}\n{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}"
+
+
+def file_lines(diagnosis: Diagnosis, indices: NDArray[np.int64]) -> str:
+    """Lists samples, a line each: number, score, name."""
+    return "\n".join(
+        f"{index:>8}  {format_cell(diagnosis.score[index], '.3f'):>8}  "
+        f"{printable(diagnosis.name(index))}"
+        for index in indices.tolist()
     )
 
 
@@ -44,10 +67,17 @@ def frequent_group_sentence(found: FrequentGroup, names: Sequence[str], most: in
     )
 
 
+_TITLES = {
+    DATA: "Training data",
+    BEFORE: "Generated when phase 1 ended",
+    DRAWN: "Draws in phase 2",
+}
+
+
 def share_title(key: str) -> str:
     """Calls a share of `result.json` by a name."""
-    if key in (DATA, DRAWN):
-        return "Training data" if key == DATA else "Draws in phase 2"
+    if key in _TITLES:
+        return _TITLES[key]
     kind = kind_of(key)
     return f"Generated, corrected by {kind}" if kind else "Generated"
 

@@ -12,6 +12,16 @@ from diagan_plugin.report.findings import GroupDiagnosis, GroupFinding
 DATA, DRAWN, GENERATED = "share_data", "share_drawn", "share_generated"
 """Keys of a group's shares in `result.json`; the last one may end in `_<post-processor>`."""
 
+BEFORE = "phase1"
+"""Name of the generator that is kept when phase 1 ends."""
+
+CLASSIFIED = "occurrence"
+"""Key of the share that a classifier counted, where no rule of the data tells the groups apart."""
+
+_OF_REAL = "occurrence_real"
+SEEN, ACCURACY = "occurrence_real_seen", "classifier_accuracy"
+"""Keys of what that classifier makes of the real samples: share put into the group; part known."""
+
 
 @dataclass(frozen=True)
 class ShareTable:
@@ -40,6 +50,8 @@ def share_table(
     columns: dict[str, list[float | None]] = {
         DATA: [float((diagnosis.group == f.group).mean()) for f in shown]
     }
+    if any(f.before is not None for f in shown):
+        columns[BEFORE] = [f.before for f in shown]
     for key in (DRAWN, *generated_keys(result, names)):
         column = [group_share(result, name, key) for name in names]
         if any(value is not None for value in column):
@@ -48,8 +60,15 @@ def share_table(
 
 
 def generated_keys(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Returns the keys under which a result holds generated shares of these groups, sorted."""
-    return sorted({k for name in names for k in _entry(result, name) if k.startswith(GENERATED)})
+    """Returns the keys under which a result holds generated shares of these groups, sorted.
+
+    Those by the data's own rule; a classifier's only where there are none of these.
+    """
+    keys = {key for name in names for key in _entry(result, name)}
+    ruled = sorted(key for key in keys if key.startswith(GENERATED))
+    return ruled or sorted(
+        key for key in keys if key.startswith(CLASSIFIED) and not key.startswith(_OF_REAL)
+    )
 
 
 def group_share(result: Mapping[str, Any], name: str, key: str) -> float | None:
@@ -58,9 +77,16 @@ def group_share(result: Mapping[str, Any], name: str, key: str) -> float | None:
     return share
 
 
+def kept_before(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what was measured of the generator that was kept when phase 1 ended, if it was."""
+    kept = result.get("kept")
+    entry = kept.get(BEFORE) if isinstance(kept, Mapping) else None
+    return entry if isinstance(entry, Mapping) else {}
+
+
 def kind_of(key: str) -> str:
     """Returns the post-processor that a key speaks of, "" for plain samples."""
-    return key.removeprefix(GENERATED).lstrip("_")
+    return key.removeprefix(GENERATED).removeprefix(CLASSIFIED).lstrip("_")
 
 
 def _entry(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:

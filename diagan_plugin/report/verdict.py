@@ -20,6 +20,7 @@ from diagan_plugin.report.findings import (
     ALPHA,
     MIN_EFFECT,
     MIN_OUTLIER_SHARE,
+    MIN_RECOGNISED,
     MIN_RELIABILITY,
     MIN_SHORTFALL,
     NEARLY_MISSING,
@@ -31,31 +32,50 @@ from diagan_plugin.report.findings import (
 )
 from diagan_plugin.report.groups import group_name
 from diagan_plugin.report.permutation import max_permutation_p
-from diagan_plugin.report.shares import generated_keys, group_share, kind_of
+from diagan_plugin.report.shares import (
+    ACCURACY,
+    CLASSIFIED,
+    DRAWN,
+    SEEN,
+    generated_keys,
+    group_share,
+    kept_before,
+    kind_of,
+)
 
 Floats = NDArray[np.float64]
 
 
 def diagnose_result(
-    diagnosis: Diagnosis, result: Mapping[str, Any], names: Sequence[str], seed: int
+    diagnosis: Diagnosis,
+    result: Mapping[str, Any],
+    names: Sequence[str],
+    seed: int,
+    *,
+    permutations: int = 2000,
 ) -> GroupDiagnosis | None:
     """Finds them from a diagnosis and `result.json` (`num_generated`, and the shares in `groups`).
 
-    See :func:`diagnose_groups`.
+    The shares when phase 1 ended are read from `kept`. See :func:`diagnose_groups`.
     """
 
-    def shares(key: str) -> list[float]:
-        found = [group_share(result, name, key) for name in names]
+    def shares(key: str, part: Mapping[str, Any] = result) -> list[float]:
+        found = [group_share(part, name, key) for name in names]
         return [float("nan") if share is None else float(share) for share in found]
 
+    keys = {kind_of(key): key for key in generated_keys(result, names)}
     return diagnose_groups(
         diagnosis.score,
         diagnosis.group,
         names=names,
-        generated={kind_of(key): shares(key) for key in generated_keys(result, names)},
+        generated={kind: shares(key) for kind, key in keys.items()},
         num_generated=int(result.get("num_generated") or 10_000),
-        drawn=shares("share_drawn"),
+        drawn=shares(DRAWN),
+        before=shares(keys[""], kept_before(result)) if "" in keys else None,
+        seen=shares(SEEN) if keys.get("") == CLASSIFIED else None,
+        accuracy=shares(ACCURACY) if keys.get("") == CLASSIFIED else None,
         seed=seed,
+        permutations=permutations,
     )
 
 
@@ -67,6 +87,9 @@ def diagnose_groups(
     generated: Mapping[str, ArrayLike] | None = None,
     num_generated: int = 10_000,
     drawn: ArrayLike | None = None,
+    before: ArrayLike | None = None,
+    seen: ArrayLike | None = None,
+    accuracy: ArrayLike | None = None,
     seed: int = 0,
     permutations: int = 2000,
     alpha: float = ALPHA,
@@ -83,6 +106,11 @@ def diagnose_groups(
             a missing entry is a share that is not known.
         num_generated: Number of generated samples behind the shares.
         drawn: Share of each group among the draws of phase 2.
+        before: Its plain share when phase 1 ended, among as many samples.
+        seen: Where a classifier counted: the share of the real samples that it puts into each
+            group, with which the generated share is compared.
+        accuracy: And the part of the group's real samples that it knows. Below `MIN_RECOGNISED`
+            a share is not judged.
         seed: Of the permutations.
         permutations: Number of them; the smallest p-value is 1 / (permutations + 1).
         alpha: Significance level, over all groups together.
@@ -112,21 +140,31 @@ def diagnose_groups(
     mean, rest, effect = _effects(values, slot, size)
     p_values = max_permutation_p(values, slot, seed, permutations)
     share_data = known_size[present] / known_size.sum()
+    reference, recognised_real = share_data, np.ones(present.size)
+    if seen is not None:
+        of_real = _pick(seen, present)
+        # Where a classifier does not say it, the data themselves.
+        reference = np.where(np.isfinite(of_real), of_real, share_data)
+    if accuracy is not None:
+        recognised_real = np.nan_to_num(_pick(accuracy, present), nan=0.0)
     picked = {kind: _pick(given, present) for kind, given in (generated or {}).items()}
     shares = {kind: share for kind, share in picked.items() if np.isfinite(share).all()}
     recognised = {kind: float(share.sum()) for kind, share in shares.items()}
+    earlier = _pick(() if before is None else before, present)
+    was_measured = bool(np.isfinite(earlier).all())
+
+    def state_of(i: int, share: Floats) -> ShareState:
+        return share_state(
+            reference[i],
+            round(float(share[i]) * num_generated),
+            round(float(share.sum()) * num_generated) or num_generated,
+            alpha=alpha / present.size,
+        )
+
     drawn_share = _pick(() if drawn is None else drawn, present)
     findings = []
     for i, group in enumerate(present.tolist()):
-        states = {
-            kind: share_state(
-                share_data[i],
-                round(float(share[i]) * num_generated),
-                round(recognised[kind] * num_generated) or num_generated,
-                alpha=alpha / present.size,
-            )
-            for kind, share in shares.items()
-        }
+        judged = recognised_real[i] >= MIN_RECOGNISED
         findings.append(
             GroupFinding(
                 group=group,
@@ -139,12 +177,24 @@ def diagnose_groups(
                 p_value=float(p_values[i]),
                 stands_out=bool(p_values[i] <= alpha and effect[i] >= min_effect),
                 generated={kind: float(share[i]) for kind, share in shares.items()},
-                states=states,
+                states={k: state_of(i, share) for k, share in shares.items() if judged},
                 share_drawn=float(drawn_share[i]) if np.isfinite(drawn_share[i]) else None,
+                interval=(
+                    share_interval(float(shares[""][i]), num_generated) if "" in shares else None
+                ),
+                before=float(earlier[i]) if was_measured else None,
+                state_before=state_of(i, earlier) if was_measured and judged else None,
+                recognised=float(recognised_real[i]),
             )
         )
     findings.sort(key=lambda finding: (-finding.effect, finding.group))
-    return GroupDiagnosis(tuple(findings), permutations, recognised)
+    return GroupDiagnosis(tuple(findings), permutations, recognised, seen is not None)
+
+
+def share_interval(share: float, total: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval of a share of `total` samples."""
+    interval = stats.binomtest(round(share * total), total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:

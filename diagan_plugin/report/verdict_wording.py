@@ -1,73 +1,98 @@
-"""The verdict in plain English, made from the findings; no threshold stands here."""
+"""The verdict in plain English, made from the evidence and what was decided of it.
+
+No threshold stands here. What was counted is told as a fact, D's scores as D's opinion.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diagan_plugin.report.advice import TRY_DIA, advice
+from diagan_plugin.report.decision import Decision, decide
+from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import (
     ALPHA,
     DRAWN_CHANGE,
     MIN_EFFECT,
+    MIN_RECOGNISED,
     MIN_SHORTFALL,
     MUCH_UNRECOGNISED,
     SHORT,
     GroupDiagnosis,
     GroupFinding,
     SampleDiagnosis,
-    are_undone,
 )
+from diagan_plugin.report.headlines import headline
+from diagan_plugin.report.naming import SHOWN, listing, names_of
+from diagan_plugin.report.outcome_wording import conflict_sentences, help_sentences
 from gan_registry.formatting import format_cell, percent
 from gan_registry.report.document import Verdict
 
-_SHOWN = 3
 
-
-def group_verdict(diagnosis: GroupDiagnosis, *, weighted: bool) -> Verdict:
-    """Words the findings about groups.
-
-    `weighted` says that this run drew samples by their score (phase 2), so that Dia acted.
-    """
-    short, scored = diagnosis.short, diagnosis.standing_out
-    overdone = diagnosis.overdone if weighted else ()
-    if diagnosis.recognised.get("") == 0.0:
-        headline = "Nothing that the generator makes belongs to any known group."
-        return Verdict(headline, tuple(_scores(diagnosis, scored)), "attention")
-    sentences: list[str] = []
-    if overdone and all(finding.was_displaced for finding in short):
-        headline = _overdone_headline(overdone, short)
-        tone = "neutral" if are_undone([*overdone, *short]) else "attention"
-        sentences += _made([*overdone, *short], skip_first=len(overdone) == 1)
-    elif short:
-        headline, tone = _short_headline(short, diagnosis), "attention"
-        sentences += _made(short, skip_first=len(short) == 1)
-    elif scored and "" not in diagnosis.recognised:
-        headline, tone = f"{_subject(scored, diagnosis)} under-represented.", "attention"
-    elif scored and weighted:
-        headline, tone = _after_dia(scored), "ok"
-        sentences += _made(scored)
-    elif scored:
-        headline, tone = "No group is generated too rarely, but some are harder to learn.", "ok"
+def word(evidence: Evidence) -> Verdict:
+    """Words the one verdict of a run: the most important sentences first."""
+    if evidence.dead is not None:
+        return evidence.dead
+    if evidence.groups is None:
+        assert evidence.samples is not None
+        verdict = _sample_verdict(evidence.samples, weighted=evidence.weighted)
+        sentences: list[str] = [*verdict.sentences, *help_sentences(evidence, None)]
+        title, tone, todo = verdict.headline, verdict.tone, verdict.todo
     else:
-        headline, tone = "No group is under-represented.", "ok"
-    sentences += _scores(diagnosis, scored)
-    affected = [*short, *(finding for finding in scored if finding not in short)]
-    sentences += _action(affected, weighted=weighted)
-    if diagnosis.recognised and not short and not (scored and weighted):
+        decision = decide(evidence)
+        title, tone = headline(evidence.groups, decision)
+        sentences = _sentences(evidence, evidence.groups, decision)
+        todo = advice(evidence, decision)
+    if evidence.limits:
+        tone = "attention"
+    if evidence.unfinished is not None:
+        step, total = evidence.unfinished
+        title = f"So far (step {step:,} of {total:,}): {title}"
+    said = (*evidence.limits, *sentences, *evidence.comforts)
+    return Verdict(title, said, tone, todo=todo)
+
+
+def _sentences(evidence: Evidence, found: GroupDiagnosis, decision: Decision) -> list[str]:
+    scored, short, weighted = found.standing_out, found.short, evidence.weighted
+    told = {"overdone": decision.subjects, "lost": decision.subjects}.get(decision.claim, short)
+    shown = [*told, *(f for f in short if f not in told)]
+    if decision.claim == "recovered":
+        shown = list(scored)
+    one = len(told) == 1 and decision.claim in ("overdone", "short", "lost")
+    sentences = _made(shown, skip_first=one)
+    sentences += help_sentences(evidence, decision)
+    sentences += conflict_sentences(evidence, decision)
+    sentences += _correction(decision.subjects if decision.claim == "overdone" else ())
+    if weighted:
+        sentences += _action([*short, *(f for f in scored if f not in short)], decision)
+    sentences += _scores(found, scored, decision)
+    if found.is_measured and not short and decision.claim != "recovered":
         sentences.append(
             "The generator makes no group clearly less often than it occurs in the data "
             f"(by {_rounded(MIN_SHORTFALL)} or more, beyond chance)."
         )
-    sentences += _correction(overdone)
-    if diagnosis.unrecognised >= MUCH_UNRECOGNISED:
+    if found.by_classifier:
+        doubtful = [f for f in found.findings if f.recognised < MIN_RECOGNISED]
         sentences.append(
-            f"{percent(diagnosis.unrecognised)} of the generated samples belong to no known group "
+            "A classifier that was trained on the data counted the groups; each share is held "
+            "against what it makes of the real samples."
+            + (
+                f" It knows less than {_rounded(MIN_RECOGNISED)} of the real samples of "
+                f"{listing(names_of(doubtful))}, of which nothing is concluded therefore."
+                if doubtful
+                else ""
+            )
+        )
+    if found.unrecognised >= MUCH_UNRECOGNISED:
+        sentences.append(
+            f"{percent(found.unrecognised)} of the generated samples belong to no known group "
             "at all; they are left out when shares are compared."
         )
-    return Verdict(headline, tuple(sentences), tone)  # type: ignore[arg-type]
+    return sentences
 
 
-def sample_verdict(diagnosis: SampleDiagnosis, *, weighted: bool) -> Verdict:
-    """Words the finding where no groups are known; see :func:`group_verdict`."""
+def _sample_verdict(diagnosis: SampleDiagnosis, *, weighted: bool) -> Verdict:
+    """Words the finding where no groups are known."""
     found, total = len(diagnosis.indices), diagnosis.num_samples
     if total == 0:
         return Verdict(
@@ -90,79 +115,22 @@ def sample_verdict(diagnosis: SampleDiagnosis, *, weighted: bool) -> Verdict:
         f"Of the differences between samples, {percent(diagnosis.reliability)} persist from record "
         "to record; the rest is noise.",
     ]
-    answer = "Dia answered by drawing samples more often the higher their score is."
-    sentences.append(answer if weighted else _ONLY_DIAGNOSED)
+    if weighted:
+        sentences.append("Dia answered by drawing samples more often the higher their score is.")
     headline = (
-        f"{found:,} of {total:,} training samples ({percent(found / total)}) stand out as "
-        "under-represented."
+        f"D rates {found:,} of {total:,} training samples ({percent(found / total)}) as "
+        "under-represented; no share was measured."
     )
-    return Verdict(headline, tuple(sentences), "attention")
-
-
-_ONLY_DIAGNOSED = (
-    "This run only diagnosed: training was not changed. With --sampler dia the samples that the "
-    "generator misses are shown more often."
-)
-
-
-def listing(names: Sequence[str], shown: int = _SHOWN) -> str:
-    """Joins names: “a”, “b” and 3 others."""
-    quoted = [f"“{name}”" for name in names]
-    if len(quoted) > shown + 1:
-        quoted = [*quoted[:shown], f"{len(quoted) - shown} others"]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
-
-
-def _listed(findings: Sequence[GroupFinding]) -> str:
-    return listing([finding.name for finding in findings])
-
-
-def _subject(findings: Sequence[GroupFinding], diagnosis: GroupDiagnosis) -> str:
-    if len(findings) == 1:
-        return f"{_listed(findings)} is"
-    return f"{len(findings)} of {len(diagnosis.findings)} groups ({_listed(findings)}) are"
-
-
-def _short_headline(short: Sequence[GroupFinding], diagnosis: GroupDiagnosis) -> str:
-    if any(f.state != "too rare" for f in short):
-        parts = []
-        for state, how in zip(SHORT, ("never", "hardly ever", "too rarely"), strict=True):
-            if such := [f for f in short if f.state == state]:
-                parts.append(f"{how} makes {_listed(such)}")
-        return f"The generator {', and '.join(parts)}."
-    if len(short) == 1:
-        only = short[0]
-        return (
-            f"“{only.name}” is under-represented: {percent(only.share_data)} of the data, but only "
-            f"{percent(only.generated[''])} of what the generator makes."
-        )
-    return f"{_subject(short, diagnosis)} under-represented in what the generator makes."
-
-
-def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFinding]) -> str:
-    lost = f", at the expense of {_listed(short)}" if short else ""
-    if len(over) > 1:
-        return f"{_listed(over)} were hard to learn; Dia overcorrects{lost}."
-    only = over[0]
-    return (
-        f"“{only.name}” was hard to learn; Dia overcorrects: it is {percent(only.share_data)} of "
-        f"the data and now {percent(only.generated[''])} of what the generator makes{lost}."
-    )
-
-
-def _after_dia(scored: Sequence[GroupFinding]) -> str:
-    names = _listed(scored)
-    one = len(scored) == 1
-    return (
-        f"{names} {'was' if one else 'were'} hard for the generator to learn; now it makes enough "
-        f"of {'it' if one else 'each'}."
+    todo: tuple[str, ...] = ("Look at them below: are they rare, or broken?",)
+    return Verdict(
+        headline, tuple(sentences), "attention", todo=todo if weighted else (*todo, TRY_DIA)
     )
 
 
 def _made(findings: Sequence[GroupFinding], skip_first: bool = False) -> list[str]:
     """Gives the shares in the data and among the generated samples, group by group."""
     sentences = []
-    for number, finding in enumerate(findings[:_SHOWN]):
+    for number, finding in enumerate(findings[:SHOWN]):
         if finding.state is None:
             continue
         corrected = [
@@ -182,7 +150,9 @@ def _made(findings: Sequence[GroupFinding], skip_first: bool = False) -> list[st
     return sentences
 
 
-def _scores(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[str]:
+def _scores(
+    diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding], decision: Decision
+) -> list[str]:
     """Says what the scores tell, and how sure it is."""
     if not scored:
         if largest := diagnosis.negligible:
@@ -201,36 +171,39 @@ def _scores(diagnosis: GroupDiagnosis, scored: Sequence[GroupFinding]) -> list[s
         only = scored[0]
         mean, rest = (format_cell(score, ".2f") for score in (only.mean_score, only.rest_score))
         sentences = [
-            f"The discriminator misses “{only.name}” in the generator's output more than the rest: "
-            f"its mean score is {mean}, that of the others {rest} ({_deviations(only)} standard "
-            "deviations lower)."
+            f"D rates “{only.name}” as missed more than the rest: its mean score is {mean}, that "
+            f"of the others {rest} ({_deviations(only)} standard deviations lower)."
         ]
     else:
-        listed = ", ".join(f"“{f.name}” by {_deviations(f)}" for f in scored[:_SHOWN])
-        more = f" and {len(scored) - _SHOWN} others by less" if len(scored) > _SHOWN else ""
+        listed = ", ".join(f"“{f.name}” by {_deviations(f)}" for f in scored[:SHOWN])
+        more = f" and {len(scored) - SHOWN} others by less" if len(scored) > SHOWN else ""
         sentences = [
-            f"The discriminator misses {len(scored)} groups in the generator's output more than "
-            f"the rest. Their mean scores are higher, in standard deviations: {listed}{more}."
+            f"D rates {len(scored)} groups as missed more than the rest. Their mean scores are "
+            f"higher, in standard deviations: {listed}{more}."
         ]
+    if decision.agreed:
+        sentences[0] += " The count agrees."
     times = diagnosis.shuffles_beyond(scored)
     sentences.append(
-        f"This is not chance: {f'only {times}' if times else 'none'} of "
+        f"The scores differ beyond chance: {f'only {times}' if times else 'none'} of "
         f"{diagnosis.permutations:,} random shuffles of the samples between the groups gave such a "
         "difference."
     )
     return sentences
 
 
-def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
+def _action(affected: Sequence[GroupFinding], decision: Decision) -> list[str]:
     """Says what Dia did about it: shares among the draws against shares of the data."""
-    if not affected:
-        return []
-    if not weighted:
-        return [_ONLY_DIAGNOSED]
-    drawn = [(f, f.share_drawn) for f in affected if f.share_drawn is not None][:_SHOWN]
+    drawn = [(f, f.share_drawn) for f in affected if f.share_drawn is not None][:SHOWN]
     more = [(f, share) for f, share in drawn if f.was_favoured]
-    displaced = [(f, share) for f, share in drawn if f.was_displaced]
+    less = [(f, share) for f, share in drawn if f.was_displaced]
     neither = [f for f, _ in drawn if not (f.was_favoured or f.was_displaced)]
+    told = names_of(f for f, _ in less)
+    less += [
+        (f, f.share_drawn)
+        for f in decision.drawn_less[:SHOWN]
+        if f.share_drawn is not None and f.name not in told
+    ]
     sentences = []
     if more:
         parts = [
@@ -242,19 +215,19 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
             f"Dia showed {'it' if len(more) == 1 else 'them'} to the networks more often: "
             f"{'; '.join(parts)}."
         )
-    for f, share in displaced:
-        if more:
-            start = f"“{f.name}” was drawn less often in return: {percent(share)} of the draws"
-        else:
+    for f, share in less:
+        if f.is_short and not more:
             start = (
                 f"For “{f.name}” Dia's weights went the wrong way, as its score is not above the "
                 f"rest: it made up {percent(share)} of the draws in phase 2"
             )
+        else:
+            start = f"“{f.name}” was drawn less often in return: {percent(share)} of the draws"
         sentences.append(f"{start}, {percent(f.share_data)} of the data.")
     if neither:
         sentences.append(
-            f"Dia's weights did not favour {_listed(neither)} by {_rounded(DRAWN_CHANGE)} "
-            "or more, so little was done about that."
+            f"Dia's weights did not favour {listing(names_of(neither))} by "
+            f"{_rounded(DRAWN_CHANGE)} or more, so little was done about that."
         )
     return sentences
 
@@ -262,7 +235,7 @@ def _action(affected: Sequence[GroupFinding], *, weighted: bool) -> list[str]:
 def _correction(over: Sequence[GroupFinding]) -> list[str]:
     """Says what correction does about groups that the weights pushed beyond their share."""
     sentences = []
-    for finding in over[:_SHOWN]:
+    for finding in over[:SHOWN]:
         after = {kind: state for kind, state in finding.states.items() if kind}
         fixed = [kind for kind, state in after.items() if state == "fitting"]
         under = [kind for kind, state in after.items() if state in SHORT]
@@ -273,10 +246,7 @@ def _correction(over: Sequence[GroupFinding]) -> list[str]:
         elif after:
             effect = f"{' and '.join(after)} leaves “{finding.name}” above its share"
         else:
-            sentences.append(
-                f"“{finding.name}” is made too often because it was drawn so often; correct the "
-                "samples (--samples drs), or weight less (--dia-max-ratio)."
-            )
+            sentences.append(f"“{finding.name}” is made too often because it was drawn so often.")
             continue
         sentences.append(f"Correction by {effect}.")
     return sentences

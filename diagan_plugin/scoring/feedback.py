@@ -15,7 +15,9 @@ follow it:
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
    up to a small share of what the weights have to hold up.
 
-The leak λ takes back what noise adds up, and lets samples go that stay hard for good.
+The leak λ takes back what noise adds up, and lets samples go that stay hard for good. No weight
+becomes much larger than the largest that the scores asked for: a generator that has not learnt a
+group under that pressure makes bad copies of it under more.
 """
 
 from __future__ import annotations
@@ -51,17 +53,17 @@ class FeedbackRule:
             be generated before the landing.
         landing: Where the aim begins to fall and where it is 0, as shares of phase 2.
         low: Smallest weight, where 1 is the mean.
-        high: Largest one.
+        high: Largest one, unless the scores ask for a larger.
     """
 
     gain: float = 0.025
     leak: float = 0.005
     clip: float = 3.0
     smoothing: float = 0.8
-    aim: float = 1.5
-    landing: tuple[float, float] = (0.4, 0.75)
+    aim: float = 0.7
+    landing: tuple[float, float] = (0.3, 0.6)
     low: float = math.exp(-3)
-    high: float = 50.0
+    high: float = 10.0
 
     def height(self, progress: float) -> float:
         """Returns which part of the aim is left after a share of phase 2, from 1 to 0."""
@@ -98,6 +100,7 @@ class FeedbackWeights:
             raise ValueError(f"Argument `missing` must be of shape {p.shape}, not {ldrm.shape}.")
         self.rule = rule or FeedbackRule()
         self._log_w: Floats = np.log(p / p.mean())
+        self._high = max(float(np.exp(self._log_w.max())), self.rule.high)
         above = np.maximum(self._log_w - self._log_w.mean(), 0.0)
         self.emphasis: Floats = above / max(float(above.max()), np.finfo(np.float64).tiny)
         self.ratio: Floats = np.full(p.size, np.nan)
@@ -140,7 +143,7 @@ class FeedbackWeights:
             return
         step = rule.gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
         w = np.exp(self._log_w + step)
-        w = np.clip(w / w.mean(), rule.low, rule.high)
+        w = np.clip(w / w.mean(), rule.low, self._high)
         self._log_w = np.log(w / w.mean())
 
     def _record(self, ratio: Floats, indices: NDArray[np.int64] | None) -> None:

@@ -7,6 +7,8 @@ plugin and hook. A hook that nobody implements costs one dictionary look-up.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -239,6 +241,14 @@ class Dispatcher(Calls):
     def report(self, run: LiveRun, report: Report) -> None:
         """Fires `gan_report`."""
         self._event("gan_report", run, report=report)
+
+    def logged(self, run: LiveRun, values: Mapping[str, Any]) -> None:
+        """Fires `gan_logged`."""
+        self._event("gan_logged", run, values=MappingProxyType(dict(values)))
+
+    def written(self, run: LiveRun, kind: str, path: Path) -> None:
+        """Fires `gan_written`."""
+        self._event("gan_written", run, kind=kind, path=path)
 
 
 __all__ = ["Dispatcher", "PluginFailure"]

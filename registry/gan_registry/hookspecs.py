@@ -33,10 +33,12 @@ The whole loop, with the hooks in place (`run` is a :class:`~gan_registry.live_r
                 loss.backward()
             average gradients over ranks; step G's optimiser; update its moving average
         gan_step_end(run)                          # run.step is now the number of steps done
-        ...log, draw sample grids, save a checkpoint with gan_state(run)...
+        ...write a log line: gan_logged(run, values); draw a sample grid: gan_written(run, …)...
+        ...save a checkpoint with gan_state(run)...
     gan_train_end(run)                             # also when an exception ends the training
     ...evaluate with gan_metrics(run, real, fake); write result.json with gan_result(run)...
     gan_report(run, report)
+    ...write report.html; gan_written(run, kind, path) after each of the two...
 
 How contributions of several plugins merge: *event* hooks return None; *product* and *sum* hooks
 return None (nothing to add) or tensors that are multiplied or added; *merge* hooks return mappings
@@ -56,6 +58,7 @@ import pluggy
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -306,4 +309,25 @@ def gan_report(run: LiveRun, report: Report) -> None:
     Args:
         run: The run, live or opened again from its folder.
         report: The document; sections are placed by their `order`, not by call order.
+    """
+
+
+@hookspec
+def gan_logged(run: LiveRun, values: Mapping[str, Any]) -> None:
+    """A line of the log was written: the place to send it elsewhere.
+
+    Args:
+        run: The run; called by its rank 0 alone, where `gan-registry` trains into a folder.
+        values: The line of `metrics.jsonl`, as plain values.
+    """
+
+
+@hookspec
+def gan_written(run: LiveRun, kind: str, path: Path) -> None:
+    """A file that is to be looked at was written; called as `gan_logged` is, and by the evaluation.
+
+    Args:
+        run: The run, live or opened again from its folder.
+        kind: "samples" for a sample grid, "result" for `result.json`, "report" for `report.html`.
+        path: Where it lies.
     """

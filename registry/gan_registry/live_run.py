@@ -340,8 +340,8 @@ class LiveRun(ABC):
         purpose = ("generate", self.rank, self.step, *self.calling, self._draws[self.calling])
         z, y = self.latents(n, *purpose), self.labels(n, *purpose)
         network = self.sampling_generator if averaged else self.generator
-        with torch.no_grad():
-            return Fake(network(z, y), z, y)
+        with torch.no_grad(), self.precision.autocast():
+            return Fake(network(z, y).float(), z, y)
 
     def logits(
         self, x: Tensor, y: Tensor | None = None, discriminator: nn.Module | None = None
@@ -357,7 +357,9 @@ class LiveRun(ABC):
             float32 [B], by the loss's `log_density_ratio`.
         """
         network = self.discriminator if discriminator is None else discriminator
-        return self.loss.log_density_ratio(self._discriminate(network, x, y), y).float()
+        with self.precision.autocast():
+            out = self._discriminate(network, x, y)
+        return self.loss.log_density_ratio(out, y).float()
 
     def _discriminate(self, network: nn.Module, x: Tensor, y: Tensor | None) -> Any:
         return network(x, y)
@@ -401,6 +403,23 @@ class LiveRun(ABC):
         noted = self.noted()
         self._logged = {}
         return noted
+
+    def say(self, text: str) -> None:
+        """Tells whoever watches the training, a line; for news, of which there are few."""
+        _LOG.info("step %d: %s", self.step, text)
+
+    def log_text(self, name: str, text: str) -> None:  # noqa: B027  # most hosts log numbers alone
+        """Notes a text for the next log line, where the host's log holds texts."""
+
+    def keep_generator(self, name: str) -> None:  # noqa: B027  # most hosts do nothing
+        """Keeps the generator as it is now, for the evaluation at the end to measure beside it.
+
+        With several processes all of them must call this. A host that does not evaluate keeps none.
+
+        Args:
+            name: What to call it in the results, such as "warm-up"; a second of the same name
+                takes the first one's place.
+        """
 
     def stop(self, reason: str) -> None:
         """Ends the training after this step, in good order.

@@ -11,8 +11,8 @@ from gan_registry.errors import PluginError, UserError, unknown_name
 
 HOST_FLAGS = frozenset(
     {
-        "-h", "--help", "--config", "--out", "--data", "--sampler", "--samples", "--seed",
-        "--steps", "--device", "--num-eval", "--stop-on", "--set", "--dry-run", "--quiet",
+        "-h", "--help", "--help-all", "--config", "--out", "--data", "--sampler", "--samples",
+        "--seed", "--steps", "--device", "--num-eval", "--stop-on", "--set", "--dry-run", "--quiet",
         "--download", "--minority", "--trust",
     }
 )  # fmt: skip
@@ -122,7 +122,7 @@ class PluginOption:
             return "a whole number"
         if self.convert is float:
             return "a number"
-        return f"a value that {self.flag} takes (see 'gan-registry train --help')"
+        return f"a value that {self.flag} takes (see 'gan-registry train --help-all')"
 
 
 def _complaining(convert: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -32,6 +32,8 @@ class PluginInfo:
         skipped: Why it was not loaded, or None.
         given: Whether it was handed to :meth:`PluginManager.register` by the caller, rather than
             found among the installed ones.
+        observes: Whether it says so of itself (`observes = True`): it only looks on, so that a run
+            may be continued without it and with other values of its options.
     """
 
     name: str
@@ -39,6 +41,7 @@ class PluginInfo:
     hooks: list[str] = field(default_factory=list)
     skipped: str | None = None
     given: bool = False
+    observes: bool = False
 
 
 class PluginManager:
@@ -98,7 +101,8 @@ class PluginManager:
             self.catalogs.set_owner(HOST)
         callers = self.hooks.get_hookcallers(plugin) or []
         hooks = sorted(caller.name for caller in callers)
-        self.infos[name] = PluginInfo(name, version, hooks, given=given)
+        observes = bool(getattr(plugin, "observes", False))
+        self.infos[name] = PluginInfo(name, version, hooks, given=given, observes=observes)
 
     def _check_implementations(self, plugin: object, name: str) -> None:
         for attribute in dir(plugin):
@@ -151,6 +155,11 @@ class PluginManager:
                 warnings.warn(
                     f"Skipped plugin {entry.name!r} ({entry.value}): {reason}", stacklevel=2
                 )
+
+    @property
+    def observers(self) -> set[str]:
+        """Names of the loaded plugins that only look on."""
+        return {info.name for info in self.infos.values() if info.observes}
 
     def skipped_hint(self) -> str:
         """Returns a sentence about plugins that were skipped, or an empty string."""

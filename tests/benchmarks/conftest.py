@@ -8,6 +8,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 if (ROOT / "benchmarks").is_dir():
-    sys.path.insert(0, str(ROOT))
+    sys.path.append(str(ROOT))  # last: the installed packages go before those of the checkout
 else:
     collect_ignore_glob = ["*"]

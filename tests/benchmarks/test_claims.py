@@ -20,7 +20,8 @@ from benchmarks.claims import declared, sittings
 from benchmarks.claims.__main__ import main
 from benchmarks.claims.declared import PLAIN, Claim, Column, Method, Row, Scale
 from benchmarks.claims.pairs import won
-from benchmarks.claims.training import train_cell
+from benchmarks.claims.plots import marks
+from benchmarks.claims.training import prepare, train_cell
 from gan_registry.errors import UserError
 
 Values = dict[str, Any]
@@ -80,6 +81,7 @@ def test_what_is_measured_is_not_measured_again(claims, tmp_path, capsys):
     assert claims("--seeds", "2", "--cases", "low") == (0, [(1.0, 0), (2.0, 0), (1.0, 1), (2.0, 1)])
     assert "4 cells to measure, about 3 min 20 s with --jobs 1" in capsys.readouterr().out
     assert claims("--seeds", "2", "--cases", "low")[1] == []
+    assert len(claims("--seeds", "2", "--cases", "low", "--again")[1]) == 4
     # More seeds, and only these.
     assert claims("--first-seed", "1", "--seeds", "2", "--cases", "low")[1] == [(1.0, 2), (2.0, 2)]
     (tmp_path / "results" / "fake" / "small" / "low-one-seed1.json").write_text("{", "utf-8")
@@ -103,6 +105,9 @@ def test_a_cell_says_what_it_was_measured_by_and_other_settings_measure_it_again
     claim = declared.load("fake")
     claim.scales["small"].methods["one"] = Method({"base": 3.0}, kinds=(PLAIN, "drs"))
     assert claims("--seeds", "1", "--methods", "one", "--cases", "high")[1] == [(3.0, 0)]
+    kinds = (PLAIN, "drs", "mh")
+    claim.scales["small"].methods["one"] = Method({"base": 3.0}, kinds=kinds)
+    assert claims("--seeds", "1", "--methods", "one", "--cases", "high")[1] == [(3.0, 0)]
 
 
 def test_the_command_of_a_cell_measures_that_cell(claims, tmp_path):
@@ -122,14 +127,40 @@ def test_the_page_has_mean_and_deviation_pairs_and_what_is_missing(claims, tmp_p
     assert rows["none"] == ["2.00 ± 1.00", "–", "3"]
     assert rows["one"] == ["3.00 ± 1.00", "3 of 3", "3"]
     # Half of it is better by seed 0 only where it is more: 1, 1.5, 2 against 1, 2, 3.
-    assert rows["one, after drs"] == ["1.50 ± 0.50", "0 of 3", "3"]
+    assert rows["one, drs"] == ["1.50 ± 0.50", "0 of 3", "3"]
     assert rows["more"] == ["40.00", "1 of 1", "1 of 3"]
-    assert table(tmp_path, "high 9 %")["none"] == ["not run", "", "0 of 3"]
+    assert table(tmp_path, "high 9 %")["none"] == ["not run", "–", "0 of 3"]
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "**It fails if:** less x." in page
     assert "`python -m benchmarks.claims fake`" in page
     assert f"torch {torch.__version__.partition('+')[0]}" in page
     assert "7 cells" in page
+
+
+def test_seeds_that_confirm_stand_apart(claims, tmp_path):
+    claims("--cases", "low", "--methods", "one")
+    claims("--cases", "low", "--methods", "one", "--first-seed", "100", "--seeds", "2")
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    chosen, confirmed = page.split("#### Confirmed on seeds from 100 on")
+    assert "| one | 3.00 ± 1.00 |" in chosen
+    assert "| one | 102.50 ± 0.71 |" in confirmed
+
+
+def test_the_verdict_on_coloured_digits_holds_feedback_against_its_aims():
+    found = {
+        ("95 %", method, kind): {seed: {**GOOD, **changed} for seed in range(2)}
+        for method, kind, changed in (
+            ("feedback", PLAIN, {}),
+            ("vanilla", PLAIN, BASE),
+            ("paper", "drs", {"minor_recall": 0.8, "fid": 11.0}),
+        )
+    }
+    found["95 %", "feedback", PLAIN][1]["fid"] = 11.5
+    said = declared.load("coloured_digits").verdict(found)
+    assert "has won 1 of 2 pairs (aim: 14 of 16)" in said
+    assert "below that of `paper` after DRS in 1 of 2" in said
+    assert "recall is 0.50, that of `paper` after DRS 0.80" in said
+    assert "97 %" not in said
 
 
 def test_a_number_that_is_none_is_left_out_of_the_mean(claims, tmp_path):
@@ -274,15 +305,55 @@ def test_the_estimate_counts_a_shared_phase_once(tmp_path):
     )
 
 
-def test_all_claims_are_declared_whole():
-    for name in declared.CLAIMS:
-        claim = declared.load(name)
-        assert claim.name == name
-        assert claim.source
-        assert claim.measured.endswith(".")
-        assert claim.failure.endswith(".")
-        for scale in claim.scales.values():
-            assert scale.seeds >= 1
-            assert (claim.won is None) == (claim.compared is None)
-            if claim.compared is not None:
-                assert claim.compared[1] in scale.methods[claim.compared[0]].kinds
+@pytest.mark.parametrize("name", declared.CLAIMS)
+def test_a_claim_is_declared_whole(name):
+    claim = declared.load(name)
+    assert claim.name == name
+    assert claim.source
+    assert claim.measured.endswith(".")
+    assert claim.failure.endswith(".")
+    assert not claim.elsewhere or claim.elsewhere.endswith(".")
+    columns = {column.key for column in claim.columns}
+    for scale, of in claim.scales.items():
+        assert of.seeds >= 1
+        assert (claim.won is None) == (claim.compared is None)
+        if claim.compared is not None:
+            assert claim.compared[1] in of.methods[claim.compared[0]].kinds
+        for (case, method, kind), numbers in of.published.items():
+            assert case in of.cases
+            assert kind in of.methods[method].kinds
+            assert numbers.keys() <= columns
+        cells = cell_files.cells_of(claim, scale, list(of.cases), of.methods, range(1), {})
+        assert len({cell.path(Path()) for cell in cells}) == len(cells)
+        if claim.cell is not None:
+            continue
+        first = {next(iter(of.cases)), next(iter(of.methods))}
+        for cell in (one for one in cells if first & {one.case, one.method}):
+            settings = {**cell.settings, **cell.how.settings, **(cell.how.later or {})}
+            made = prepare(cell.config, settings, cell.seed)
+            known = made.plugins.catalogs
+            assert made.config.LOSS.objective in known.objectives
+            assert set(made.config.RUN.eval_metrics) <= set(known.metrics)
+
+
+def test_a_picture_is_drawn_of_what_there_is(claims, tmp_path):
+    column = Column("x ↑", "x")
+    claim = replace(declared.load("fake"), plot=marks((column, column), "x", log=("x",)))
+    sys.modules["benchmarks.claims.fake"].CLAIM = claim
+    claims("--page-only")
+    assert not (tmp_path / "pictures").exists()
+    claims("--methods", "one", "--seeds", "2")
+    assert (tmp_path / "pictures" / "fake-small.png").read_bytes().startswith(b"\x89PNG")
+    assert "![A title](pictures/fake-small.png)" in (tmp_path / "RESULTS.md").read_text("utf-8")
+
+
+def test_published_numbers_stand_in_brackets(claims, tmp_path):
+    of = declared.load("fake").scales["small"]
+    numbers = {("low", "one", PLAIN): {"x": 9.126}, ("low", "none", PLAIN): {"x": 1.0}}
+    declared.load("fake").scales["small"] = replace(of, published=numbers)
+    claims("--cases", "low", "--methods", "one")
+    rows = table(tmp_path, "low")
+    assert rows["one"][0] == "3.00 ± 1.00 (9.13)"
+    assert rows["one, drs"][0] == "1.50 ± 0.50"
+    assert rows["none"][0] == "not run (1.00)"
+    assert "in brackets" in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import diagan_plugin.cli
 import gan_registry.cli.main
 from gan_registry.plugins import PluginManager
-from gan_registry.training.plan import _Cost
+from gan_registry.training.cost import Cost
 from tests.fuzz.harness import Target, command, scratch
 from tests.fuzz.values import ODD_TEXTS, TEXT, seldom
 
@@ -33,7 +33,7 @@ PROGRAMS: dict[str, Callable[[list[str]], int]] = {
 HEAVY: dict[str, Any] = {
     "gan_registry.cli.train._train_and_measure": None,
     "gan_registry.datasets.download.download": None,
-    "gan_registry.training.plan._measure": _Cost(0.1, 0.1, True),
+    "gan_registry.training.plan.measure": Cost(0.1, 0.1),
     "diagan_plugin.blackbox.command_tasks.diagnose_samples": None,
     "diagan_plugin.blackbox.command_tasks.calibrate_generator": None,
     "diagan_plugin.blackbox.command_tasks.draw_samples": None,

@@ -122,7 +122,9 @@ def contents(draw: Any, small: bool = False) -> Case:
         section, _, name = key.partition(".")
         # Catalogs and switches of whole methods often exclude each other: now and then.
         content.setdefault(section, {})[name] = draw(valid(key))
-    for option in draw(st.lists(st.sampled_from(list(manager().options)), max_size=1)):
+    plugins = manager()
+    acting = [option for option in plugins.options if option.plugin not in plugins.observers]
+    for option in draw(st.lists(st.sampled_from(acting), max_size=1)):  # loggers may send
         value = draw(st.sampled_from(_values_of(option)))
         if value is not None:
             section = content.setdefault("PLUGINS", {}).setdefault(option.plugin, {})
@@ -190,7 +192,7 @@ def resolve(case: Case) -> bool:
 def plan(case: Case) -> bool:
     """Describes what would be done: networks are built, updates are tried."""
     content, flags = case
-    with scratch() as folder, mock.patch("gan_registry.training.plan._TIMED_UPDATES", 1):
+    with scratch() as folder, mock.patch("gan_registry.training.cost._TIMED_UPDATES", 1):
         write(content)
         code, _ = command(main, ["train", "--config", "case.yaml", "--dry-run", *flags])
         assert [path.name for path in folder.rglob("*")] == ["case.yaml"]

@@ -241,6 +241,8 @@ AFTER = [
     Row("gan_report", "error", raising(ValueError("no")), "ValueError: no"),
     Row("gan_report", "exit", raising(SystemExit(0)), "SystemExit: 0"),
     Row("gan_report", "returns", lambda run, given: 1, "must return None"),
+    Row("gan_logged", "error", raising(ValueError("no")), "ValueError: no"),
+    Row("gan_written", "error", raising(ValueError("no")), "ValueError: no"),
 ]
 """What breaks when the training is done."""
 

@@ -123,12 +123,16 @@ def test_each_method_passes_its_arguments_on():
         "gan_result": ("run",),
         "gan_plan": ("run",),
         "gan_report": ("run", "report"),
+        "gan_logged": ("run", "values"),
+        "gan_written": ("run", "kind", "path"),
     }
     hooks = dispatcher(p=plugin(**{n: recorder(n, *a) for n, a in signatures.items()}))
     for name, arguments in signatures.items():
         values = [SimpleNamespace() for _ in arguments]
         if name == "gan_load_state":
             values[1] = {"p": {"x": 1}}
+        if name == "gan_logged":
+            values[1] = {}
         getattr(hooks, name.removeprefix("gan_"))(*values)
         expected = (values[0], {"x": 1}) if name == "gan_load_state" else tuple(values)
         assert seen[name] == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 from types import ModuleType
@@ -106,7 +107,15 @@ def test_what_is_no_checkout_of_studiogan_will_not_work(monkeypatch, tmp_path):
 def test_extras_are_those_of_the_distribution():
     extras = {extra["extra"]: extra for extra in doctor._extras()}
     assert extras["vision"]["package"] == "torchvision"
-    assert "test" not in extras
+    provided = importlib.metadata.metadata("diagan-plugin").get_all("Provides-Extra")
+    assert set(extras) == set(doctor.PURPOSES) == set(provided) - {"all", "hosts", "test"}
+
+
+def test_what_is_missing_is_named_with_what_it_is_for(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "version_of", lambda name: "" if name == "lmdb" else "9.9")
+    assert main(["doctor", "--host", "own-loop"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " lmdb " in line]
+    assert line.split("missing")[1] == " for images in an LMDB: pip install 'lmdb>=1.4'"
 
 
 class Host:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gan_registry.datasets.base import Dataset, Indices, Ints
+from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.fetching import fetch
 from gan_registry.errors import UserError
 
@@ -71,6 +73,33 @@ class HostDataset(Dataset):
         rows: Ints = np.asarray(indices, np.int64)
         x, y = fetch(self._dataset, rows)
         return x.float(), torch.zeros(len(x), dtype=torch.int64) if y is None else y
+
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns what the user's dataset calls samples, see :func:`names_in`; else their rows."""
+        names = names_in(self._dataset, rows_of(indices, len(self)))
+        return super().sample_names(indices) if names is None else names
+
+
+def names_in(dataset: Any, rows: Ints) -> list[str] | None:
+    """Returns the names [B] of samples of a user's dataset, without reading them; None if unknown.
+
+    It may say them itself by `sample_names(rows)`. Of torchvision's folders (`samples`, `root`)
+    they are the paths of the files; of a `Subset` those of what it is a part of.
+    """
+    if isinstance(dataset, torch.utils.data.Subset):
+        return names_in(dataset.dataset, np.asarray(dataset.indices, np.int64)[rows])
+    if callable(own := getattr(dataset, "sample_names", None)):
+        return None if (names := own(rows)) is None else [str(name) for name in names]
+    files = getattr(dataset, "samples", None)
+    if not isinstance(files, list) or len(files) != len(dataset):
+        return None
+    paths = [files[row][0] if isinstance(files[row], tuple) else files[row] for row in rows]
+    if not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        return None
+    root = getattr(dataset, "root", None)
+    if isinstance(root, (str, os.PathLike)):
+        paths = [os.path.relpath(path, root) for path in paths]
+    return [Path(path).as_posix() for path in paths]
 
 
 class AbsentDataset(Dataset):

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.kit.dataset import HostDataset
+from diagan_plugin.hosts.kit.dataset import HostDataset, names_in
 from diagan_plugin.hosts.own_loop.keys import StreamKeys
-from gan_registry.datasets.base import Dataset
+from gan_registry.datasets.base import Dataset, Ints
 
 IMAGE_KEYS = ("image", "images", "img", "pixel_values", "x", "data", "input")
 LABEL_KEYS = ("label", "labels", "fine_label", "y", "target", "class")
@@ -81,6 +81,10 @@ class Samples(torch.utils.data.Dataset[Any]):
             return [self[index] for index in indices]
         items = self._dataset.__getitems__(indices)
         return [self._parts(item) for item in items] if isinstance(items, list) else items
+
+    def sample_names(self, rows: Ints) -> list[str] | None:
+        """Returns the names [B] of samples; None if the user's dataset tells none."""
+        return names_in(self._dataset, rows)
 
     @property
     def num_classes(self) -> int:

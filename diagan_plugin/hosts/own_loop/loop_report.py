@@ -62,7 +62,8 @@ _NOTHING = Verdict(
 def _reworded(block: Block) -> Block:
     if isinstance(block, Verdict):
         sentences = tuple(map(in_a_loop_s_words, block.sentences))
-        return dataclasses.replace(block, sentences=sentences)
+        todo = tuple(map(in_a_loop_s_words, block.todo))
+        return dataclasses.replace(block, sentences=sentences, todo=todo)
     if isinstance(block, Text):
         return dataclasses.replace(block, text=in_a_loop_s_words(block.text))
     return block

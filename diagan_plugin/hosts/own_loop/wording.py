@@ -12,11 +12,15 @@ from gan_registry.dispatch import Dispatcher
 from gan_registry.errors import PluginError, UserError
 from gan_registry.live_run import LiveRun
 
-_VALUES = "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat|data"
+_VALUES = (
+    "auto|sweep|stream|uniform|importance|none|once|epoch|eval|train|batchstat|data|feedback|paper"
+)
 _FLAG = re.compile(rf"--dia-([a-z0-9]+(?:-[a-z0-9]+)*)(?: ({_VALUES}|\d[\d.]*\b(?<!\.)))?")
 _PHRASES = (
     (" --dia-aux-ratio measures one.", ""),
     ("With --sampler dia the samples", "With dia.sampler in the loader the samples"),
+    ("Train with --sampler dia: the samples", "Put dia.sampler in the loader: the samples"),
+    ("train or evaluate with the metric occurrence_classifier.", "with a classifier, say."),
     ("--samples drs", "dia.rejection"),
     ("more --steps", "more total_steps"),
     ("--diagnose", "weighted=False"),

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_registry.datasets.base import Dataset, Indices, Ints
+from diagan_plugin.hosts.kit.dataset import names_in
+from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.fetching import fetch
 
 _RANDOM = ("RandomHorizontalFlip",)
@@ -50,6 +51,11 @@ class StudioDataset(Dataset):
         """Returns samples, float32 [B, C, H, W], and labels, int64 [B]."""
         x, y = fetch(self._dataset, np.asarray(indices, np.int64))
         return x.float(), torch.zeros(len(x), dtype=torch.int64) if y is None else y
+
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns the path of each image in the split's folder; its row without files."""
+        names = names_in(getattr(self._dataset, "data", None), rows_of(indices, len(self)))
+        return super().sample_names(indices) if names is None else names
 
 
 def without_flips(dataset: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_registry.backbones.dropout import Dropout
 from gan_registry.backbones.init import Initialiser, initialise, normalise_spectrally
 from gan_registry.records import Fake, Real
 
@@ -283,5 +284,5 @@ def hidden_layer(
     modules = [layer] if norm is None else [layer, norm]
     modules.append(activation())
     if dropout > 0.0:
-        modules.append(nn.Dropout(dropout))
+        modules.append(Dropout(dropout))
     return modules

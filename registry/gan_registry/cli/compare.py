@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,23 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
     parser = commands.add_parser(
         "compare", allow_abbrev=False, help="show several runs side by side",
         description="Show several runs side by side. Runs that differ in the seed alone share a "
-        "column, as mean ± standard deviation. Arrows say which way is better; in a terminal the "
-        "best of a row is bold.",
+        "column, as mean ± standard deviation. Only numbers that differ are shown. Arrows say "
+        "which way is better; in a terminal the best are bold.",
     )  # fmt: skip
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders")
     parser.add_argument("--color", action="store_true", help="bold also where this is no terminal")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--csv", metavar="FILE", type=Path, help="write every number too, a line each"
+    )
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write the tables as a page too")
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     """Carries out the subcommand."""
     from gan_registry.evaluation.comparison import compare
+    from gan_registry.evaluation.comparison_tables import comparison_text, write_csv
     from gan_registry.evaluation.results import read_result, read_settings
 
     # A folder named twice is one run, and no evidence of how little seeds matter.
@@ -41,5 +47,12 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     else:
         # https://no-color.org: the variable counts unless a flag says otherwise
         wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(comparison.table(bold=arguments.color or wanted))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+        print(comparison_text(comparison, arguments.color or wanted, width))
+    if arguments.csv is not None:
+        write_csv(comparison, arguments.csv)
+    if arguments.html is not None:
+        from gan_registry.report.comparison_page import comparison_page
+
+        comparison_page(comparison).write(arguments.html)
     return 0

@@ -119,7 +119,8 @@ def _measure_run(
             arguments.run, plugins, arguments.checkpoint, arguments.device, trust=arguments.trust
         )
         if metrics is None and not live.config.RUN.eval_metrics:
-            metrics = standard_metrics(live.dataset)
+            choice = arguments.features or live.config.RUN.eval_features
+            metrics = standard_metrics(live.dataset, choice)
         evaluate(
             live,
             arguments.num,

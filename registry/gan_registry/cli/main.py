@@ -12,9 +12,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
 
 from gan_registry import __version__
+from gan_registry.cli.parser import Parser
 from gan_registry.errors import PluginError, UserError
 from gan_registry.formatting import one_line, printable_lines
 from gan_registry.plugins import PluginManager
@@ -28,34 +28,22 @@ _REFUSALS = {
 }  # fmt: skip
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with exit code 2.
-
-    Attributes:
-        hint: A sentence to add where a flag is unknown, e.g. that its plugin was skipped.
-    """
-
-    hint = ""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the program with the message and a pointer to --help."""
-        hint = self.hint if "unrecognized arguments" in message else ""
-        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help).{hint}\n")
-
-
 def build_parser(plugins: PluginManager) -> argparse.ArgumentParser:
     """Builds the parser, with the flags of the loaded plugins."""
-    from gan_registry.cli import compare, evaluate, listing, plugin_list, sample, train
+    from gan_registry.cli import compare, evaluate, init, listing, plugin_list, sample, train
+    from gan_registry.cli.completion import add_completion
 
     parser = Parser(
         prog="gan-registry", description="Train, sample, evaluate and compare GANs.",
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"gan-registry {__version__}")
-    parser.hint = plugins.skipped_hint()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for module in (train, sample, evaluate, compare, listing, plugin_list):
+    for module in (init, train, sample, evaluate, compare, listing, plugin_list):
         module.add_command(commands, plugins)
+    add_completion(commands, parser)
+    for command in (parser, *commands.choices.values()):
+        command.hint = plugins.skipped_hint()
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_registry.catalogs import HOST
+from gan_registry.cli.parser import ALL_HELP, ShowAll
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
 from gan_registry.formatting import printable_lines
@@ -42,7 +43,8 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         description="Train a GAN, evaluate it, and write a report. The same command continues a "
         "run that was interrupted.",
     )
-    parser.add_argument(
+    parser.add_argument(ALL_HELP, action=ShowAll, help="show the flags of plugins too, and exit")
+    config = parser.add_argument(
         "--config", required=True, metavar="NAME|FILE",
         help="a packaged configuration ('gan-registry list configs') or a YAML file",
     )  # fmt: skip
@@ -58,8 +60,12 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
         "--minority", action="append", metavar="GROUP=SHARE",
         help="thin a group of the data to that share, as 0.05 or 5%%; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--sampler", help="how training samples are drawn (default: uniform)")
-    parser.add_argument("--samples", help="post-processor to evaluate beside plain samples")
+    sampler = parser.add_argument(
+        "--sampler", help="how training samples are drawn (default: uniform)"
+    )
+    samples = parser.add_argument(
+        "--samples", help="post-processor to evaluate beside plain samples"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
     parser.add_argument("--steps", type=int, metavar="N", help="generator steps in all")
     parser.add_argument("--device", help="auto, cpu, cuda or mps (default: auto)")
@@ -79,6 +85,15 @@ def add_command(commands: Any, plugins: PluginManager) -> None:
     add_trust_flag(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.set_defaults(handler=run)
+    config.completer = _configs
+    sampler.completer = lambda: plugins.catalogs.samplers
+    samples.completer = lambda: plugins.catalogs.postprocessors
+
+
+def _configs() -> list[str]:
+    from gan_registry.config.load import packaged_configs
+
+    return packaged_configs()
 
 
 def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
@@ -151,11 +166,12 @@ def _train_and_measure(
 ) -> None:
     """Trains, evaluates and reports; the folder is held until `held` is closed."""
     from gan_registry.evaluation.evaluate import evaluate, is_evaluated
+    from gan_registry.evaluation.metric_choice import missing_for_more
     from gan_registry.evaluation.progress import ProgressBar
     from gan_registry.evaluation.results import RESULT_FILE, read_result
     from gan_registry.evaluation.tables import result_table
     from gan_registry.metrics.base import no_progress
-    from gan_registry.report.write import write_report
+    from gan_registry.report.write import build_report, summary, write_report
     from gan_registry.training.launch import process_group
     from gan_registry.training.lock import held_folder
     from gan_registry.training.trainer import train
@@ -169,9 +185,12 @@ def _train_and_measure(
         if not arguments.quiet:
             print(f"evaluating {config.RUN.num_eval} samples", file=sys.stderr, flush=True)
         evaluate(live, progress=no_progress if arguments.quiet else ProgressBar())
-    report = write_report(live)
-    paths = f"result  {folder / RESULT_FILE}\nreport  {report}"
-    print(printable_lines(f"{result_table(read_result(folder))}\n\n{paths}"))
+    report = build_report(live)
+    paths = f"result  {folder / RESULT_FILE}\nreport  {write_report(live, report)}"
+    result = read_result(folder)
+    more = missing_for_more(config, result).replace("--run DIR", f"--run {folder}")
+    parts = [result_table(result), more, paths, summary(report)]
+    print(printable_lines("\n\n".join(part for part in parts if part)))
 
 
 def _what_is_kept(folder: Path) -> str:

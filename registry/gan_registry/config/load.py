@@ -22,6 +22,7 @@ from gan_registry.config.studiogan import (
 )
 from gan_registry.config.trust import named_code, refuse_code
 from gan_registry.config.yaml_text import YamlError, load_yaml, read_yaml_file
+from gan_registry.datasets import BUILTIN
 from gan_registry.errors import UserError, nearest, unknown_name
 
 SECTIONS = tuple(Config.model_fields)
@@ -56,6 +57,12 @@ def read_config(source: str) -> tuple[str, str, dict[str, Any]]:
         raise UserError(
             f"There is no config file {path}. Packaged configs, chosen by name: "
             f"{', '.join(packaged_configs())}."
+        )
+    elif source in BUILTIN or (source and path.is_dir()):
+        what = "a dataset" if source in BUILTIN else "a folder"
+        raise UserError(
+            f"--config is {source}, which is {what}, no config; 'gan-registry init --data FOLDER' "
+            "writes one for images of your own."
         )
     elif not (looks_like_path or path.is_file()):
         raise unknown_name("config", source, packaged_configs())

@@ -242,6 +242,9 @@ class RunSettings(Section):
         default=[], description="ours: catalog `metrics`, measured at the end of the training"
     )
     eval_features: str = Field(default="auto", description="ours: catalog `features`, or a file")
+    eval_kept: bool = Field(
+        default=True, description="ours: also measure the generators that plugins kept"
+    )
     stop_on: Annotated[list[str], AfterValidator(_known_stops)] = Field(
         default=[], description="ours: signs of sick training that end it (--stop-on)"
     )

@@ -24,6 +24,7 @@ FREE_KEYS = frozenset(
         "RUN.num_eval",
         "RUN.eval_metrics",
         "RUN.eval_features",
+        "RUN.eval_kept",
         "RUN.samples",
         "RUN.stop_on",
     }

@@ -68,6 +68,22 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         x, y = self.__getitems__([int(index)])
         return x[0], int(y[0])
 
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns what a person would look samples up by.
+
+        Args:
+            indices: Dataset indices [B] in [0, N).
+
+        Returns:
+            For each its file's path relative to the data's folder, with forward slashes, as the
+            system has it (see `formatting.printable`); "row 17" where it has none, counted in the
+            data's file.
+
+        Raises:
+            IndexError: An index lies outside [0, N).
+        """
+        return [f"row {row}" for row in rows_of(indices, len(self)).tolist()]
+
     def fingerprint(self) -> str:
         """Returns a digest that tells this dataset, in this order, from any other.
 
@@ -132,6 +148,7 @@ class ArrayDataset(Dataset):
         num_classes: Number of labels.
         groups: Group of each sample [N], or None.
         group_names: Name of each group.
+        rows: Where each sample is in its file [N], by which it is named; None: in that order.
 
     Raises:
         TypeError: `x` is neither uint8 nor float32.
@@ -147,6 +164,7 @@ class ArrayDataset(Dataset):
         num_classes: int = 1,
         groups: npt.ArrayLike | None = None,
         group_names: tuple[str, ...] = (),
+        rows: Ints | None = None,
     ) -> None:
         if x.dtype not in (np.uint8, np.float32):
             raise TypeError(f"Argument `x` must be uint8 or float32, but got {x.dtype}.")
@@ -157,6 +175,7 @@ class ArrayDataset(Dataset):
         if groups is not None:
             self.groups = np.asarray(groups, np.int64)
             _check_length("groups", self.groups, len(x))
+        self._rows = rows
         self._x = torch.from_numpy(np.ascontiguousarray(x))
         self._y = torch.from_numpy(labels)
         self.labels = labels
@@ -183,6 +202,11 @@ class ArrayDataset(Dataset):
             x = x.to(torch.float32).div_(127.5).sub_(1.0)
         return x, self._y.index_select(0, rows)
 
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns the row of each sample in its file, as "row 17"."""
+        rows = rows_of(indices, len(self))
+        return [f"row {row}" for row in (rows if self._rows is None else self._rows[rows]).tolist()]
+
     def cache_key(self) -> str:
         """Returns a digest of all samples and labels."""
         digest = hashlib.sha256(super().cache_key().encode())
@@ -191,6 +215,20 @@ class ArrayDataset(Dataset):
 
     def _content(self, indices: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         return self._x.numpy()[indices], self._y.numpy()[indices]
+
+
+def rows_of(indices: Indices, length: int) -> Ints:
+    """Returns indices as int64 [B].
+
+    Raises:
+        IndexError: One lies outside [0, length).
+    """
+    if isinstance(indices, Tensor):
+        indices = indices.to("cpu").numpy()
+    rows = np.asarray(indices, np.int64)
+    if rows.size and not (rows.min() >= 0 and rows.max() < length):
+        raise IndexError(f"Argument `indices` must lie in [0, {length}).")
+    return rows
 
 
 def as_array(

@@ -60,7 +60,7 @@ def build_celeba(config: Config, data_dir: Path | None) -> CelebA:
     (lanczos), `crop`, `skip_corrupt` as in `image_folder`.
     """
     options = read_options(CelebAOptions, NAME, config.DATA.options)
-    root = require_folder(NAME, data_dir)
+    root = top = require_folder(NAME, data_dir)
     if (root / "celeba").is_dir():
         root = root / "celeba"
     table = read_attributes(_list(root, "list_attr_celeba"))
@@ -87,6 +87,7 @@ def build_celeba(config: Config, data_dir: Path | None) -> CelebA:
         groups=groups,
         group_names=group_names,
         skip_corrupt=options.skip_corrupt,
+        folder=f"{folder.relative_to(top).as_posix()}/",
     )
     dataset.attributes = table.values[rows][dataset.kept]
     dataset.attribute_names = table.names

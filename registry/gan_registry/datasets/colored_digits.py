@@ -34,10 +34,11 @@ def build_colored_digits(config: Config, data_dir: Path | None) -> Colored:
     digits = load_digits()
     grey = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
     y = digits.target.astype(np.int64)
-    grey, y = select_digits(NAME, options, grey, y)
+    grey, y, rows = select_digits(NAME, options, grey, y)
     return Colored(
-        NAME, enlarge(grey, size), y, num_classes=10, ratio=options.ratio, seed=options.seed
-    )
+        NAME, enlarge(grey, size), y, num_classes=10, ratio=options.ratio, seed=options.seed,
+        rows=rows,
+    )  # fmt: skip
 
 
 def enlarge(grey: Bytes, size: int) -> Bytes:

@@ -62,10 +62,11 @@ def build_colored_mnist(config: Config, data_dir: Path | None) -> Colored:
                 f"option first asks for {options.first}."
             )
         grey, y = grey[: options.first], y[: options.first]
-    grey, y = select_digits(NAME, options, grey, y)
+    grey, y, rows = select_digits(NAME, options, grey, y)
     return Colored(
-        NAME, resize(grey, size), y, num_classes=10, ratio=options.ratio, seed=options.seed
-    )
+        NAME, resize(grey, size), y, num_classes=10, ratio=options.ratio, seed=options.seed,
+        rows=rows,
+    )  # fmt: skip
 
 
 def read_mnist(data_dir: Path | None, split: Literal["train", "test"]) -> tuple[Bytes, Ints]:

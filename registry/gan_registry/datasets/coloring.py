@@ -42,12 +42,21 @@ class Colored(ArrayDataset):
         grey: Grey images, uint8 [N, H, W].
         ratio: Share of red (major) images.
         seed: Seed of the choice of the green ones.
+        rows: As for `ArrayDataset`.
     """
 
     can_classify = True
 
     def __init__(
-        self, name: str, grey: Bytes, y: npt.ArrayLike, *, num_classes: int, ratio: float, seed: int
+        self,
+        name: str,
+        grey: Bytes,
+        y: npt.ArrayLike,
+        *,
+        num_classes: int,
+        ratio: float,
+        seed: int,
+        rows: Ints | None = None,
     ) -> None:
         colors = choose_colors(len(grey), ratio, seed)
         super().__init__(
@@ -57,6 +66,7 @@ class Colored(ArrayDataset):
             num_classes=num_classes,
             groups=colors,
             group_names=GROUP_NAMES,
+            rows=rows,
         )
 
     def classify(self, x: Tensor | npt.ArrayLike) -> Ints:
@@ -114,18 +124,21 @@ def ink_color(x: Tensor | npt.ArrayLike) -> Ints:
 
 def select_digits(
     dataset: str, options: ColoringOptions, grey: Bytes, y: Ints
-) -> tuple[Bytes, Ints]:
+) -> tuple[Bytes, Ints, Ints | None]:
     """Keeps the images of the chosen digits (option `digits`), in their order.
+
+    Returns:
+        The images, their labels, and which of all they are; None for that where all are kept.
 
     Raises:
         UserError: The option is no list of different digits, or there is no such image.
     """
     if options.digits is None:
-        return grey, y
+        return grey, y, None
     digits = list(options.digits)
     if len(set(digits)) < len(digits) or not set(digits) <= set(range(10)):
         raise bad_option(type(options), dataset, "digits", digits)
     keep = np.isin(y, digits)
     if not keep.any():
         raise UserError(f"The dataset {dataset!r} has no image of the digits {digits}.")
-    return grey[keep], y[keep]
+    return grey[keep], y[keep], np.flatnonzero(keep)

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gan_registry.datasets.base import Dataset, Indices, Ints
-from gan_registry.datasets.lazy_images import rows_of
+from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 
 Floats = npt.NDArray[np.float64]
 

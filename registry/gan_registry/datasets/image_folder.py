@@ -117,7 +117,8 @@ def open_folder(
 
     Where the format has no size images keep theirs, which must then all be the same.
     """
-    root = split_folder(name, require_folder(name, data_dir), options.split)
+    top = require_folder(name, data_dir)
+    root = split_folder(name, top, options.split)
     files = find_images(root)
     if not files:
         raise UserError(
@@ -140,6 +141,7 @@ def open_folder(
         groups=groups,
         group_names=group_names,
         skip_corrupt=options.skip_corrupt,
+        folder="" if root == top else f"{root.name}/",
     )
 
 

@@ -12,9 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gan_registry.datasets.base import Dataset, Indices, Ints
+from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.labels import class_names_of, labels_of
-from gan_registry.datasets.lazy_images import rows_of
 from gan_registry.errors import UserError, unknown_name
 
 
@@ -70,6 +69,10 @@ class Thinned(Dataset):
         """
         rows = self.indices[rows_of(indices, len(self))]
         return self.dataset.__getitems__(torch.from_numpy(rows))
+
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns the names that the samples have in the whole dataset."""
+        return self.dataset.sample_names(self.indices[rows_of(indices, len(self))])
 
     def fingerprint(self) -> str:
         """Returns a digest of the whole dataset's and of which samples and groups are left."""

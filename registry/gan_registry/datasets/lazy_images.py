@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from gan_registry.datasets.base import Dataset, Indices, Ints
+from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.decoding import Bytes, ImageFormat, UnreadableImageError, decode
 from gan_registry.errors import UserError
 
@@ -58,6 +58,7 @@ class LazyImages(Dataset):
         skip_corrupt: Leave out images that cannot be decoded, with a warning, rather than fail when
             one is asked for. All files are read once to find them.
         cache_bytes: Memory for decoded images; 0 keeps none.
+        folder: Where the files are in the data's folder, with a slash at its end; "" right there.
 
     Attributes:
         labels: int64 [N].
@@ -86,6 +87,7 @@ class LazyImages(Dataset):
         group_names: Sequence[str] = (),
         skip_corrupt: bool = False,
         cache_bytes: int = CACHE_BYTES,
+        folder: str = "",
     ) -> None:
         if not names:
             raise UserError(f"The dataset {name!r} has no image.")
@@ -99,6 +101,7 @@ class LazyImages(Dataset):
         self.kept = np.arange(len(names), dtype=np.int64)
         self._source = source
         self._form = form
+        self._folder = folder
         self._cache_bytes = cache_bytes
         self._cache: Bytes | None = None
         self._cached = np.zeros(0, np.bool_)
@@ -126,6 +129,11 @@ class LazyImages(Dataset):
         rows = rows_of(indices, len(self))
         x = torch.from_numpy(self._pixels(rows)).to(torch.float32).div_(127.5).sub_(1.0)
         return x, torch.from_numpy(self.labels[rows])
+
+    def sample_names(self, indices: Indices) -> list[str]:
+        """Returns the path of each image in the data's folder, or its key in a database."""
+        rows = rows_of(indices, len(self)).tolist()
+        return [f"{self._folder}{self.names[row]}" for row in rows]
 
     def fingerprint(self) -> str:
         """Returns a digest of all names, and of what the base class covers.
@@ -234,20 +242,6 @@ class LazyImages(Dataset):
         self.labels = self.labels[self.kept]
         if self.groups is not None:
             self.groups = self.groups[self.kept]
-
-
-def rows_of(indices: Indices, length: int) -> Ints:
-    """Returns indices as int64 [B].
-
-    Raises:
-        IndexError: One lies outside [0, length).
-    """
-    if isinstance(indices, Tensor):
-        indices = indices.to("cpu").numpy()
-    rows = np.asarray(indices, np.int64)
-    if rows.size and not (rows.min() >= 0 and rows.max() < length):
-        raise IndexError(f"Argument `indices` must lie in [0, {length}).")
-    return rows
 
 
 def _threads() -> int:

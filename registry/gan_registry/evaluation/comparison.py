@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_registry.evaluation.metric_directions import direction_of, with_arrow
-from gan_registry.evaluation.tables import number
-from gan_registry.formatting import align
+from gan_registry.evaluation.metric_directions import direction_of
+
+JOINT = " / "
+"""Between the parts of a label."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,30 @@ class Comparison:
     Attributes:
         columns: Label → the results of its runs.
         rows: The numbers.
+        common: Places in the labels of what all columns share: config, sampler, steps.
     """
 
     columns: Mapping[str, Sequence[Mapping[str, Any]]]
     rows: Sequence[Row]
+    common: Sequence[int] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What tells each column from the others, with the number of its runs."""
+        names = []
+        for label, runs in self.columns.items():
+            parts = label.split(JOINT)
+            own = JOINT.join(part for i, part in enumerate(parts) if i not in self.common)
+            names.append(f"{own} (n={len(runs)})" if own else f"n={len(runs)}")
+        return names
+
+    @property
+    def differing(self) -> list[Row]:
+        """The rows of which not all columns have the same mean; last what some columns lack."""
+        if len(self.columns) == 1:
+            return list(self.rows)
+        rows = [row for row in self.rows if len({cell.mean for cell in row.cells}) > 1]
+        return sorted(rows, key=lambda row: any(cell.mean is None for cell in row.cells))
 
     def as_dict(self) -> dict[str, Any]:
         """Returns it as plain values, for JSON."""
@@ -94,26 +115,6 @@ class Comparison:
             ],
             "findings": self.findings,
         }
-
-    def table(self, bold: bool = False) -> str:
-        """Writes it as a text table.
-
-        Args:
-            bold: Set off the best cells of each row, with the terminal's codes.
-        """
-        rows = [["", *(f"{label} (n={len(runs)})" for label, runs in self.columns.items())]]
-        for row in self.rows:
-            cells = []
-            for cell, runs in zip(row.cells, self.columns.values(), strict=True):
-                text = mean_and_deviation(cell.values)
-                all_have_it = len(cell.values) in (0, len(runs))
-                cells.append(text if all_have_it else f"{text} (n={len(cell.values)})")
-            rows.append([with_arrow(row.name, row.direction), *cells])
-        chosen = {
-            (place + 1, column + 1) for place, row in enumerate(self.rows) for column in row.best
-        }
-        lines = align(rows, chosen if bold else ())
-        return "\n".join([*lines, *([""] if self.findings else []), *self.findings])
 
     @property
     def findings(self) -> list[str]:
@@ -142,12 +143,13 @@ def compare(
     differing = _differing(results, settings)
     columns: dict[str, list[Mapping[str, Any]]] = {}
     for result, made in zip(results, settings, strict=True):
-        label = f"{result.get('config')} / {result.get('sampler')} / {result.get('steps')} steps"
-        label += "".join(f" / {key}={made[key]}" for key in differing if key in made)
+        parts = [result.get("config"), result.get("sampler"), f"{result.get('steps')} steps"]
+        parts += [f"{key}={made[key]}" for key in differing if key in made]
+        label = JOINT.join(map(str, parts))
         # Two runs of one seed are no evidence of how little seeds matter.
         seed = result.get("seed")
         while seed is not None and any(r.get("seed") == seed for r in columns.get(label, ())):
-            label += f" / seed {seed} again"
+            label += f"{JOINT}seed {seed} again"
         columns.setdefault(label, []).append(result)
     flat = [[flatten(result) for result in runs] for runs in columns.values()]
     names = dict.fromkeys(key for runs in flat for run in runs for key in run)
@@ -159,7 +161,8 @@ def compare(
         )
         for name in names
     ]
-    return Comparison(columns, rows)
+    places = zip(*(label.split(JOINT)[:3] for label in columns), strict=True)
+    return Comparison(columns, rows, [i for i, parts in enumerate(places) if len({*parts}) == 1])
 
 
 def _differing(
@@ -205,13 +208,3 @@ def flatten(result: Mapping[str, Any]) -> dict[str, float]:
         if key.startswith("metrics") or key in ("groups", "seconds"):
             visit(key, value)
     return flat
-
-
-def mean_and_deviation(values: Sequence[float]) -> str:
-    """Writes the mean, with ± the sample standard deviation where there are several values."""
-    if not values:
-        return "–"
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return number(mean)
-    return f"{number(mean)} ± {number(statistics.stdev(values))}"

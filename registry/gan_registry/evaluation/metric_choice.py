@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gan_registry.catalogs import HOST, Catalogs
+from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
 from gan_registry.errors import UserError
 from gan_registry.evaluation import joined_metrics
@@ -69,14 +71,58 @@ def _own_results(entry: Entry) -> Sequence[str]:
     return list(entry.metric.directions)
 
 
-def standard_metrics(dataset: Dataset) -> list[str]:
-    """Returns what is measured of a dataset unless something else is asked for."""
+OWN_DATA = ("arrays_file", "image_folder")
+"""Datasets of images of one's own, which are measured though nobody asks for it."""
+
+
+def metrics_of_run(config: Config, dataset: Dataset) -> list[str]:
+    """Returns what a run is measured by at its end: `RUN.eval_metrics`.
+
+    Where that is not given at all, images of one's own are measured by what a person needs: how
+    alike they are, how much of the data is covered, and how often each class is made.
+    """
+    settings = config.RUN
+    if "eval_metrics" in settings.model_fields_set or config.DATA.name not in OWN_DATA:
+        return list(settings.eval_metrics)
+    if dataset.kind != "image":
+        return []
+    names = ["fid", "precision", "recall", "coverage"]
+    return names + counted_by_classifier(dataset, settings.eval_features)
+
+
+def counted_by_classifier(dataset: Dataset, features: str) -> list[str]:
+    """Returns the metric that counts groups that no rule tells apart, where the features allow."""
+    known = dataset.groups is not None and len(dataset.group_names) > 1
+    if known and not dataset.can_classify and features in ("auto", "classifier"):
+        return ["occurrence_classifier"]
+    return []
+
+
+def missing_for_more(config: Config, result: Mapping[str, Any]) -> str:
+    """Says what published FIDs would take, where images of one's own were measured without."""
+    features = (result.get("features") or {}).get("name")
+    if "eval_metrics" in config.RUN.model_fields_set or config.DATA.name not in OWN_DATA:
+        return ""
+    if features in (None, "inception", "clean"):
+        return ""
+    install = "" if find_spec("pytorch_fid") else "pip install 'diagan-plugin[metrics]', then "
+    return (
+        f"These numbers are by the features {features} and compare runs on these data alone. For "
+        f"FIDs as they are published: {install}gan-registry evaluate --run DIR --features inception"
+    )
+
+
+def standard_metrics(dataset: Dataset, features: str = "raw") -> list[str]:
+    """Returns what is measured of a dataset unless something else is asked for.
+
+    `features` are what the metrics will see, as a user names them.
+    """
     names = ["fid", "kid", "precision", "recall", "density", "coverage"]
     if dataset.groups is not None and dataset.group_names:
         names.append("partial_recall")
         if dataset.can_classify:
             names.append("group_precision")
-    return names
+    return names + counted_by_classifier(dataset, features)
 
 
 def choose_indices(length: int, num: int) -> NDArray[np.int64]:

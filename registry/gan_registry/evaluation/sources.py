@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_registry.records import Fake
 from gan_registry.seeding import generator_for
@@ -34,6 +34,7 @@ class Proposals:
     Args:
         run: The run, trained.
         seed: Distinguishes several draws from one run.
+        generator: The network; the one that the run is sampled from by default.
 
     Attributes:
         purpose: Sets the draws apart from those of other kinds of samples.
@@ -41,8 +42,9 @@ class Proposals:
 
     purpose: ClassVar[str] = "samples"
 
-    def __init__(self, run: LiveRun, seed: int = 0) -> None:
+    def __init__(self, run: LiveRun, seed: int = 0, generator: nn.Module | None = None) -> None:
         self._run = run
+        self._generator = generator
         self._seed = seed
         self._calls = 0
         self._rng = generator_for(run.seed, self.purpose, seed, device=run.device)
@@ -56,14 +58,15 @@ class Proposals:
         run, z = self._run, self.latents(n)
         y = run.labels(n, self.purpose, self._seed, self._calls)
         self._calls += 1
-        return Fake(generate_batches(run.sampling_generator, z, y), z, y)
+        generator = run.sampling_generator if self._generator is None else self._generator
+        return Fake(generate_batches(generator, z, y), z, y)
 
 
 class PlainSource:
     """Samples of the generator as they come (post-processor `plain`); see :class:`Proposals`."""
 
-    def __init__(self, run: LiveRun, seed: int = 0) -> None:
-        self._proposals = Proposals(run, seed)
+    def __init__(self, run: LiveRun, seed: int = 0, generator: nn.Module | None = None) -> None:
+        self._proposals = Proposals(run, seed, generator)
 
     def batches(self, n: int) -> Iterator[Tensor]:
         """Yields n samples in batches."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_registry.datasets.base import OTHER, Dataset
-from gan_registry.datasets.fetching import fetch
+from gan_registry.datasets.labels import labels_of
 from gan_registry.errors import UserError
 from gan_registry.features.base import FeatureContext, Features
 from gan_registry.features.classifier_network import (
@@ -130,12 +130,8 @@ class Classifier:
 def _classes(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the combinations of label and group that occur, [K, 2], and each sample's, [N]."""
     groups = np.full(len(dataset), OTHER, np.int64) if dataset.groups is None else dataset.groups
-    labels = np.zeros(len(dataset), np.int64)
-    for start in range(0, len(dataset), _BATCH):
-        indices = np.arange(start, min(start + _BATCH, len(dataset)), dtype=np.int64)
-        _, y = fetch(dataset, indices)
-        if y is not None:
-            labels[indices] = y.cpu().numpy()
+    several = dataset.num_classes > 1
+    labels = labels_of(dataset) if several else np.zeros(len(dataset), np.int64)
     pairs, numbers = np.unique(np.stack([labels, groups], 1), axis=0, return_inverse=True)
     # NumPy 2.0 gives the numbers another shape than the versions around it.
     return pairs, numbers.reshape(-1).astype(np.int64)

@@ -154,8 +154,9 @@ class ClassifierOccurrence(_Occurrence):
     """Occurrence by the classes of the feature extractor, as table 6 of Lee et al. (2021).
 
     Results as :class:`GroupOccurrence`, and for each group `classifier_accuracy`: the share of its
-    real samples that are put into it, from those seen. Of generated samples only the
-    probabilities are read.
+    real samples that are put into it, from those seen; and `occurrence_real_seen`: the share of all
+    real samples of known group that are put into it, rightly or not, which is what `occurrence` of
+    a perfect generator would be. Of generated samples only the probabilities are read.
     """
 
     name: ClassVar[str] = "occurrence_classifier"
@@ -163,6 +164,7 @@ class ClassifierOccurrence(_Occurrence):
     directions: ClassVar[Directions] = {
         **GroupOccurrence.directions,
         "classifier_accuracy": "up",
+        "occurrence_real_seen": "none",
     }
 
     def __init__(self, context: MetricContext) -> None:
@@ -223,6 +225,8 @@ class ClassifierOccurrence(_Occurrence):
         fake = torch.zeros(self._num_groups + 1, dtype=torch.int64)
         result = self._shares(fake.index_add_(0, slots, self._fake))
         for number, name in enumerate(self.context.group_names):
+            seen = int(confusion[stands_for == number].sum())
+            result["groups"][name]["occurrence_real_seen"] = seen / known
             members = int(confusion[:, number].sum())
             if members:
                 right = int(confusion[stands_for == number, number].sum())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ from markupsafe import Markup
 from gan_registry.files import atomic_write
 from gan_registry.formatting import format_cell, is_number, printable_lines
 
-Width = Literal["full", "half", "third"]
+Width = Literal["full", "half", "third", "quarter"]
 """Narrow blocks sit side by side where the screen is wide enough."""
 
 
@@ -42,11 +42,19 @@ class Text:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found, in plain words: one headline and the sentences that back it."""
+    """What was found, in plain words.
+
+    Attributes:
+        headline: The finding, in a sentence.
+        sentences: What backs it, the most important first.
+        tone: Decides its colour.
+        todo: What to do next.
+    """
 
     headline: str
     sentences: tuple[str, ...] = ()
     tone: Literal["ok", "attention", "neutral"] = "neutral"
+    todo: tuple[str, ...] = ()
     width: Width = "full"
     template: ClassVar[str] = "verdict"
 
@@ -63,6 +71,24 @@ class Facts:
     def rows(self) -> list[tuple[str, str]]:
         """Labels with formatted values."""
         return [(label, format_cell(value)) for label, value in self.items]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that matters: what it is, its value, and what to hold it against."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A few numbers, set large, side by side."""
+
+    items: tuple[Number, ...]
+    width: Width = "full"
+    template: ClassVar[str] = "numbers"
 
 
 @dataclass(frozen=True)
@@ -210,7 +236,7 @@ class Details:
     template: ClassVar[str] = "details"
 
 
-Block = Text | Verdict | Facts | Table | Figure | ImageGrid | Details
+Block = Text | Verdict | Numbers | Facts | Table | Figure | ImageGrid | Details
 
 
 @dataclass(frozen=True)
@@ -230,6 +256,11 @@ class Report:
 
     Where a section stands follows from its `order` alone, not from who was called first.
 
+    Attributes:
+        title: The page's.
+        subtitle: A line below it.
+        result: What the page is made from, as `result.json` holds it; None: as it does hold it.
+
     Example:
         >>> report = Report("A run", subtitle="seed 0")
         >>> report.add_section("Findings", Text("Nothing."), order=10, anchor="findings")
@@ -239,6 +270,7 @@ class Report:
 
     title: str
     subtitle: str = ""
+    result: Mapping[str, Any] | None = None
     _sections: dict[str, Section] = field(default_factory=dict, repr=False)
 
     def add_section(
@@ -278,6 +310,12 @@ class Report:
         replaced = {section.replaces for section in self._sections.values()}
         shown = [section for section in self._sections.values() if section.anchor not in replaced]
         return sorted(shown, key=lambda section: (section.order, section.anchor))
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict that comes first, if there is any."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return next((block for block in blocks if isinstance(block, Verdict)), None)
 
     def html(self) -> str:
         """Renders the page; it refers to nothing outside itself."""

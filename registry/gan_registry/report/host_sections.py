@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gan_registry.config.settings import CONFIG_FILE
@@ -18,35 +16,41 @@ from gan_registry.config.yaml_text import YamlError, read_yaml_file
 from gan_registry.errors import UserError
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
 from gan_registry.formatting import duration, is_number, percent
-from gan_registry.images import TINY, grid_png
-from gan_registry.integrity import ZIP, DamagedError, read_sealed
 from gan_registry.live_run import LiveRun
-from gan_registry.numpy_files import NoArraysError, read_arrays
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
-from gan_registry.report.figures import PALETTE, line_chart, scatter
+from gan_registry.report.figures import line_chart
 from gan_registry.report.metric_meanings import MEANINGS
+from gan_registry.report.sample_pictures import load_generated, made, sample_blocks
 from gan_registry.training.logs import read_lines
 
 _LOG = logging.getLogger(__name__)
 _SHARES = frozenset({"high_quality", "other", "non_finite", "acceptance_rate"})
 
 
-def run_sections(report: Report, run: LiveRun, result: Mapping[str, Any]) -> None:
-    """Adds the host's sections to the report of a finished run.
+def run_sections(
+    report: Report,
+    run: LiveRun,
+    result: Mapping[str, Any],
+    samples: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Adds the host's sections to the report of a run.
 
     Args:
         report: The document.
         run: The run, with a folder. Generated samples are read from `samples/final.npz` in it
-            (`x`, and `x_<name>` for each post-processor), losses from `metrics.jsonl`.
+            (`x`, `kept_<name>`, and `x_<name>` for each post-processor), losses from
+            `metrics.jsonl`.
         result: What `result.json` holds; missing keys leave their part out.
+        samples: What `samples/final.npz` would hold, of a run that is not finished.
     """
     folder = run.folder
     assert folder is not None
-    generated = load_generated(folder / "samples" / "final.npz")
+    if samples is None:
+        samples = load_generated(folder / "samples" / "final.npz")
     sections: list[tuple[int, str, str, list[Block]]] = [
         (12, "health", "Sick training", _health(result)),
         (20, "run", "What was run", [_what_was_run(run, folder, result)]),
-        (30, "samples", "Generated beside real samples", _samples(run, generated)),
+        (11, "samples", "Data, before and after", sample_blocks(run, samples, result)),
         (40, "shares", "Shares of the groups", _shares(result)),
         (70, "metrics", "Metrics", [*_metrics(result), *_group_metrics(result)]),
         (80, "losses", "Losses over time", _losses(folder / "metrics.jsonl")),
@@ -62,28 +66,6 @@ def _health(result: Mapping[str, Any]) -> list[Block]:
         Text(f"Step {entry['step']}: {entry['evidence']} {entry['advice']}", "warning")
         for entry in result.get("health") or ()
     ]
-
-
-def load_generated(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads generated samples: "" -> plain ones, a post-processor's name -> its own.
-
-    A file that is missing or damaged counts as empty, the latter with a warning: the rest of the
-    report is worth having.
-    """
-    try:
-        content = read_sealed(path, ZIP)
-        arrays = read_arrays(io.BytesIO(content), len(content))
-    except FileNotFoundError:
-        return {}
-    except (DamagedError, NoArraysError) as error:
-        reason = error if isinstance(error, DamagedError) else "holds no arrays"
-        _LOG.warning(
-            "%s is damaged: it %s; it is left out, and 'gan-registry evaluate' writes it anew.",
-            path, reason,
-        )  # fmt: skip
-        return {}
-    found = {name[2:]: array for name, array in arrays.items() if name == "x" or name[:2] == "x_"}
-    return {name: array for name, array in sorted(found.items()) if len(array)}
 
 
 def read_metrics(path: Path) -> dict[str, tuple[list[float], list[float]]]:
@@ -126,61 +108,6 @@ def _what_was_run(run: LiveRun, folder: Path, result: Mapping[str, Any]) -> Fact
     return Facts(tuple((label, _plain(value)) for label, value in facts if value is not None))
 
 
-def _placing(dataset: Any) -> Callable[[Any], NDArray[Any]] | None:
-    """Returns what maps samples to points of the plane; None where the dataset knows nothing."""
-    if tuple(dataset.sample_shape) == (2,):
-        return np.asarray
-    in_plane: Callable[[Any], NDArray[Any]] | None = getattr(dataset, "in_plane", None)
-    return in_plane
-
-
-def _samples(run: LiveRun, generated: Mapping[str, NDArray[Any]]) -> list[Block]:
-    dataset = run.dataset
-    if not generated:
-        return [Text("This run stored no generated samples (samples/final.npz).", "note")]
-    blocks: list[Block] = []
-    if dataset.kind == "image":
-        side = int(dataset.sample_shape[-1])
-        count = 64 if side <= 32 else 36
-        real = _draw_real(run, count)
-        pictures = {"Real training samples": real}
-        pictures.update({_made(name): x[:count] for name, x in generated.items()})
-        for title, x in pictures.items():
-            caption = f"{title}: {len(x)} drawn at random."
-            blocks.append(
-                Figure(
-                    grid_png(x, value_range=dataset.value_range),
-                    caption,
-                    alt=caption,
-                    pixelated=side <= TINY,
-                    width="half" if len(pictures) <= 2 else "third",
-                )
-            )
-    elif (place := _placing(dataset)) is not None:
-        real = place(_draw_real(run, 5000))
-        projected = "" if tuple(dataset.sample_shape) == (2,) else ", projected onto a plane"
-        panels = {"Real training samples": real}
-        panels.update({_made(name): place(x) for name, x in generated.items()})
-        blocks += [
-            Figure(
-                scatter(x, real, PALETTE[number % len(PALETTE)]),
-                f"{title}{projected}, a dot each.",
-                alt=f"Scatter plot: {title}.",
-                width="half" if len(panels) <= 2 else "third",
-            )
-            for number, (title, x) in enumerate(panels.items())
-        ]
-        blocks.append(
-            Text(
-                "Where the real data has a cluster and the generator has none, a part of the data "
-                "is missing; where the generated dots are thinner, it is made too rarely."
-            )
-        )
-    else:
-        blocks.append(Text("Samples of this shape cannot be drawn.", "note"))
-    return blocks
-
-
 def _shares(result: Mapping[str, Any]) -> list[Block]:
     groups = result.get("groups")
     if not isinstance(groups, Mapping) or not groups:
@@ -189,7 +116,7 @@ def _shares(result: Mapping[str, Any]) -> list[Block]:
     found = {key for entry in groups.values() for key in entry if key.startswith(prefix)}
     kinds = sorted(key for key in found if any(e.get(key) is not None for e in groups.values()))
     columns = [Column("Group"), Column("In the data", "percent", "right")]
-    columns += [Column(_made(key[len(prefix) + 1 :]), "percent", "right") for key in kinds]
+    columns += [Column(made(key[len(prefix) + 1 :]), "percent", "right") for key in kinds]
     rows = [
         [name, entry.get("share_data"), *(entry.get(key) for key in kinds)]
         for name, entry in groups.items()
@@ -199,7 +126,9 @@ def _shares(result: Mapping[str, Any]) -> list[Block]:
 
 
 def _metrics(result: Mapping[str, Any]) -> list[Block]:
-    kinds = metric_kinds(result)
+    kinds = {made(kind): metrics for kind, metrics in metric_kinds(result).items()}
+    for entry in (result.get("kept") or {}).values():
+        kinds = {f"Generated at step {entry['step']:,}": entry["metrics"], **kinds}
     directions = result.get("directions") or {}
     names = dict.fromkeys(name for metrics in kinds.values() for name in metrics)
     rows = [
@@ -214,7 +143,7 @@ def _metrics(result: Mapping[str, Any]) -> list[Block]:
     if not rows:
         return []
     explained = any(row[-1] for row in rows)
-    columns = [Column("Metric"), *(Column(_made(kind), align="right") for kind in kinds)]
+    columns = [Column("Metric"), *(Column(kind, align="right") for kind in kinds)]
     if explained:
         columns.append(Column("What it says"))
         rows = [[*row[:-1], row[-1] or ""] for row in rows]
@@ -278,19 +207,6 @@ def _configuration(run: LiveRun, folder: Path) -> Details:
     except (OSError, UnicodeDecodeError):
         text = json.dumps(run.config.model_dump(), indent=2, default=str, ensure_ascii=False)
     return Details("Show every setting of this run", text)
-
-
-def _draw_real(run: LiveRun, count: int) -> NDArray[Any]:
-    """Returns real samples drawn without replacement; the same for the same seed."""
-    size = len(run.dataset)
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(run.seed), 64])))
-    indices = generator.choice(size, size=min(count, size), replace=False)
-    x, _ = run.dataset.__getitems__(indices)
-    return np.asarray(x)
-
-
-def _made(postprocessor: str) -> str:
-    return f"Generated, corrected by {postprocessor}" if postprocessor else "Generated"
 
 
 def _versions(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,9 +151,13 @@ def check_same_run(
     """
     stored = read_folder(folder, plugins)
     require_plugins(folder, stored.plugins, plugins)
-    # As they would stand in the file, where a path is text and a tuple a list.
-    old = binding_settings({**stored.config.model_dump(), "PLUGINS": stored.options})
-    new = binding_settings({**config.model_dump(), "PLUGINS": options})
+
+    def binding(config: Config, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        # As they would stand in the file, where a path is text and a tuple a list.
+        acting = {name: part for name, part in options.items() if name not in plugins.observers}
+        return binding_settings({**config.model_dump(), "PLUGINS": acting})
+
+    old, new = binding(stored.config, stored.options), binding(config, options)
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
         for key in sorted(old.keys() | new.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -46,9 +47,14 @@ class Precision:
             for network in ("discriminator", "generator")
         }
 
-    def autocast(self) -> torch.autocast:
-        """Returns a context in which networks compute in half precision, if they are to."""
-        return torch.autocast(self._device.type, dtype=DTYPES[self.name], enabled=self.name != "no")
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Returns a context in which networks compute in half precision, if they are to.
+
+        Otherwise it leaves things as they are: a host may have a mixed precision of its own.
+        """
+        if self.name == "no":
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=DTYPES[self.name])
 
     def backward(self, loss: Tensor, network: str) -> None:
         """Adds the gradients of a loss; they stay scaled until :meth:`step`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from gan_registry.records import AddedTerms
 from gan_registry.training.discriminator_regularization import DiscriminatorRegularization
 from gan_registry.training.distributed import Group
 from gan_registry.training.health_watch import HealthWatch
+from gan_registry.training.kept_generators import KeptGenerators
 from gan_registry.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Run(LiveRun):
         seconds: Time spent training.
         sound_checkpoints: Steps whose checkpoints this process has written or read through.
         whole_step: The latest step that was done in all its parts, hooks included; 0 for none.
+        kept: Generators of earlier steps.
+        announce: Shows a line to whoever watches.
     """
 
     plugins: PluginManager
@@ -78,7 +81,8 @@ class Run(LiveRun):
         )  # fmt: skip
         asked = asked_plugins(plugins, options, _trained_by(config) + _measured_by(config))
         self.hooks = Dispatcher(plugins, asked, guarded=("generator", "discriminator"))
-        self.participants = chosen_plugins(plugins, options, _trained_by(config)) - {HOST}
+        chosen = chosen_plugins(plugins, options, _trained_by(config))
+        self.participants = chosen - plugins.observers - {HOST}
         self.batch_size = settings.batch_size
         self.samples_per_step = (
             settings.batch_size * settings.acml_steps * settings.d_updates_per_step
@@ -87,6 +91,8 @@ class Run(LiveRun):
         self.health = HealthWatch(self)
         self.sound_checkpoints: set[int] = set()
         self.whole_step = 0
+        self.kept = KeptGenerators(self)
+        self.announce: Callable[[str], None] = super().say
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)
@@ -121,6 +127,18 @@ class Run(LiveRun):
         for name, value in values.items():
             if name.startswith("loss/") and isinstance(value, Tensor):
                 self.check_loss(name, value)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress, unless the run is quiet."""
+        self.announce(text)
+
+    def log_text(self, name: str, text: str) -> None:
+        """Notes a text for the next line of `metrics.jsonl`, and for TensorBoard."""
+        super().log({name: text})
+
+    def keep_generator(self, name: str) -> None:
+        """Keeps the generator that is sampled from, in a file of the run folder."""
+        self.kept.keep(name)
 
     def check_loss(self, name: str, loss: Tensor) -> None:
         """Judges a loss of the present step, without waiting for the device.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +30,9 @@ class SampleGrids:
         return last or step % self.interval == 0
 
     @torch.no_grad()
-    def draw(self, run: Run) -> None:
-        """Draws the grid of the present step."""
-        if run.folder is None:
-            return
+    def draw(self, run: Run) -> Path:
+        """Draws the grid of the present step, and returns where it lies."""
+        assert run.folder is not None
         count = GRID_SAMPLES if run.dataset.kind == "image" else POINT_SAMPLES
         z = run.latents(count, "grid")
         samples = generate_batches(run.sampling_generator, z, run.labels(count, "grid"))
@@ -39,8 +40,10 @@ class SampleGrids:
             picture = grid_png(samples.cpu(), value_range=run.dataset.value_range)
         else:
             picture = grid_png(density_image(samples.cpu())[None], value_range=(0.0, 1.0))
-        with atomic_write(run.folder / "samples" / f"step-{run.step:08d}.png") as temporary:
+        path = run.folder / "samples" / f"step-{run.step:08d}.png"
+        with atomic_write(path) as temporary:
             temporary.write_bytes(picture)
+        return path
 
 
 def density_image(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, where that is installed."""
+"""Scalars and texts for TensorBoard, where that is installed."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class TensorBoard:
             warnings.warn(f"TensorBoard cannot be used: {error}", stacklevel=2)
             return
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._summary_metadata = summary_pb2.SummaryMetadata
         now = time.time()
         name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}"
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -51,13 +52,18 @@ class TensorBoard:
             raise unwritable(self._folder, error) from error
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Writes every number."""
+        """Writes every number, and every text."""
         if self._records is None:
             return
         numbers = [
             self._summary.Value(tag=printable(name), simple_value=float(value))
             for name, value in values.items()
             if isinstance(value, (int, float)) and name != "step"
+        ]
+        numbers += [
+            self._text(printable(name), printable(value))
+            for name, value in values.items()
+            if isinstance(value, str)
         ]
         try:
             self._write(
@@ -66,6 +72,19 @@ class TensorBoard:
             self._records.flush()
         except OSError as error:
             raise unwritable(self._folder, error) from error
+
+    def _text(self, name: str, text: str) -> Any:
+        """Makes what TensorBoard shows under TEXT."""
+        from tensorboard.compat.proto.tensor_pb2 import TensorProto
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+        from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()], tensor_shape=shape)
+        about = self._summary_metadata(
+            plugin_data=self._summary_metadata.PluginData(plugin_name="text")
+        )
+        return self._summary.Value(tag=name, metadata=about, tensor=tensor)
 
     def close(self) -> None:
         """Closes the file."""

@@ -183,6 +183,7 @@ class Outputs:
     def open(cls, run: Run, quiet: bool) -> Outputs:
         """Opens the outputs; only rank 0 has any, and only with a folder do files exist."""
         terminal = Terminal(run.step, run.total_steps, quiet or run.rank != 0)
+        run.announce = terminal.say
         if run.folder is None or run.rank != 0:
             return cls(terminal, None, None, None)
         return cls(
@@ -198,6 +199,7 @@ class Outputs:
         if self.lines is not None and self.board is not None:
             self.lines.write(values)
             self.board.write(run.step, values)
+            run.hooks.logged(run, values)
 
     def close(self) -> None:
         """Closes files and the progress bar."""
@@ -241,7 +243,7 @@ def _loop(run: Run, outputs: Outputs, interruption: Interruption) -> None:
                 outputs.write(run, values, pace * (run.total_steps - run.step))
             # A picture of the same latents.
             if outputs.grids is not None and outputs.grids.due(run.step, last):
-                outputs.grids.draw(run)
+                run.hooks.written(run, "samples", outputs.grids.draw(run))
             # A checkpoint to continue from.
             if last or asked or (settings.save_freq and run.step % settings.save_freq == 0):
                 run.hooks.values.settle()

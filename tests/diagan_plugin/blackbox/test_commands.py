@@ -12,7 +12,9 @@ from torch import nn
 from diagan_plugin.blackbox import commands
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
-from gan_registry.cli.main import Parser, run_command
+from gan_registry.cli.main import run_command
+from gan_registry.cli.parser import Parser
+from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
 
@@ -188,16 +190,49 @@ def test_points_need_no_pictures(tmp_path):
 def test_refuses_samples(capsys, tmp_path):
     assert "no image" in refused(capsys, "diagnose", "--samples", tmp_path)
     path = tmp_path / "p.npy"
+    np.save(path, np.zeros((38, 3), np.float32))
+    assert "at least 20 (half of --samples)" in refused(capsys, "diagnose", "--samples", path)
     np.save(path, np.zeros((40, 3), np.float32))
-    assert "at least 500" in refused(capsys, "diagnose", "--samples", path)
-    both = ("--theta", "0.2", "--radius", "0.2")
-    assert "at least 40" in refused(capsys, "diagnose", "--samples", path, *both)
     more = refused(capsys, "diagnose", "--samples", path, "--anchors", "30", "--num", "20")
     assert "40 samples" in more
     np.save(path, np.full((2000, 3), np.nan, np.float32))
     assert "NaN" in refused(capsys, "diagnose", "--samples", path)
     np.save(path, np.array([{}], object), allow_pickle=True)
     assert "Cannot read" in refused(capsys, "diagnose", "--samples", path)
+
+
+@pytest.fixture
+def no_inception(monkeypatch):
+    def missing(context):
+        raise UserError("The features 'inception' need a file.")
+
+    monkeypatch.setattr("gan_registry.features.inception.Inception", missing)
+
+
+def test_forty_images_without_inception(capsys, recwarn, tmp_path, no_inception):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 3, 8, 8), np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    words = ("diagnose", "--samples", tmp_path / "x.npy", "--json")
+    assert run(*words) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["features"], found["centered"]) == ("raw", True)
+    said = captured.err + "".join(str(warning.message) for warning in recwarn)
+    assert "need a file" in said
+    assert not any(mode["share_interval"][0] > 0.6 for mode in found["modes"])
+    images[:30] = images[0]  # most are one image
+    np.save(tmp_path / "x.npy", images)
+    assert run(*words) == 0
+    collapsed = json.loads(capsys.readouterr().out)
+    assert collapsed["modes"][0]["share"] > 0.5
+    assert collapsed["mccs_mean"] > found["mccs_mean"] + 0.1
+
+
+def test_calibrating_without_inception(capsys, recwarn, tmp_path, planted, no_inception):
+    words = ("calibrate", "--generator", planted, *FEW[2:], "--hull-dimensions", "2", "--json")
+    assert run(*words, "--out", tmp_path / "s.safetensors") == 0
+    assert json.loads(capsys.readouterr().out)["features"] == "raw"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ from diagan_plugin.blackbox.mccs import (
     unit_vectors,
 )
 from diagan_plugin.blackbox.modes import find_modes, nearest_samples
-from diagan_plugin.blackbox.thresholds import RESOLUTION, typical_radius
+from diagan_plugin.blackbox.thresholds import (
+    RESOLUTION,
+    SHARE,
+    min_samples,
+    share_of,
+    typical_radius,
+)
 
 
 def sphere(n: int, seed: int, dense: float = 0.0, width: float = 0.05):
@@ -171,8 +177,27 @@ def test_equal_seeds_give_equal_diagnoses_and_plain_values():
     for wrong, message in ((anchors[:9], "anchors"), (anchors, "samples")):
         with pytest.raises(ValueError, match=message):
             diagnose(
-                wrong, samples[:30] if message == "samples" else samples, theta=0.2, radius=0.2
+                wrong, samples[:19] if message == "samples" else samples, theta=0.2, radius=0.2
             )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [20, 27, 700])
+@pytest.mark.parametrize("level", [0.1, 0.95])  # narrow ones show what resampling gets wrong
+def test_an_estimate_never_lies_outside_its_own_interval(seed, count, level):
+    anchors, samples = sphere(12, seed), sphere(count, 100 + seed)
+    found = diagnose(anchors, samples, modes=3, seed=seed, level=level, resamples=200)
+    pairs = [(found.mean, found.mean_interval), (found.std, found.std_interval)]
+    for mode in found.modes:
+        pairs += [(mode.share, mode.share_interval), (mode.mccs, mode.mccs_interval)]
+    assert all(low <= value <= high for value, (low, high) in pairs)
+
+
+def test_few_samples_are_seen_more_coarsely():
+    assert share_of(40) == 0.125
+    assert share_of(499) > share_of(500) == share_of(10_000) == SHARE
+    for count in range(20, 500):  # whatever rounding does, the rule takes what it asks for
+        assert min_samples(share_of(count)) <= count
 
 
 def test_the_verdict_knows_total_collapse():

@@ -146,7 +146,7 @@ def test_records_are_relative_to_the_generated_samples_of_the_update():
     plugin = DiaPlugin()
     config = points_config(RUN__sampler="dia", LOSS__adv_loss="wasserstein",
                            LOSS__apply_wc=True, OPTIMIZATION__total_steps=16)  # fmt: skip
-    options = {"record_every": 6, "window": 2, "phase1": 0.75, "centre": "generated"}
+    options = {"record_every": 6, "window": 2, "phase1": 0.75, "centre": "generated", "refresh": 9}
     run = fit(config, None, manager(dia=plugin, spy=Spy()), dia=options)
     ring = plugin.driver(run).recorder.tracker.state_dict()["ring"]
     torch.testing.assert_close(ring[0], seen["expected"], atol=1e-5, rtol=1e-5)

@@ -108,10 +108,14 @@ def test_records_before_the_end_name_an_interval_that_works():
 
 def test_plan_counts_the_extra_samples():
     rows = plan(DiaOptions(), 50_000, True, 50_000, 5 * 64)
-    history, sweeps = 99 * 2000, 50 * 50_000
+    history, sweeps = 84 * 2000, 50 * 50_000
     assert rows["discriminator_samples"] == history + sweeps + 10_000 * 6 * 5 * 64
     assert rows["records"] == "50 sweeps of 50000 samples, each 100 steps from 35100 to 40000"
     assert "40001–50000" in rows["phase 2"]
+    steered = plan(DiaOptions(rule="feedback"), 50_000, True, 50_000, 5 * 64)
+    added = steered["discriminator_samples"] - rows["discriminator_samples"]
+    assert added == 10_000 * 2 * 5 * 64
+    assert "steered" in steered["phase 2"]
     only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
     assert only["discriminator_samples"] == (1 + 1000 // 11) * 100
     assert "phase 2" not in only
@@ -140,7 +144,7 @@ def test_plan_bounds_what_an_automatic_phase_1_costs():
     assert "after step 25000 to 45000" in rows["phase 1"]
     assert rows["records"].startswith("300 sweeps at most of 50000 samples, each 100 steps")
     assert rows["phase 2"] == "from then to step 50000, drawn by score (k = auto)"
-    history = 99 * 2000
+    history = 84 * 2000
     early = 100 * 50_000 + 25_000 * 6 * 5 * 64  # ends at once: few sweeps, a long phase 2
     late = 300 * 50_000 + 5_000 * 6 * 5 * 64
     assert rows["discriminator_samples"] == history + max(early, late)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small_runs import fit, manager, points_config
 from torch.utils.data import TensorDataset
 
 from diagan_plugin import Dia
+from diagan_plugin.dia import recorder
 from diagan_plugin.dia.options import AUXILIARY, NAME, add_options
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
+from diagan_plugin.recording.sweep import sweep
 from diagan_plugin.report.chosen import add_choices
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.scoring.adaptive import choose_k
@@ -25,7 +28,7 @@ from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
 from gan_registry.report.document import Report, Text
-from gan_registry.report.write import write_report
+from gan_registry.report.write import build_report, summary, write_report
 from gan_registry.training.plan import describe_plan
 from gan_registry.training.trainer import open_run, train
 
@@ -280,6 +283,35 @@ def test_the_report_compares_ldrm_with_what_is_generated_of_each_mode(tmp_path):
     page = write_report(run).read_text(encoding="utf-8")
     assert "LDRM and generated samples by group" in page
     assert "of 300 generated samples" in page
+
+
+def test_the_report_looks_closer_and_lists_what_is_broken(tmp_path, monkeypatch):
+    from diagan_plugin.rarity import sections
+
+    seen = []
+    inner = sections.look_closer
+
+    def spy(dataset, diagnosis, extractor, **given):
+        seen.append((extractor.identity, given["generated"].shape))
+        found = inner(dataset, diagnosis, extractor, **given)
+        found.judged.likely[:3] = 2
+        return found
+
+    monkeypatch.setattr(sections, "look_closer", spy)
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia")
+    evaluate(run)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert seen == [("raw 1", (300, 2))]
+    assert "Rare or broken?" in page
+    assert "Groups without labels" in page
+    listed = (tmp_path / "run" / "broken.txt").read_text().splitlines()
+    assert {"0", "1", "2"} <= set(listed)
+    stored = Diagnosis.load(tmp_path / "run" / DIAGNOSIS_FILE)
+    assert stored.likely[:3].tolist() == [2, 2, 2]
+    assert stored.cluster.size == stored.num_samples
+    # Writing it anew gives the same page: nothing random is left.
+    again = write_report(open_run(tmp_path / "run", managers())).read_text(encoding="utf-8")
+    assert again == page
 
 
 def test_opened_run_gives_the_same_result_and_samples(tmp_path):
@@ -550,3 +582,84 @@ def test_a_loop_of_ones_own_takes_automatic_choices(monkeypatch):
     assert dia.logged["chosen/phase1_end"] == 10
     assert -1 <= dia.logged["chosen/rank_correlation"] <= 1
     assert str(dia.logged["chosen/k"]) == dia.diagnosis().metadata["k"]
+
+
+def test_the_generator_before_phase_2_is_measured_and_the_verdict_tells_both(tmp_path, capsys):
+    run = run_tiny(tmp_path / "run", "RUN.sampler=dia", "RUN.eval_metrics=[fid]")
+    result = evaluate(run)
+    assert result["kept"]["phase1"]["step"] == 32
+    assert result["kept"]["phase1"]["metrics"]["fid"] != result["metrics"]["fid"]
+    report = build_report(run)
+    said = " ".join(report.verdict.sentences)
+    before, after = result["kept"]["phase1"]["metrics"]["fid"], result["metrics"]["fid"]
+    assert f"FID {before:.3g} → {after:.3g}" in said
+    assert summary(report).startswith(f"verdict  {report.verdict.headline}".replace("\xa0", " "))
+    assert len(summary(report).splitlines()) in (2, 3)
+
+
+def test_the_beginning_of_phase_2_is_said_once(capsys):
+    config = validate_config(apply_settings(TINY, ["RUN.sampler=dia"]), "the test")
+    train(config, None, managers(), name="tiny")
+    assert capsys.readouterr().err.count("phase 2 begins at step 32") == 1
+
+
+class Stop:
+    """Ends a run at a step, as a crash would."""
+
+    @hookimpl(trylast=True)
+    def gan_step_end(self, run):
+        if run.step == 24:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("phase1", [0.5, 0.8])
+def test_an_unfinished_run_has_a_report_with_a_verdict(tmp_path, phase1):
+    plugins = managers()
+    plugins.register(Stop(), "stop")
+    settings = ("RUN.sampler=dia", "RUN.save_freq=20", f"PLUGINS.dia.phase1={phase1}")
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path / "run", *settings, plugins=plugins)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    told = [line["verdict"] for line in lines if "verdict" in line]
+    assert told
+    assert all(text.startswith("So far (step ") and " of 40): " in text for text in told)
+    run = open_run(tmp_path / "run", managers())
+    report = build_report(run)
+    assert "unfinished" in report.subtitle
+    assert report.verdict.headline.startswith(f"So far (step {run.step} of 40): ")
+    assert report.result["num_generated"] == 1000
+    assert not (tmp_path / "run" / "result.json").exists()
+    # Finished, it is as if it had never been looked at.
+    run_tiny(tmp_path / "run", *settings)
+    evaluate(open_run(tmp_path / "run", managers()))
+    assert "So far" not in build_report(open_run(tmp_path / "run", managers())).html()
+
+
+def test_tensorboard_shows_the_verdict_as_text(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_tiny(tmp_path, "PLUGINS.dia.diagnose=true")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (last,) = [e for e in events.Tensors("verdict") if e.step == 35]
+    assert last.tensor_proto.string_val[0].decode().startswith("So far (step 32 of 40): ")
+
+
+def test_a_sweep_of_all_samples_serves_the_heat_map_too(monkeypatch):
+    steps = []
+
+    def counted(*args, **options):
+        steps.append(options["step"])
+        return sweep(*args, **options)
+
+    monkeypatch.setattr(recorder, "sweep", counted)
+    plugin = DiaPlugin()
+    run = fit(
+        points_config(RUN__sampler="dia", OPTIMIZATION__total_steps=12), None,
+        manager(dia=plugin), dia={"record_every": 2, "window": 3, "phase1": 0.5},
+    )  # fmt: skip
+    # One at each step for the heat map, among them those of the records at 2, 4 and 6.
+    assert sorted(steps) == list(range(13))
+    driver = plugin.driver(run)
+    mean = torch.stack([driver.recorder.history[step] for step in (2, 4, 6)]).double().mean(0)
+    torch.testing.assert_close(torch.from_numpy(driver.recorder.moments()[0]), mean.cpu())

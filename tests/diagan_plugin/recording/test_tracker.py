@@ -444,3 +444,32 @@ def test_bad_arguments_are_refused():
         LDRTracker(5, device="mps")
     with pytest.raises(ValueError, match=r"\[5\] or \[5, 1\], but got \[4\]"):
         LDRTracker(5).record_all(torch.zeros(4))
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_closed_tracker_keeps_the_statistics_and_nothing_else(window) -> None:
+    tracker = LDRTracker(1000, window)
+    for number in range(6):
+        tracker.record_all(torch.randn(1000, generator=torch.Generator().manual_seed(number)))
+    tracker.record([0, 1], [float("nan"), 3.0])
+    open_state, statistics, count = tracker.state_dict(), tracker.statistics(), tracker.count
+    tracker.close()
+    assert tracker.nbytes == 24 * 1000
+    other = LDRTracker(1000, window)
+    other.load_state_dict(tracker.state_dict())
+    for closed in (tracker, other):
+        for before, after in zip(statistics, closed.statistics(), strict=True):
+            torch.testing.assert_close(after, before, rtol=0, atol=0)
+        torch.testing.assert_close(closed.count, count)
+        assert closed.non_finite_indices == [0]
+        for more in (
+            lambda t=closed: t.record([0], [1.0]),
+            lambda t=closed: t.record_all(torch.zeros(1000)),
+            lambda t=closed: t.merge(LDRTracker(1000, window)),
+            lambda t=closed: LDRTracker(1000, window).merge(t),
+        ):
+            with pytest.raises(RuntimeError, match="closed"):
+                more()
+    # An open state opens it again.
+    other.load_state_dict(open_state)
+    other.record([0], [1.0])

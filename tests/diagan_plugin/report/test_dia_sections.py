@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -131,7 +132,15 @@ def many() -> Page:
 
 def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     assert [section.anchor for section in full.report.sections] == [
-        *("verdict", "samples-by-score", "group-shares", "scores", "history", "weights"),
+        *(
+            "verdict",
+            "evidence",
+            "samples-by-score",
+            "group-shares",
+            "scores",
+            "history",
+            "weights",
+        ),
         "explanation",
     ]
     html = full.html
@@ -269,7 +278,7 @@ def test_results_with_gaps() -> None:
     run, diagnosis, _ = planted()
     for result in ({}, {"groups": {"g0": {}}}, {"groups": None, "weights": None}):
         html = build(run, diagnosis, result).html()  # type: ignore[arg-type]
-        assert "“g1” is under-represented." in html
+        assert "D rates “g1” as under-represented; no share was measured." in html
     bare = Diagnosis(*(np.full(600, np.nan) for _ in range(4)), np.zeros(600), diagnosis.group)
     html = build(run, bare, {}).html()
     assert "Nothing was recorded" in html
@@ -335,3 +344,19 @@ def test_share_bars_take_unknown_shares() -> None:
         names = [f"g{i}" for i in range(groups)]
         svg = share_bars({"data": [0.5] * groups, "drawn": [None] * groups}, names)
         assert "g1" in svg
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_samples_are_shown_with_their_files(kind: str) -> None:
+    run, diagnosis, result = planted(kind=kind)
+    names = tuple(f"train/{i:03}/<b>picture {i:03}.png" for i in range(600))
+    report = build(run, dataclasses.replace(diagnosis, names=names), result)
+    worst = int(diagnosis.score.argmax())
+    html = report.html()
+    assert f"train/{worst:03}/&lt;b&gt;picture {worst:03}.png" in html  # whole, to copy
+    assert "<b>picture" not in html
+    if kind == "image":
+        grid = blocks(report, "samples-by-score", ImageGrid)[0]
+        shown = grid.labels[0].split("\n")
+        assert shown[:2] == [f"#{worst}", f"…ture {worst:03}"]
+        assert "number in the data set, name, score, group" in grid.caption

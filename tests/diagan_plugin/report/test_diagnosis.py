@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report import DIAGNOSIS_FILE
+from diagan_plugin.report.diagnosis import Diagnosis, load_diagnosis
+from diagan_plugin.report.names import described, pack_names, unpack_names
+from gan_registry.datasets.base import ArrayDataset
 from gan_registry.errors import UserError
 from gan_registry.integrity import ITEM_SIZES, write_tensors
 
@@ -49,6 +52,73 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
         assert file.get_tensor("history").dtype == np.float32
 
 
+NAMES = ("cat/a.png", "cat/b c.png", "caf\udce9.png", "x\ny", "")
+
+
+def test_names_labels_and_verdicts_come_back(tmp_path: Path) -> None:
+    texts = {"group_names": '["even", "odd"]', "label_names": "[1"}
+    diagnosis = make(
+        names=NAMES, label=[0, 1, -1, 2, 2], cluster=[-1, 0, 0, 1, -1], likely=[0, 1, 2, 0, 0],
+        metadata=texts,
+    )  # fmt: skip
+    diagnosis.save(tmp_path / DIAGNOSIS_FILE)
+    for path in (tmp_path, tmp_path / DIAGNOSIS_FILE, str(tmp_path)):
+        loaded = load_diagnosis(path)
+        assert loaded.names == NAMES
+        for name in ("label", "cluster", "likely"):
+            assert getattr(loaded, name).tolist() == getattr(diagnosis, name).tolist()
+    assert loaded.name(1) == loaded.name(-4) == "cat/b c.png"
+    assert loaded.group_names == ("even", "odd")
+    assert loaded.label_names == ()  # damaged
+    with pytest.raises(UserError, match="no diagnosis at"):
+        load_diagnosis(tmp_path / "nothing")
+
+
+def test_what_is_not_known_takes_no_room(tmp_path: Path) -> None:
+    make().save(tmp_path / "d")
+    loaded = Diagnosis.load(tmp_path / "d")
+    assert loaded.names == () == loaded.group_names
+    assert loaded.label.size == loaded.cluster.size == loaded.likely.size == 0
+    assert loaded.name(3) == "row 3"
+    with pytest.raises(IndexError):
+        loaded.name(5)
+    with safe_open(tmp_path / "d", framework="numpy") as file:
+        assert not {"names", "label", "cluster", "likely"} & set(file.keys())
+
+
+def test_paths_take_few_bytes() -> None:
+    names = [f"train/n{i // 1000:08d}/n{i // 1000:08d}_{i * 7}.JPEG" for i in range(20_000)]
+    packed = pack_names(names)
+    assert packed.size < 6 * len(names)
+    assert unpack_names(packed, len(names)) == tuple(names)
+
+
+def test_a_dataset_is_described_as_far_as_it_is_known() -> None:
+    points = ArrayDataset("points", np.zeros((3, 2), np.float32))
+    assert described(points) == ({"names": ()}, {})  # rows in order, one class
+    groups = np.array([0, 1, 1])
+    grouped = ArrayDataset(
+        "p", np.zeros((3, 2), np.float32), [2, 0, 1], num_classes=3, groups=groups,
+        group_names=("a", "b"), rows=np.array([4, 7, 9]),
+    )  # fmt: skip
+    fields, texts = described(grouped)
+    assert fields["names"] == ("row 4", "row 7", "row 9")
+    assert fields["label"].tolist() == [2, 0, 1]
+    assert texts == {"group_names": '["a", "b"]'}
+
+
+def test_shown_in_a_line_and_in_a_notebook() -> None:
+    diagnosis = make(names=("<b>", *NAMES[1:]), score=[5.0, 1, NAN, 2, 3])
+    assert repr(diagnosis) == "Diagnosis(5 samples, 2 groups, score 1 to 5)"
+    html = diagnosis._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert html.index("&lt;b&gt;") < html.index("x\\ny") < html.index("b c.png")
+    nothing = make(score=np.full(5, NAN), group=np.full(5, -1), metadata={"last_step": 7})
+    assert repr(nothing) == "Diagnosis(5 samples, recorded to step 7)"
+    assert nothing._repr_html_().count("<tr>") == 6
+
+
 def test_without_history_and_without_samples(tmp_path: Path) -> None:
     empty = {name: [] for name in ("ldrm", "ldrv", "score", "probability", "count", "group")}
     Diagnosis(**empty).save(tmp_path / "d")  # type: ignore[arg-type]
@@ -75,7 +145,10 @@ def test_missing_and_broken_files_say_what_to_do(tmp_path: Path) -> None:
 
 def write(path: Path, arrays: dict[str, Any]) -> None:
     """Writes a file with a checksum that is right, whatever it holds."""
-    kinds = {np.dtype(np.float64): "F64", np.dtype(np.int64): "I64", np.dtype(np.float32): "F32"}
+    kinds = {
+        np.dtype(np.float64): "F64", np.dtype(np.int64): "I64", np.dtype(np.float32): "F32",
+        np.dtype(np.int8): "I8", np.dtype(np.uint8): "U8",
+    }  # fmt: skip
     entries = [
         (name, kinds[array.dtype], array.shape, np.ascontiguousarray(array).reshape(-1).view("u1"))
         for name, array in arrays.items()
@@ -100,6 +173,13 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "`history` must have shape": {"history": np.zeros((3, 9), np.float32)},
     "`count` is float64, not int64": {"count": np.zeros(5)},
     "`score` is float32, not float64": {"score": np.zeros(5, np.float32)},
+    "`label` must have shape": {"label": np.zeros(4, np.int64)},
+    "`label` or `cluster` is below": {"cluster": np.full(5, -2)},
+    "`likely` is none of": {"likely": np.full(5, 4, np.int8)},
+    "holds 2 names for 5": {"names": pack_names(["a", "b"])},
+    "cannot be unpacked": {"names": np.arange(9, dtype=np.uint8)},
+    "cut off": {"names": pack_names("abcde")[:-3]},
+    "larger than names": {"names": pack_names(["x" * 50_000])},
 }
 
 

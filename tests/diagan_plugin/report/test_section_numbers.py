@@ -9,6 +9,7 @@ import pytest
 
 from diagan_plugin.report import section_wording, verdict_wording
 from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import GroupDiagnosis, GroupFinding, are_undone
 from diagan_plugin.report.history import history_rows
 from diagan_plugin.report.ranking import frequent_group
@@ -76,13 +77,13 @@ def test_what_the_weights_did_to_a_group() -> None:
 
 def test_sentences_take_their_numbers_from_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     found = GroupDiagnosis((finding(0, "a"), finding(1, "b")), 10, {"": 1.0})
-    before = verdict_wording.group_verdict(found, weighted=False).sentences
+    before = verdict_wording.word(Evidence(found)).sentences
     assert any("below 1 %" in text for text in before)
     assert any("by 20 % or more" in text for text in before)
     for module in (verdict_wording, section_wording):
         monkeypatch.setattr(module, "ALPHA", 0.005)
     monkeypatch.setattr(verdict_wording, "MIN_SHORTFALL", 0.5)
-    after = verdict_wording.group_verdict(found, weighted=False).sentences
+    after = verdict_wording.word(Evidence(found)).sentences
     assert any("below 0.5 %" in text for text in after)
     assert any("by 50 % or more" in text for text in after)
     assert "p ≤ 0.005 if it is at least 0.2" in section_wording.scores_caption(found)

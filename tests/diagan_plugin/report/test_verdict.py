@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis
+from diagan_plugin.report.evidence import Evidence
+from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis, SampleDiagnosis
+from diagan_plugin.report.naming import listing
 from diagan_plugin.report.permutation import max_permutation_p
 from diagan_plugin.report.verdict import diagnose_groups, diagnose_samples, share_state
-from diagan_plugin.report.verdict_wording import group_verdict, listing, sample_verdict
+from diagan_plugin.report.verdict_wording import word
+from gan_registry.report.document import Verdict
 
 Array = np.ndarray[Any, Any]
 FEW = 300  # permutations, where p need not be finer than 1/301
+
+
+def group_verdict(found: GroupDiagnosis, *, weighted: bool, **more: Any) -> Verdict:
+    return word(Evidence(groups=found, weighted=weighted, **more))
+
+
+def sample_verdict(found: SampleDiagnosis, *, weighted: bool) -> Verdict:
+    return word(Evidence(samples=found, weighted=weighted))
 
 
 def imbalanced(
@@ -114,7 +125,7 @@ def test_a_tiny_difference_is_not_worth_reporting_however_certain() -> None:
     assert 0 < top.effect < MIN_EFFECT
     assert found.standing_out == ()  # … and does not matter
     verdict = group_verdict(found, weighted=False)
-    assert verdict.headline == "No group is under-represented."
+    assert verdict.headline == "D rates no group as under-represented; no share was measured."
     assert "too little to matter" in verdict.sentences[0]
 
 
@@ -183,7 +194,7 @@ def test_a_missing_mode_is_found_and_named() -> None:
         "The generator never makes “mode 17”, and hardly ever makes “mode 3”."
     )
     assert verdict.tone == "attention"
-    assert any("--sampler dia" in sentence for sentence in verdict.sentences)
+    assert any("--sampler dia" in sentence for sentence in verdict.todo)
 
 
 def test_a_missing_mode_is_found_by_the_score_alone() -> None:
@@ -191,7 +202,7 @@ def test_a_missing_mode_is_found_by_the_score_alone() -> None:
     group = rng.integers(0, 25, 5000)
     score = 0.2 * rng.standard_normal(5000) + 3.0 * (group == 17)
     verdict = group_verdict(diagnosed(score, group, permutations=FEW), weighted=False)
-    assert verdict.headline == "“group 17” is under-represented."
+    assert verdict.headline == "D rates “group 17” as under-represented; no share was measured."
 
 
 def test_a_missing_mode_is_found_even_if_the_score_misses_it() -> None:
@@ -262,7 +273,7 @@ def test_a_group_displaced_by_the_weights_is_not_blamed_on_the_generator() -> No
     assert verdict.tone == "attention"
     text = " ".join(verdict.sentences)
     assert "“red” was drawn less often in return: 57.0\xa0% of the draws, 95.0\xa0%" in text
-    assert "--samples drs" in text
+    assert "--samples drs" in verdict.todo[0]
     # Without weights the same shares are the generator's own doing.
     plain = group_verdict(diagnosed(score, group, **options), weighted=False)
     assert plain.headline.startswith("“red” is under-represented")

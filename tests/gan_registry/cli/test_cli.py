@@ -84,12 +84,14 @@ def test_help_answers_without_torch(arguments):
     assert done.stdout
 
 
-def test_the_module_is_the_command():
+@pytest.mark.parametrize(
+    ("module", "command"), [("gan_registry", "gan-registry"), ("diagan_plugin", "diagan")]
+)
+def test_the_module_is_the_command(module, command):
     done = subprocess.run(
-        [sys.executable, "-m", "gan_registry", "--version"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, f"gan-registry {__version__}\n")
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"{command} {__version__}\n")
 
 
 def test_training_leaves_a_whole_run_folder_and_says_where(finished: Path):
@@ -381,8 +383,9 @@ def test_evaluate_measures_anew(call, refused, finished: Path):
 def test_compare_shows_runs_side_by_side_and_counts_each_once(call, refused, finished, tmp_path):
     code, out, _ = call("compare", str(finished), str(finished) + "/")
     assert code == 0
-    assert "gmm25 / uniform / 6 steps (n=1)" in out
-    assert "metrics/modes_covered" in out
+    assert out.startswith("all: gmm25, uniform, 6 steps\n")
+    assert "n=1" in out
+    assert "modes_covered" in out
     assert "holds no result.json" in refused("compare", str(tmp_path))
     (tmp_path / "result.json").write_text("{")
     assert "is damaged" in refused("compare", str(finished), str(tmp_path))

@@ -22,7 +22,7 @@ from gan_registry.datasets.idx import read_idx
 from gan_registry.datasets.lmdb_images import LmdbFiles
 from gan_registry.errors import UserError
 from gan_registry.integrity import seal_zip
-from gan_registry.report.host_sections import load_generated
+from gan_registry.report.sample_pictures import load_generated
 
 
 def npy(header: str, content: bytes = b"") -> bytes:
@@ -212,4 +212,4 @@ def test_the_samples_of_a_run_folder_may_be_anything(tmp_path: Path) -> None:
     assert load_generated(tmp_path / "none.npz") == {}
     path.write_bytes(arrays(x=X, x_drs=X[:2], other=X))
     seal_zip(path)
-    assert {name: len(x) for name, x in load_generated(path).items()} == {"": 3, "drs": 2}
+    assert {name: len(x) for name, x in load_generated(path).items()} == {"x": 3, "x_drs": 2}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import statistics
 from pathlib import Path
@@ -11,7 +12,8 @@ from small_runs import digits_config, fit, manager, points_config
 
 from gan_registry.cli.main import main
 from gan_registry.errors import PluginError, UserError
-from gan_registry.evaluation.comparison import compare, flatten, mean_and_deviation
+from gan_registry.evaluation.comparison import Cell, compare, flatten
+from gan_registry.evaluation.comparison_tables import comparison_text, mean_and_deviation
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.evaluation.results import read_result, read_settings, write_result
 from gan_registry.evaluation.tables import number, result_table
@@ -151,10 +153,11 @@ def cells(text: str, row: str) -> list[str]:
 def test_seeds_share_a_column_as_mean_and_sample_deviation():
     values = [1.0, 2.0, 4.0]
     runs = [seeded(i, v) for i, v in enumerate(values)] + [seeded(0, 7.0, sampler="t")]
-    text = compare(runs).table()
-    assert "c / s / 10 steps (n=3)" in text
-    assert "c / t / 10 steps (n=1)" in text
-    assert cells(text, "metrics/fid") == ["2.333 ± 1.528", "7"]
+    text = comparison_text(compare(runs))
+    assert text.startswith("all: c, 10 steps\n")
+    assert "s (n=3)" in text
+    assert "t (n=1)" in text
+    assert cells(text, "fid") == ["2.333 ± 1.528", "7"]
     assert statistics.stdev(values) == pytest.approx(1.528, abs=1e-3)
 
 
@@ -164,9 +167,9 @@ def test_what_was_sick_stands_below_the_table():
     found = compare(runs)
     (line,) = found.findings
     assert line.endswith("seed 1: generator dead at step 40")
-    assert found.table().endswith(f"\n\n{line}")
+    assert comparison_text(found).endswith(f"\n\n{line}")
     assert found.as_dict()["findings"] == [line]
-    assert compare([seeded(0, 1.0)]).table().count("\n\n") == 0
+    assert comparison_text(compare([seeded(0, 1.0)])).count("\n\n") == 1
 
 
 def test_runs_made_with_other_settings_do_not_share_a_column():
@@ -174,24 +177,26 @@ def test_runs_made_with_other_settings_do_not_share_a_column():
     settings = [
         {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 1, "X.y": 0}, {"PLUGINS.p.k": 5, "X.y": 0},
     ]  # fmt: skip
-    text = compare(runs, settings).table()
+    text = comparison_text(compare(runs, settings))
     assert "PLUGINS.p.k=1 (n=2)" in text
     assert "PLUGINS.p.k=5 (n=1)" in text
     assert "X.y" not in text
-    assert cells(text, "metrics/fid") == ["2 ± 1.414", "9"]
+    assert cells(text, "fid") == ["2 ± 1.414", "9"]
     # A run without the plugin has none of its settings: that alone is no difference to show.
-    assert "PLUGINS" not in compare(runs[:2], [settings[0], {"X.y": 0}]).table()
+    assert "PLUGINS" not in comparison_text(compare(runs[:2], [settings[0], {"X.y": 0}]))
 
 
 def test_runs_of_one_seed_do_not_share_a_column():
-    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)]).table()
-    assert "c / s / 10 steps (n=2)" in text
-    assert cells(text, "metrics/fid") == ["2 ± 1.414", "1.5", "2.5"]
+    text = comparison_text(
+        compare([seeded(0, 1.0), seeded(1, 3.0), seeded(0, 1.5), seeded(0, 2.5)])
+    )
+    assert "seed 0 again (n=1)" in text
+    assert cells(text, "fid") == ["2 ± 1.414", "1.5", "2.5"]
 
 
 def test_a_metric_that_some_runs_lack_says_of_how_many_it_is():
-    text = compare([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)]).table()
-    assert cells(text, "metrics/fid") == ["2 ± 1.414 (n=2)"]
+    text = comparison_text(compare([seeded(0, 1.0), seeded(1, 3.0), seeded(2, None)]))
+    assert cells(text, "fid") == ["2 ± 1.414 (n=2)"]
 
 
 DIRECTED = {"directions": {"fid": "down", "recall": "up", "kid_std": "none"}}
@@ -207,24 +212,29 @@ def test_the_best_of_a_row_is_bold_and_arrows_say_which_way():
         )  # fmt: skip
 
     found = compare([run("a", 3.0, 0.2), run("b", 2.0, 0.4), run("c", 2.0, 0.1)])
-    text = found.table(bold=True)
-    bold = {line.split(" ")[0]: line.count("\033[1m") for line in text.splitlines()}
+    text = comparison_text(found, bold=True)
+    metrics, groups = (part for part in text.split("\n\n") if "─" in part)
+    bold = {line.split(" ")[0]: line.count("\033[1m") for line in metrics.splitlines()}
     assert {name: n for name, n in bold.items() if n} == {
-        "metrics/fid": 2, "metrics/recall": 1, "groups/a/b/recall": 1, "groups/a/b/recall_drs": 1,
+        "fid": 2, "recall": 1,
     }  # fmt: skip
     assert "\033[1m0.4\033[0m" in text
-    assert text.replace("\033[1m", "").replace("\033[0m", "") == found.table()
-    assert cells(found.table(), "metrics/fid ↓") == ["3", "2", "2"]
-    assert "groups/a/b/recall_drs ↑" in found.table()
-    assert "metrics_drs/fid ↓" in found.table()
-    assert "share_data ↑" not in found.table()
+    assert text.replace("\033[1m", "").replace("\033[0m", "") == comparison_text(found)
+    assert cells(comparison_text(found), "fid ↓") == ["3", "2", "2"]
+    assert groups.splitlines()[0].split() == ["group", "a/b"]
+    assert [line.count("\033[1m") for line in groups.splitlines()[2:]] == [0, 1, 0, 0, 0, 1]
+    assert "recall_drs ↑  a (n=1)" in groups
+    assert "c (n=1)" in groups, "a sampler called like the config"
+    assert "share_data" not in text, "it is the same in all"
+    assert "fid_drs" not in text
+    assert text.endswith("(3 numbers are the same in all columns)")
     rows = {row["name"]: row for row in found.as_dict()["rows"]}
     assert rows["metrics/fid"]["best"] == [1, 2]
     assert rows["metrics/fid"]["cells"][0] == {"mean": 3.0, "std": None, "n": 1}
     assert rows["metrics/kid_std"]["best"] == rows["metrics_drs/fid"]["best"] == []
     assert [column["seeds"] for column in found.as_dict()["columns"]] == [[0], [0], [0]]
     # an old result knows no directions
-    assert "↓" not in compare([seeded(0, 1.0)]).table()
+    assert "↓" not in comparison_text(compare([seeded(0, 1.0)]))
 
 
 def test_settings_that_the_names_tell_are_left_out_of_labels():
@@ -234,14 +244,78 @@ def test_settings_that_the_names_tell_are_left_out_of_labels():
         {"PLUGINS.p.diagnose": True, "X.lr": 2, "M.dim": 8},
         {"PLUGINS.p.diagnose": False, "X.lr": 1, "M.dim": 9},
     ]
-    text = compare(runs, settings).table()
+    text = comparison_text(compare(runs, settings))
     assert "diagnose" not in text, "the sampler tells"
     assert "M.dim" not in text, "the configuration tells"
-    assert "c / t / 10 steps / X.lr=2" in text, "no name tells"
+    assert " c / t / X.lr=2 (n=1)" in text, "no name tells"
     settings[1]["PLUGINS.p.diagnose"] = False
     runs.append(seeded(1, 4.0))
-    text = compare(runs, [*settings, {**settings[0], "PLUGINS.p.diagnose": True}]).table()
-    assert "c / s / 10 steps / PLUGINS.p.diagnose=True" in text
+    text = comparison_text(compare(runs, [*settings, {**settings[0], "PLUGINS.p.diagnose": True}]))
+    assert "c / s / PLUGINS.p.diagnose=True" in text
+
+
+def with_groups(sampler: str, shares: dict[str, float | None]) -> dict:
+    groups = {name: {"share_data": 0.5, "share_generated": share} for name, share in shares.items()}
+    return seeded(0, 1.0, sampler=sampler, groups=groups)
+
+
+def test_groups_are_columns_and_shares_percentages():
+    found = compare(
+        [with_groups("s", {"x": 0.1, "y": 0.2}), with_groups("t", {"x": 0.3, "y": 0.2})]
+    )
+    table = comparison_text(found).split("\n\n")[1].replace("\N{NO-BREAK SPACE}", "").splitlines()
+    assert table[0].split() == ["group", "x"], "the other does not differ"
+    assert [line.split() for line in table[2:]] == [
+        ["share_generated", "s", "(n=1)", "10.0%"], ["t", "(n=1)", "30.0%"],
+    ]  # fmt: skip
+
+
+def test_of_many_groups_a_narrow_terminal_shows_those_that_differ_most():
+    names = [f"group {i}" for i in range(9)]
+    runs = [
+        with_groups(s, {name: 0.1 + i * gap for i, name in enumerate(names)})
+        for s, gap in (("s", 0.001), ("t", 0.01))
+    ]
+    text = comparison_text(compare(runs), width=60)
+    assert max(map(len, text.splitlines())) <= 60
+    head = next(line for line in text.splitlines() if line.startswith("group"))
+    shown = head.split("  ")[1:]
+    assert [name.strip() for name in shown if name] == ["group 6", "group 7", "group 8"]
+    assert "(5 more groups, which differ less: --csv, --html)" in text  # group 0 is the same
+    assert "group 1" in comparison_text(compare(runs))
+    assert "group 8" in comparison_text(compare(runs), width=1), "one is always shown"
+
+
+def test_a_number_that_some_columns_lack_comes_after_those_that_all_have():
+    runs = [seeded(0, 1.0, metrics={"a": 1.0, "b": 1.0}), seeded(0, 1.0, sampler="t",
+            metrics={"b": 2.0})]  # fmt: skip
+    rows = [line.split()[0] for line in comparison_text(compare(runs)).splitlines()[4:6]]
+    assert rows == ["b", "a"]
+
+
+def test_files_hold_every_number_and_a_page(tmp_path: Path, capsys):
+    for name, share in (("a", 0.1), ("b", 0.3)):
+        write_result(tmp_path / name, with_groups(name, {"=x": share, "<b>": 0.2}))
+    files = ["--csv", str(tmp_path / "c.csv"), "--html", str(tmp_path / "c.html")]
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *files]) == 0
+    with open(tmp_path / "c.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 2 * (3 + 2 * 2)  # runs × (seconds and metrics + groups × numbers)
+    (line,) = [
+        entry for entry in lines
+        if (entry["sampler"], entry["group"], entry["number"]) == ("b", "=x", "share_generated")
+    ]  # fmt: skip
+    assert (line["mean"], line["std"], line["n"]) == ("0.3", "", "1")
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "=x" in page
+    assert "30.0" in page
+    assert "<b>" not in page
+    assert "share_data" not in page
+    capsys.readouterr()
+    files = ["--csv", str(tmp_path / "a" / "result.json" / "c.csv")]
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *files]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "c.csv" in said
 
 
 def test_bold_is_for_terminals(tmp_path: Path, capsys, monkeypatch):
@@ -284,7 +358,7 @@ def test_small_pieces():
         "groups/green/share_data": 0.05, "groups/green/share_generated": 0.012,
         "groups/green/ldrm": 2.5,
     }  # fmt: skip
-    assert (mean_and_deviation([]), mean_and_deviation([2.0])) == ("–", "2")
+    assert (mean_and_deviation(Cell(())), mean_and_deviation(Cell((2.0,)))) == ("–", "2")
     assert (number(None), number(float("nan"))) == ("–", "–")
     assert align([["a", "b"], ["long", "1"]]) == ["a     b", "────  ─", "long  1"]
 

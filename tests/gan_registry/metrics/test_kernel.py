@@ -35,8 +35,20 @@ def by_definition(x: Tensor, y: Tensor, **options: float) -> float:
 def test_one_subset_of_everything_is_the_unbiased_estimate(options):
     x, y = normal(60, 8, seed=1), normal(60, 8, seed=2) + 0.3
     mean, std = kernel_distance(x, y, **options)
-    assert mean == pytest.approx(by_definition(x, y, **options), rel=1e-10)
+    assert mean == pytest.approx(by_definition(x, y, **options), rel=1e-6)
+    exact = kernel_distance(x.double(), y.double(), **options).mean
+    assert exact == pytest.approx(by_definition(x, y, **options), rel=1e-10)
     assert std == 0.0  # all subsets would be alike
+
+
+def test_products_in_float32_lose_nothing_that_matters():
+    """Errors of the products average out over the million of a published subset's kernel."""
+    mixing = normal(32, 2048, seed=3) / 6
+    x = (normal(1000, 32, seed=1) @ mixing + 0.3).relu()
+    y = (normal(1000, 32, seed=2) @ (1.3 * mixing) + 0.3).relu()
+    mean = kernel_distance(x, y).mean
+    assert mean > 0.01
+    assert mean == pytest.approx(kernel_distance(x.double(), y.double()).mean, rel=1e-8)
 
 
 def test_smaller_subsets_average_to_the_same():
@@ -69,7 +81,7 @@ def test_identical_distributions_are_at_zero_on_average_and_others_are_not():
 
 def test_swapped_arguments_agree_where_nothing_is_drawn():
     x, y = normal(100, 8, seed=1), normal(100, 8, seed=2) * 1.5
-    assert kernel_distance(x, y).mean == pytest.approx(kernel_distance(y, x).mean, rel=1e-10)
+    assert kernel_distance(x, y).mean == pytest.approx(kernel_distance(y, x).mean, rel=1e-6)
 
 
 def test_draws_follow_from_the_seed_alone():
@@ -87,9 +99,9 @@ def test_draws_follow_from_the_seed_alone():
 def test_takes_any_precision_and_arrays(dtype):
     x, y = normal(50, 8, seed=1).to(dtype), (normal(50, 8, seed=2) + 1.0).to(dtype)
     expected = by_definition(x, y)
-    assert kernel_distance(x, y).mean == pytest.approx(expected, rel=1e-10)
+    assert kernel_distance(x, y).mean == pytest.approx(expected, rel=1e-6)
     arrays = x.double().numpy(), y.double().numpy()
-    assert kernel_distance(*arrays).mean == pytest.approx(expected, rel=1e-10)
+    assert kernel_distance(*arrays).mean == pytest.approx(expected, rel=1e-6)
 
 
 def test_agrees_with_torch_fidelity():
@@ -158,5 +170,5 @@ def test_names_what_is_missing_or_not_finite():
         with pytest.raises(ValueError, match="must be at least"):
             kernel_distance(rows, rows, **options)
     assert kernel_distance(rows[:2], rows[2:4]).mean == pytest.approx(
-        by_definition(rows[:2], rows[2:4]), rel=1e-9
+        by_definition(rows[:2], rows[2:4]), rel=1e-6
     )

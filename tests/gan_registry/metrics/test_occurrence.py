@@ -100,9 +100,11 @@ def test_a_classifier_blind_to_the_group_is_exposed_by_its_accuracy():
     assert result["green"] == {
         "occurrence": 0.0,
         "occurrence_real": pytest.approx(0.1),
+        "occurrence_real_seen": 0.0,
         "classifier_accuracy": 0.0,
     }
     assert result["red"]["classifier_accuracy"] == 1.0
+    assert result["red"]["occurrence_real_seen"] == 1.0  # the green ones are taken for red
 
 
 def test_real_samples_of_no_group_do_not_name_a_class():

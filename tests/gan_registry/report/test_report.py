@@ -32,7 +32,8 @@ from gan_registry.report.document import (
     Verdict,
 )
 from gan_registry.report.figures import group_colors, line_chart, scatter
-from gan_registry.report.host_sections import load_generated, read_metrics, run_sections
+from gan_registry.report.host_sections import read_metrics, run_sections
+from gan_registry.report.sample_pictures import load_generated
 
 HOSTILE = "<script>alert('x')</script>\"><img src=http://evil.example/a.png> $\\frac{$ & {{ 7*7 }}"
 
@@ -273,7 +274,7 @@ def test_generated_samples_may_be_absent_or_broken(tmp_path: Any, caplog: Any) -
     assert f"{path} is damaged" in caplog.text
     write_samples(path, x=np.ones((2, 3)), x_drop=np.zeros((1, 3)), x_none=np.zeros((0, 3)))
     assert not caplog.messages[1:]
-    assert {name: len(x) for name, x in load_generated(path).items()} == {"": 2, "drop": 1}
+    assert {name: len(x) for name, x in load_generated(path).items()} == {"x": 2, "x_drop": 1}
     path.write_bytes(path.read_bytes()[:-60])
     assert load_generated(path) == {}
 
@@ -324,7 +325,7 @@ def test_run_sections(tmp_path: Any, kind: str, shape: tuple[int, ...]) -> None:
     report = Report("run")
     run_sections(report, run, result)
     assert [section.anchor for section in report.sections] == [
-        *("run", "samples", "shares", "metrics", "losses", "config")
+        *("samples", "run", "shares", "metrics", "losses", "config")
     ]
     html = report.html()
     page = assert_self_contained(html)
@@ -365,5 +366,5 @@ def test_run_sections_of_an_empty_folder(tmp_path: Any) -> None:
     )  # fmt: skip
     report = Report("run")
     run_sections(report, run, {})
-    assert [section.anchor for section in report.sections] == ["run", "samples", "config"]
+    assert [section.anchor for section in report.sections] == ["samples", "run", "config"]
     assert "stored no generated samples" in report.html()

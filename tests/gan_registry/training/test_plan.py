@@ -18,8 +18,9 @@ from gan_registry.cli.main import main
 from gan_registry.config.schema import Config
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.training import plan
+from gan_registry.training import cost
 from gan_registry.training.plan import describe_plan
+from gan_registry.training.weightless import operations, weightless
 
 BATCH = 64
 BUDGET = 10.0  # seconds that a dry run may measure for
@@ -79,7 +80,7 @@ def dry_run(
     """Returns the plan, the seconds that it took, and the throw-away networks."""
     clock = Clock()
     networks = Networks(clock, of_g, of_d)
-    monkeypatch.setattr(plan, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     config = points_config(
         MODEL__backbone="costly", OPTIMIZATION__batch_size=BATCH, OPTIMIZATION__total_steps=500,
         OPTIMIZATION__d_updates_per_step=3, **changes,
@@ -217,3 +218,117 @@ def test_a_mistake_inside_of_a_factory_stays_what_it_is() -> None:
     with pytest.raises(TypeError, match="unsupported operand") as caught:
         plan_of(broken)
     assert not isinstance(caught.value, UserError)
+
+
+# --- without weights -----------------------------------------------------------------------------
+
+
+class Vast(nn.Module):
+    """A network of 40 GB: two layers of 5·10⁹ weights."""
+
+    def __init__(self, outputs: int, wide: int = 70_000) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, wide), nn.Linear(wide, wide), nn.ReLU())
+        self.head = nn.utils.parametrizations.spectral_norm(nn.Linear(wide, outputs))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        out: Tensor = self.head(self.layers(x))
+        return out
+
+
+def pair(generator: Any, discriminator: Any) -> Any:
+    def build(config: Config, sample_shape: Any, num_classes: int, seed: int) -> Backbone:
+        return Backbone(partial(generator, 2), partial(discriminator, 1), z_dim=2, seed=seed)
+
+    return build
+
+
+def test_networks_that_no_memory_holds_are_counted() -> None:
+    text = plan_of(pair(Vast, Vast))
+    wide = 70_000
+    of_g = 3 * wide + wide * wide + wide + 2 * wide + 2
+    assert re.search(rf"^parameters of G +{of_g:,}$", text, re.MULTILINE)
+    assert re.search(rf"^parameters of D +{of_g - wide - 1:,}$", text, re.MULTILINE)
+    assert "ms (estimated from the operations of its networks)" in text
+
+
+def test_operations_are_those_of_the_layers() -> None:
+    with weightless():
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 16, 5)
+        )
+        x = torch.empty(2, 3, 4, 4)
+    assert operations(network, x) == 2 * 2 * (8 * 16 * 27 + 5 * 128)
+    assert all(parameter.is_meta for parameter in network.parameters())
+
+
+def test_only_tensors_without_memory_are_left_alone() -> None:
+    with weightless():
+        real = torch.empty(3, device="cpu")
+        nn.init.ones_(real)
+        assert real.fill_(2.0).tolist() == [2.0] * 3
+        assert nn.functional.normalize(real, dim=0).sum() < 2.0
+        assert nn.Linear(3, 3).weight.is_meta
+    assert not torch.empty(3).is_meta
+
+
+class Computing(nn.Linear):
+    """A network that looks at its weights while it is made, which only real ones bear."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(2, outputs)
+        self.scale = float(self.weight.norm())
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().forward(x) / self.scale
+
+
+def test_networks_that_need_weights_have_them() -> None:
+    text = plan_of(pair(Computing, Computing))
+    assert re.search(r"^parameters of G +6$", text, re.MULTILINE)
+    assert re.search(r"^a step +[\d.]+ ms$", text, re.MULTILINE)
+
+
+class Choosy:
+    """Refuses or changes networks."""
+
+    def __init__(self, act: Any) -> None:
+        self.act, self.runs = act, list[Any]()
+
+    @hookimpl
+    def gan_models_ready(self, run: Any) -> None:
+        self.runs.append(run)
+        self.act(run)
+
+
+def refuse(run: Any) -> None:
+    raise UserError("No such networks.")
+
+
+def widen(run: Any) -> None:
+    run.discriminator = nn.Sequential(run.discriminator, nn.Linear(1, 1))
+
+
+def compute(run: Any) -> None:
+    widen(run)
+    run.add("choosy.more", nn.Linear(3, 3, device="cpu"))
+    assert float(next(run.generator.parameters()).sum()) != 0
+
+
+@pytest.mark.parametrize(("act", "runs"), [(widen, 1), (compute, 2)])
+def test_plugins_change_the_networks_before_they_are_counted(act: Any, runs: int) -> None:
+    plain = describe_plan(points_config(), manager(), {}, "x", Path("runs", "x"))
+    choosy = Choosy(act)
+    text = describe_plan(points_config(), manager(choosy=choosy), {}, "x", Path("runs", "x"))
+    before, after = (
+        int(re.findall(r"^parameters of D +([\d,]+)$", each, re.MULTILINE)[0].replace(",", ""))
+        for each in (plain, text)
+    )
+    assert after == before + 2
+    assert len(choosy.runs) == runs
+    assert all(run.device.type == "cpu" for run in choosy.runs)
+
+
+def test_what_plugins_refuse_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^No such networks\.$"):
+        describe_plan(points_config(), manager(it=Choosy(refuse)), {}, "x", Path("runs", "x"))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy import stats
 from small_runs import assert_equal_runs, digits_config, fit, manager, points_config
 from synchronisation import ForbidSynchronisation
 from torch import nn
 
 from diagan_plugin.dia.driver import DiaDriver
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.dia.progress import is_due
 from gan_registry import dispatch_values
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -55,6 +57,46 @@ def test_networks_run_in_half_precision_and_penalties_in_float32(name, dtype):
     updates.update_generator(run, 0)
     handle.remove()
     assert outputs == [dtype]
+
+
+def test_records_and_samples_for_plugins_are_made_in_half_precision_too():
+    run = fit(digits_config(OPTIMIZATION__total_steps=60, MODEL__d_dropout=0.0))
+    x = torch.stack([run.dataset[i][0] for i in range(600)])
+    run.discriminator.eval()
+    with torch.no_grad():
+        exact = run.logits(x)
+        made = run.generate(8).x
+        seen = []
+        for network in (run.discriminator, run.generator):
+            network.register_forward_hook(lambda m, i, out: seen.append(out.dtype))
+        run.precision = Precision("bf16", run.device)
+        half = run.logits(x)
+        run._draws.clear()
+        made_half = run.generate(8).x
+    assert seen == [torch.bfloat16] * 2
+    assert half.dtype == made_half.dtype == torch.float32
+    assert 0 < (half - exact).abs().max() < 0.2 * exact.std()
+    assert stats.spearmanr(half, exact).statistic > 0.995
+    assert 0 < (made_half - made).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float32)])
+def test_the_auxiliary_discriminator_runs_in_bfloat16_but_not_in_float16(name, dtype):
+    plugin, seen = DiaPlugin(), set()
+
+    class Watch:
+        @hookimpl
+        def gan_step_end(self, run):
+            driver = plugin.driver(run)
+            if driver.auxiliary is not None and not seen:
+                driver.auxiliary.discriminator.register_forward_hook(
+                    lambda m, i, out: seen.add(out.dtype)
+                )
+
+    config = digits_config(RUN__sampler="dia", RUN__mixed_precision=name)
+    fit(config, None, manager(dia=plugin, watch=Watch()), dia={"rule": "feedback", **DIA,
+        "record_every": 1})  # fmt: skip
+    assert seen == {dtype}
 
 
 def test_a_run_in_bfloat16_ends_near_one_in_float32():
@@ -140,18 +182,21 @@ def test_a_training_step_never_waits_for_the_device(name, monkeypatch):
     step_end = DiaDriver.step_end
 
     def at_step_end(driver, run):
-        # A step that scores reads the statistics once; that is once a run.
-        scores = driver.schedule.scores_at(run.step)
+        # A step that scores reads the statistics once, that is once a run; and ten times a run they
+        # are read for a verdict.
+        scores = driver.schedule.scores_at(run.step) or is_due(run.step, run.total_steps)
         (step_end if scores else watched(step_end, "step end"))(driver, run)
 
     monkeypatch.setattr(DiaDriver, "step_end", at_step_end)
     config = digits_config(
-        RUN__mixed_precision=name, RUN__sampler="dia", OPTIMIZATION__total_steps=10,
+        RUN__mixed_precision=name, RUN__sampler="dia", OPTIMIZATION__total_steps=20,
         RUN__print_freq=100,
     )  # fmt: skip
-    run = fit(config, plugins=manager(dia=DiaPlugin()), dia={**_defaults(), **DIA})
+    run = fit(
+        config, plugins=manager(dia=DiaPlugin()), dia={**_defaults(), **DIA, "record_every": 1}
+    )
     assert "dia.auxiliary" in run.additions
-    assert steps == {"discriminator": 10, "generator": 10, "step end": 9}
+    assert steps == {"discriminator": 20, "generator": 20, "step end": 11}
 
 
 def _defaults():

@@ -1,0 +1,1 @@
+"""A GAN that is trained already, diagnosed from the discriminators that it left behind."""

@@ -1,0 +1,142 @@
+"""Weighs the evidence: what is claimed, of which groups. No sentence is made here.
+
+Shares that were counted come before D's opinion. D's scores say what it missed while it was
+recorded, hence they are held against the shares of that time: those when phase 1 ended where the
+run drew by score, those of the end where it did not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from diagan_plugin.report.evidence import Evidence
+from diagan_plugin.report.findings import (
+    MIN_SHORTFALL,
+    SHORT,
+    GroupDiagnosis,
+    GroupFinding,
+    ShareState,
+)
+
+Claim = Literal[
+    "nothing recognised", "overdone", "lost", "short", "contradicted", "rated", "recovered",
+    "harder", "even",
+]  # fmt: skip
+Fate = Literal["recovered", "better", "overdone", "lost", "worse", "short as before", "kept"]
+
+ENOUGH: tuple[ShareState, ...] = ("fitting", "too often")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is claimed.
+
+    Attributes:
+        claim: Its kind.
+        subjects: The groups it is about, those that fare worst first.
+        conflicts: Groups of which D says another thing than the count.
+        agreed: Whether D and the count agree on a group that is made too rarely.
+        drawn_less: Groups that the weights made clearly rarer among the draws, most so first.
+        fates: What phase 2 did to each group that it changed, and to each that was short.
+    """
+
+    claim: Claim
+    subjects: tuple[GroupFinding, ...] = ()
+    conflicts: tuple[GroupFinding, ...] = ()
+    agreed: bool = False
+    drawn_less: tuple[GroupFinding, ...] = ()
+    fates: tuple[tuple[GroupFinding, Fate], ...] = ()
+
+
+def decide(evidence: Evidence) -> Decision:
+    """Decides what is claimed of the groups, which must be known."""
+    found = evidence.groups
+    assert found is not None
+    weighted = evidence.weighted
+    short, rated = found.short, found.standing_out
+    overdone = found.overdone if weighted else ()
+    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH)
+    conflicts = _conflicts(found, weighted)
+    claim: Claim
+    subjects: tuple[GroupFinding, ...] = ()
+    if found.recognised.get("") == 0.0:
+        claim = "nothing recognised"
+    elif overdone and all(f.was_displaced for f in short):
+        claim, subjects = "overdone", overdone
+    elif short:
+        claim, subjects = "lost" if len(lost) == len(short) else "short", short
+    elif conflicts:
+        claim, subjects = "contradicted", conflicts
+    elif rated and not found.is_measured:
+        claim, subjects = "rated", rated
+    elif rated and weighted and not any(f.state_before == "fitting" for f in rated):
+        claim, subjects = "recovered", rated
+    elif rated:
+        claim, subjects = "harder", rated
+    else:
+        claim = "even"
+    return Decision(
+        claim,
+        subjects,
+        conflicts,
+        any(_then(f, weighted) in SHORT and f.stands_out for f in found.findings),
+        _drawn_less(found) if weighted else (),
+        _fates(found) if weighted else (),
+    )
+
+
+def _then(finding: GroupFinding, weighted: bool) -> ShareState | None:
+    """Returns the state of the share when D was recorded; None if it is not known."""
+    return finding.state_before if weighted else finding.state
+
+
+def _conflicts(found: GroupDiagnosis, weighted: bool) -> tuple[GroupFinding, ...]:
+    """Finds the groups of which D and the count say opposite things.
+
+    Those that D misses though they are made too often; and those that are made too rarely and that
+    D does not miss, while it misses others that are not. A group that D rates high and that is made
+    often enough is no contradiction: its samples may look wrong.
+    """
+    rated = found.standing_out
+    missed = [f for f in rated if _then(f, weighted) == "too often"]
+    misled = any(_then(f, weighted) in ENOUGH for f in rated)
+    unseen = [f for f in found.findings if _then(f, weighted) in SHORT and not f.stands_out]
+    return (*missed, *(unseen if misled else ()))
+
+
+def _drawn_less(found: GroupDiagnosis) -> tuple[GroupFinding, ...]:
+    less = [
+        (f.share_drawn / f.share_data, f.group, f)
+        for f in found.findings
+        if f.share_drawn is not None and f.share_drawn <= (1.0 - MIN_SHORTFALL) * f.share_data
+    ]
+    return tuple(f for _, _, f in sorted(less, key=lambda entry: entry[:2]))
+
+
+def _fates(found: GroupDiagnosis) -> tuple[tuple[GroupFinding, Fate], ...]:
+    """Says what became of the groups, where both ends of phase 2 were measured."""
+    fates = [(f, fate) for f in found.findings if (fate := _fate(f)) != "kept"]
+    order = {"short as before": 1, "worse": 0, "lost": 0}
+    return tuple(sorted(fates, key=lambda entry: (order.get(entry[1], 2), entry[0].group)))
+
+
+def _fate(finding: GroupFinding) -> Fate:
+    before, after = finding.state_before, finding.state
+    if before is None or after is None or finding.before is None or finding.interval is None:
+        return "kept"
+    # Both shares are uncertain: the difference is by √2 more than one of them.
+    now, (low, high) = finding.generated[""], finding.interval
+    more = finding.before < now - 1.42 * (now - low)
+    less = finding.before > now + 1.42 * (high - now)
+    if before in SHORT:
+        if after == "fitting":
+            return "recovered"
+        if after == "too often":
+            return "overdone"
+        return "better" if more else "worse" if less else "short as before"
+    if after in SHORT:
+        return "lost"
+    if after == "too often" and before == "fitting":
+        return "overdone"
+    return "kept"

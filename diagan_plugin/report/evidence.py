@@ -1,0 +1,113 @@
+"""Everything that a verdict is made from, gathered and not yet weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.doubts import reassurance, remarks, worthless
+from diagan_plugin.report.findings import GroupDiagnosis, SampleDiagnosis
+from diagan_plugin.report.shares import kept_before
+from diagan_plugin.report.verdict import diagnose_result, diagnose_samples
+from gan_registry.evaluation.metric_directions import metric_kinds
+from gan_registry.formatting import is_number
+from gan_registry.report.document import Verdict
+
+_EARLY = 30
+"""Passes over the data below which D is called young."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about a run.
+
+    Attributes:
+        groups: Scores by group, measured shares and draws; None where no two groups are known.
+        samples: Single samples that stand out; looked for where no groups are known.
+        weighted: Whether this run drew samples by their score (phase 2), so that Dia acted.
+        dead: What is to be said instead of everything else: D or G is dead.
+        limits: What limits D's opinion, a sentence or two each.
+        comforts: What was looked for in vain.
+        before: Metrics of the generator as it was when phase 1 ended; empty if not measured.
+        after: Kind of samples ("" plain, else a post-processor) → metrics at the end.
+        step: The step of `before`.
+        circumstances: Why D may err here, a part of a sentence each.
+        unfinished: (step, of how many) of a run in progress.
+    """
+
+    groups: GroupDiagnosis | None = None
+    samples: SampleDiagnosis | None = None
+    weighted: bool = False
+    dead: Verdict | None = None
+    limits: tuple[str, ...] = ()
+    comforts: tuple[str, ...] = ()
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    step: int | None = None
+    circumstances: tuple[str, ...] = ()
+    unfinished: tuple[int, int] | None = None
+
+
+def gather(
+    diagnosis: Diagnosis,
+    result: Mapping[str, Any],
+    names: tuple[str, ...],
+    *,
+    seed: int = 0,
+    permutations: int = 2000,
+) -> Evidence:
+    """Gathers the evidence of a run.
+
+    Args:
+        diagnosis: The statistics of every training sample.
+        result: What `result.json` holds; what is missing is not known.
+        names: Names of the groups.
+        seed: Of the permutations.
+        permutations: Number of them.
+    """
+    groups = diagnose_result(diagnosis, result, names, seed, permutations=permutations)
+    samples = None
+    if groups is None:
+        samples = diagnose_samples(diagnosis.score, diagnosis.ldrm, diagnosis.ldrv, diagnosis.count)
+    kept = kept_before(result)
+    of = result.get("unfinished")
+    return Evidence(
+        groups=groups,
+        samples=samples,
+        weighted=diagnosis.phase_boundary is not None,
+        dead=worthless(diagnosis, result),
+        limits=tuple(remarks(diagnosis, result)),
+        comforts=tuple(reassurance(result)),
+        before=_numbers(kept.get("metrics")),
+        after={kind: _numbers(metrics) for kind, metrics in metric_kinds(result).items()},
+        step=kept.get("step"),
+        circumstances=_circumstances(diagnosis),
+        unfinished=(int(result["steps"]), of) if isinstance(of, int) else None,
+    )
+
+
+def _circumstances(diagnosis: Diagnosis) -> tuple[str, ...]:
+    """Says what of this run makes D's scores unreliable."""
+    metadata, found = diagnosis.metadata, []
+    if metadata.get("is_density_ratio") == "False":
+        found.append("the loss gives no density ratio, so D's raw output stands for it")
+    if metadata.get("batch_norm") == "True":
+        found.append(
+            f"D has batch norm and was recorded in the mode {metadata.get('logits')}: what it says "
+            "of a sample depends on the batch around it"
+        )
+    try:
+        passes = float(metadata.get("epochs", "inf"))
+    except ValueError:
+        passes = float("inf")
+    if passes < _EARLY:
+        found.append(f"D was young: it had seen the data {passes:.2g} times")
+    return tuple(found)
+
+
+def _numbers(metrics: Any) -> dict[str, float]:
+    if not isinstance(metrics, Mapping):
+        return {}
+    return {name: float(value) for name, value in metrics.items() if is_number(value)}

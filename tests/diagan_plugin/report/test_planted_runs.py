@@ -1,0 +1,214 @@
+"""The verdict on simulated runs with planted faults: what it claims, and how often it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagan_plugin.report.decision import Decision, decide
+from diagan_plugin.report.diagnosis import Diagnosis
+from diagan_plugin.report.evidence import Evidence, gather
+from diagan_plugin.report.verdict_wording import word
+
+NAMES = tuple("0123456789")
+SHARES = np.array([*[0.97 / 9] * 7, 0.03, *[0.97 / 9] * 2])
+NUM = 10_000
+PROBABILITY = np.full(1500, 1 / 1500)
+SEEDS = range(20)
+Array = np.ndarray[Any, Any]
+
+
+def planted(
+    seed: int,
+    made: Array = SHARES,
+    *,
+    before: Array | None = None,
+    rated: dict[int, float] | None = None,
+    drawn: Array | None = None,
+    health: list[dict[str, Any]] | None = None,
+    metrics: dict[str, Any] | None = None,
+    **metadata: Any,
+) -> Evidence:
+    """A run on ten groups, "7" of which is rare: shares that were counted, and scores by group.
+
+    `made` and `before` are the generator's true shares, of which `NUM` samples are drawn; `rated`
+    says by how many standard deviations D scores a group above the others.
+    """
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.repeat(np.arange(10), np.round(SHARES * 1500).astype(int)))
+    score = np.exp(0.5 * rng.standard_normal(group.size))
+    score = (score - score.mean()) / score.std()
+    for number, effect in (rated or {}).items():
+        score[group == number] += effect
+    if before is not None or drawn is not None:
+        metadata["phase_boundary"] = 960
+    diagnosis = Diagnosis(
+        score, np.full(group.size, 0.1), score, np.exp(score) / np.exp(score).sum(),
+        np.full(group.size, 50), group, metadata=metadata,
+    )  # fmt: skip
+
+    def counted(true: Array) -> dict[str, dict[str, Any]]:
+        shares = rng.multinomial(NUM, true / true.sum()) / NUM
+        return {name: {"share_generated": s} for name, s in zip(NAMES, shares, strict=True)}
+
+    result: dict[str, Any] = {"num_generated": NUM, "groups": counted(made), "steps": 1200}
+    result["health"] = health or []
+    result["metrics"] = (metrics or {}).get("after", {})
+    if drawn is not None:
+        for name, share in zip(NAMES, drawn, strict=True):
+            result["groups"][name]["share_drawn"] = share
+    if before is not None:
+        kept = {
+            "step": 960,
+            "metrics": (metrics or {}).get("before", {}),
+            "groups": counted(before),
+        }
+        result["kept"] = {"phase1": kept}
+    return gather(diagnosis, result, NAMES, seed=seed, permutations=200)
+
+
+def times(factors: dict[int, float]) -> Array:
+    shares = SHARES.copy()
+    for number, factor in factors.items():
+        shares[number] *= factor
+    return shares / shares.sum()
+
+
+def claimed(evidence: Evidence) -> tuple[Decision, set[str]]:
+    decision = decide(evidence)
+    return decision, {finding.name for finding in decision.subjects}
+
+
+def test_a_healthy_run_is_hardly_ever_accused() -> None:
+    """Of 60 runs 3 alarms are 5 %; in half of them the generator was measured twice."""
+    claims = [
+        decide(planted(seed, before=SHARES if seed % 2 else None, drawn=SHARES))
+        for seed in range(60)
+    ]
+    assert sum(decision.claim != "even" for decision in claims) <= 3
+    assert not any(decision.conflicts for decision in claims)
+
+
+def test_missing_and_halved_groups_are_found() -> None:
+    missing, halved = [], []
+    for seed in SEEDS:
+        missing.append(claimed(planted(seed, times({7: 0.0}), rated={7: 2.0})))
+        halved.append(claimed(planted(seed, times({5: 0.5, 1: 0.5}))))
+    assert all(d.claim == "short" and names == {"7"} and d.agreed for d, names in missing)
+    assert all(d.claim == "short" and names == {"5", "1"} and not d.agreed for d, names in halved)
+    assert not any(d.conflicts for d, _ in [*missing, *halved])
+
+
+def test_d_that_points_elsewhere_is_contradicted() -> None:
+    """The count says 4 too often, 5 and 1 by half; D rates 6, 4 and 0."""
+    for seed in SEEDS:
+        evidence = planted(
+            seed, times({4: 1.7, 5: 0.5, 1: 0.5}), rated={6: 1.0, 4: 1.0, 0: 1.0}, epochs=43,
+            batch_norm=True, logits="batchstat",
+        )  # fmt: skip
+        decision, names = claimed(evidence)
+        assert (decision.claim, names) == ("short", {"5", "1"})
+        assert {f.name for f in decision.conflicts} == {"4", "5", "1"}
+    verdict = word(evidence)
+    assert verdict.headline.startswith("2 of 10 groups (“")
+    assert verdict.headline.endswith(
+        "what the generator makes; the discriminator points elsewhere."
+    )
+    text = " ".join(verdict.sentences)
+    assert "The discriminator contradicts the count: it misses “4” (1" in text
+    assert "D has batch norm and was recorded in the mode batchstat" in text
+    assert "young" not in text  # 43 passes are many
+    assert "Trust the count. Drawing by these scores would show “4” more often." in verdict.todo
+
+
+def test_d_alone_against_the_count() -> None:
+    evidence = planted(0, times({4: 1.7}), rated={4: 1.0}, epochs=3)
+    assert decide(evidence).claim == "contradicted"
+    assert "contradict each other about “4”" in word(evidence).headline
+    assert "had seen the data 3 times" in " ".join(word(evidence).sentences)
+
+
+def test_an_overcorrection_is_called_so_with_both_ends_in_numbers() -> None:
+    drawn = times({7: 6.0})
+    for seed in SEEDS:
+        evidence = planted(
+            seed, times({7: 5.0}), before=times({7: 0.1}), rated={7: 2.0}, drawn=drawn,
+            metrics={"before": {"fid": 30, "recall": 0.5}, "after": {"fid": 60, "recall": 0.51}},
+        )  # fmt: skip
+        decision, names = claimed(evidence)
+        assert (decision.claim, names) == ("overdone", {"7"})
+        assert ("7", "overdone") in [(f.name, fate) for f, fate in decision.fates]
+    (told,) = [text for text in word(evidence).sentences if text.startswith("Phase 2")]
+    assert told.startswith("Phase 2 did not help: ")
+    assert "share of “7” 0." in told
+    assert "FID 30 → 60; recall 0.5 → 0.51 (when phase 1 ended → now)." in told
+
+
+def test_a_group_that_the_weights_took_away_is_named() -> None:
+    """Fitting before, halved by phase 2: Dia's doing, and D never said so."""
+    drawn = times({7: 0.5, 4: 1.6})
+    for seed in SEEDS:
+        evidence = planted(seed, times({7: 0.5}), before=SHARES, rated={4: 1.0}, drawn=drawn)
+        decision, names = claimed(evidence)
+        assert (decision.claim, names) == ("lost", {"7"})
+        assert [f.name for f in decision.drawn_less] == ["7"]
+    verdict = word(evidence)
+    assert verdict.headline.startswith("Phase 2 cost “7”: 3.0\xa0% of the data, ")
+    text = " ".join(verdict.sentences)
+    assert "“7” was drawn less often in return: 1.4\xa0% of the draws, 3.0\xa0% of the data" in text
+    assert "--dia-rule feedback" in verdict.todo[0]
+
+
+def test_a_group_that_was_mended_is_said_to_be() -> None:
+    for seed in SEEDS:
+        evidence = planted(
+            seed, SHARES, before=times({7: 0.2}), rated={7: 1.5}, drawn=times({7: 2.0}),
+            metrics={"before": {"fid": 30.0}, "after": {"fid": 25.0}},
+        )  # fmt: skip
+        decision, names = claimed(evidence)
+        assert (decision.claim, names) == ("recovered", {"7"})
+    verdict = word(evidence)
+    assert verdict.headline == (
+        "“7” was made too rarely when phase 1 ended; now it is made often enough."
+    )
+    assert verdict.tone == "ok"
+    assert any(text.startswith("Phase 2 helped: share of “7” 0.") for text in verdict.sentences)
+
+
+def test_a_dead_discriminator_ends_it() -> None:
+    sick = {"name": "discriminator_dead", "step": 40, "evidence": "All equal.", "advice": "Mend."}
+    verdict = word(planted(0, times({7: 0.0}), rated={4: 2.0}, health=[sick]))
+    assert verdict.headline == "The discriminator is dead: its opinion is worth nothing."
+    assert "under-represented" not in " ".join(verdict.sentences)
+
+
+@pytest.mark.parametrize("known", [0.95, 0.5])
+def test_a_classifier_s_count_is_held_against_what_it_makes_of_the_data(known: float) -> None:
+    """It takes a part of the rare group for another, which no generator could make up for."""
+    rng, alarms = np.random.default_rng(0), 0
+    for seed in SEEDS:
+        seen = SHARES.copy()
+        seen[1] += (1 - known) * seen[7]
+        seen[7] *= known
+        made = rng.multinomial(NUM, seen) / NUM
+        groups = {
+            name: {
+                "occurrence": made[i], "occurrence_real": SHARES[i],
+                "occurrence_real_seen": seen[i],
+                "classifier_accuracy": known if i == 7 else 0.99,
+            }
+            for i, name in enumerate(NAMES)
+        }  # fmt: skip
+        score = rng.standard_normal(1500)
+        group = rng.integers(0, 10, 1500)
+        diagnosis = Diagnosis(score, score**2, score, PROBABILITY, group * 0 + 9, group)
+        evidence = gather(
+            diagnosis, {"num_generated": NUM, "groups": groups}, NAMES, seed=seed, permutations=200
+        )
+        alarms += decide(evidence).claim != "even"
+    assert alarms <= 1
+    text = " ".join(word(evidence).sentences)
+    assert "A classifier that was trained on the data counted the groups" in text
+    assert ("80 % of the real samples of “7”" in text) == (known < 0.8)
