@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -193,6 +194,9 @@ def test_after_an_interruption_the_same_command_goes_on(claims, tmp_path, capsys
     assert (len(measured), claims(*stop)[1]) == (5, [])
 
 
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" in os.environ, reason="processes of its own cannot find a worker's tests"
+)
 @pytest.mark.slow
 def test_processes_measure_what_one_does(tmp_path):
     methods = {"one": Method(), "two": Method()}
