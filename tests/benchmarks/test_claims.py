@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from claim_cells import says
 
 from benchmarks.claims import cells as cell_files
 from benchmarks.claims import declared, sittings
@@ -194,22 +194,13 @@ def test_after_an_interruption_the_same_command_goes_on(claims, tmp_path, capsys
     assert (len(measured), claims(*stop)[1]) == (5, [])
 
 
-@pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ, reason="processes of its own cannot find a worker's tests"
-)
 @pytest.mark.slow
 def test_processes_measure_what_one_does(tmp_path):
     methods = {"one": Method(), "two": Method()}
     claim = declared.load("coloured_digits")
     cells = cell_files.cells_of(claim, "small", ["95 %"], methods, range(1), {})
     sitting = sittings.Sitting(tmp_path, tmp_path / "work")
-    assert sittings.measure_all(cells, sitting, 2, _says) == 1
-
-
-def _says(cell: cell_files.Cell, sitting: sittings.Sitting) -> str:
-    if cell.method == "two":
-        raise UserError("no")
-    return "yes"
+    assert sittings.measure_all(cells, sitting, 2, says) == 1
 
 
 @pytest.mark.parametrize(

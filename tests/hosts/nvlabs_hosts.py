@@ -95,7 +95,7 @@ class Host:
     def run(self, arguments: list[str], apart: bool = False) -> tuple[int, str]:
         """Runs `diagan`."""
         if self.real or apart:
-            return self._apart(["-m", "diagan_plugin.cli", *arguments])
+            return self._apart(["-m", "diagan_plugin", *arguments])
         from diagan_plugin.cli import main
 
         with one_device(), captured() as output:

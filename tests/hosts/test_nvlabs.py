@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -195,9 +194,6 @@ def test_a_plugin_may_end_the_training(host: Host) -> None:
     assert host.probe()["steps"] == [1, 2, 3]  # a tick ends there
 
 
-@pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ, reason="processes of its own cannot find a worker's tests"
-)
 @pytest.mark.slow
 @pytest.mark.parametrize("host", MINIATURES, indirect=True)
 def test_processes_share_one_draw(host: Host) -> None:
