@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import multiprocessing
 import shutil
 import statistics
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from benchmarks.claims.cells import Cell
 from benchmarks.claims.declared import Claim, load
 from gan_registry.errors import UserError
 from gan_registry.formatting import duration
+from gan_registry.silence import silence
 
 
 @dataclass(frozen=True)
@@ -145,22 +143,9 @@ def measure_group(
         shutil.rmtree(trunk_folder(group[0], sitting.work), ignore_errors=True)
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences warnings of runs that are known to be odd, a hundred times over."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
 def _measured(cell: Cell, sitting: Sitting, measure: Measure) -> tuple[bool, str]:
     try:
-        with _without_warnings():
+        with silence():  # of runs that are known to be odd, a hundred times over
             return True, measure(cell, sitting)
     except UserError as error:
         return False, f"{cell}: failed: {error}"

@@ -8,10 +8,8 @@ was trained since the newest checkpoint is trained again, in a fresh run, and it
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator
 
 import torch
@@ -19,6 +17,7 @@ import torch
 from gan_registry.errors import Diverged, PluginError, UserError, add_sentence
 from gan_registry.formatting import duration
 from gan_registry.seeding import kept_random_state
+from gan_registry.silence import silence
 from gan_registry.training.build import build_all
 from gan_registry.training.checkpoint import (
     newest_sound,
@@ -85,7 +84,8 @@ def _save(run: Run, error: Exception, step: int, pace: float, quiet: bool) -> st
     if run.device.type != "cpu":
         release(run, error)
     try:
-        with kept_random_state(run.device), _silence():
+        # Plugins have given their warnings once already.
+        with kept_random_state(run.device), silence():
             # After a loss that was not finite, the weights of the step before may not be either.
             wary = isinstance(error, Diverged)
             saved = _train_again(run, start, [step - 1, step] if wary else [step], wary)
@@ -144,19 +144,6 @@ def release(run: Run, error: BaseException) -> None:
         network.to("meta")
     if run.device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps back the warnings that plugins have given once already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def what_is_kept(run: Run, error: BaseException) -> str:
