@@ -20,9 +20,8 @@ from diagan_plugin.dia.auxiliary import auxiliary_loss
 from diagan_plugin.dia.centring import as_a_ratio
 from diagan_plugin.dia.schedule import FEEDBACK_PASSES
 from diagan_plugin.recording.logit_modes import resolve_logit_mode
-from diagan_plugin.recording.sweep import sweep
+from diagan_plugin.recording.sweep import random_part, sweep
 from diagan_plugin.scoring.feedback import UPDATES, FeedbackWeights
-from gan_registry.seeding import derive_seed
 from gan_registry.state_checks import tensor, whole
 
 if TYPE_CHECKING:
@@ -97,11 +96,9 @@ class Feedback:
 
     def _indices(self, run: LiveRun) -> NDArray[np.int64] | None:
         """Chooses the samples of an update, a random part that follows from (seed, step)."""
-        size = len(run.dataset)
         if self._fraction == 1:
             return None
-        rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "feedback", run.step)))
-        return np.sort(rng.choice(size, max(round(self._fraction * size), 1), replace=False))
+        return random_part(len(run.dataset), self._fraction, run.seed, "feedback", run.step)
 
     def _ratios(
         self, run: LiveRun, auxiliary: AuxiliaryDiscriminator, indices: NDArray[np.int64] | None

@@ -22,11 +22,11 @@ from diagan_plugin.dia.options import NAME, DiaOptions
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule, thin_history
 from diagan_plugin.recording.logit_modes import has_batch_norm, logit_mode, resolve_logit_mode
 from diagan_plugin.recording.ratio_head import RatioHead
-from diagan_plugin.recording.sweep import sweep
+from diagan_plugin.recording.sweep import random_part, sweep
 from diagan_plugin.recording.tracker import LDRTracker
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
-from gan_registry.seeding import derive_seed, seeded_rng
+from gan_registry.seeding import seeded_rng
 from gan_registry.state_checks import tensor, wholes
 
 if TYPE_CHECKING:
@@ -171,13 +171,12 @@ class Recorder:
         Returns:
             The logits of the whole dataset [N]; None of a share.
         """
-        fraction, size = self._options.record_fraction, len(run.dataset)
+        fraction = self._options.record_fraction
         if fraction == 1.0:
             swept = self._sweep(run, run.dataset)
             self.tracker.record_all(self._centred(run, swept))
             return swept
-        rng = np.random.Generator(np.random.PCG64(derive_seed(run.seed, "fraction", run.step)))
-        indices = np.sort(rng.choice(size, max(round(fraction * size), 1), replace=False))
+        indices = random_part(len(run.dataset), fraction, run.seed, "fraction", run.step)
         recorded = self._centred(run, self._sweep(run, run.dataset, indices))
         self.tracker.record(torch.from_numpy(indices), recorded)
         return None

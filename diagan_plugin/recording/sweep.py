@@ -164,6 +164,19 @@ def sweep_order(
     return places, np.concatenate([order, fill])
 
 
+def random_part(
+    num_samples: int, fraction: float, seed: int, purpose: str, step: int
+) -> NDArray[np.int64]:
+    """Chooses a random share of the samples, at least one; it follows from (seed, purpose, step).
+
+    Returns:
+        Dataset indices, ascending, int64 [n].
+    """
+    rng = np.random.Generator(np.random.PCG64(derive_seed(seed, purpose, step)))
+    chosen = rng.choice(num_samples, max(round(fraction * num_samples), 1), replace=False)
+    return np.sort(chosen)
+
+
 def _checked_indices(
     indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor | None, num_samples: int
 ) -> NDArray[np.int64]:
