@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from diagan_plugin.hosts.kit.patches import Patches
 from gan_registry.errors import PluginError, UserError
 
 _FAILED = 2
@@ -55,6 +58,41 @@ def _import(host: str, name: str, source: str) -> None:
         raise UserError(
             f"{host}'s module {name!r} is hidden by {where}; run elsewhere, or rename that."
         )
+
+
+def run_script(
+    script: Path,
+    arguments: Sequence[str],
+    patches: Patches,
+    install: Callable[[], object],
+    start: Callable[..., Any],
+) -> int:
+    """Runs a host's script in this process, with the seams in place until it ends.
+
+    Args:
+        script: Its file.
+        arguments: What it is given on its command line.
+        patches: What `install` puts in place; undone at the end.
+        install: Puts the seams in place.
+        start: `(torch.multiprocessing.spawn, …) -> its result`, for the processes that it starts.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        UserError: A seam is not as expected, or a plugin refuses.
+    """
+    argv, sys.argv = sys.argv, [str(script), *arguments]
+    try:
+        install()
+        patches.around(torch.multiprocessing, "spawn", start)
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    finally:
+        sys.argv = argv
+        patches.undo()
+    return 0
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import runpy
-import sys
 import tempfile
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from diagan_plugin.hosts.kit.launching import checkout_modules, complaining, spawn
+from diagan_plugin.hosts.kit.launching import checkout_modules, complaining, run_script, spawn
 from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
 from diagan_plugin.hosts.nvlabs.adapter import Adapter, Namesake
@@ -36,28 +35,18 @@ def launch(settings: NvlabsSettings) -> int:
     trainer = trainer_of(Path(settings.checkout))
     if torch.cuda.device_count() < 1:
         raise UserError(f"{trainer.name} needs a CUDA device, and this machine offers none.")
-    patches = Patches()
-    argv = sys.argv
-    with tempfile.TemporaryDirectory() as complaints:
+    script, patches = Path(settings.checkout, "train.py"), Patches()
+    with (
+        tempfile.TemporaryDirectory() as complaints,
+        the_past(),
+        checkout_modules(trainer.name, settings.checkout, MODULES),
+    ):
         settings = replace(settings, complaints=complaints)
-        sys.argv = [str(Path(settings.checkout, "train.py")), *settings.arguments]
-        try:
-            with the_past(), checkout_modules(trainer.name, settings.checkout, MODULES):
-                install(settings, trainer, patches)
-                patches.around(
-                    torch.multiprocessing,
-                    "spawn",
-                    lambda original, *args, **keywords: _spawn(
-                        original, settings, *args, **keywords
-                    ),
-                )
-                runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(bool(end.code))
-        finally:
-            sys.argv = argv
-            patches.undo()
-    return 0
+        return run_script(
+            script, settings.arguments, patches,
+            lambda: install(settings, trainer, patches),
+            lambda original, *args, **options: _spawn(original, settings, *args, **options),
+        )  # fmt: skip
 
 
 def looked_at(trainer: Trainer) -> SimpleNamespace:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diagan_plugin.hosts.kit.launching import checkout_modules, complaining, spawn
+from diagan_plugin.hosts.kit.launching import checkout_modules, complaining, run_script, spawn
 from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.studiogan.install import install
 from diagan_plugin.hosts.studiogan.settings import Settings
@@ -36,25 +34,14 @@ def launch(settings: Settings) -> int:
     """
     if torch.cuda.device_count() < 1:
         raise UserError("StudioGAN needs a CUDA device, and this machine offers none.")
-    script = str(Path(settings.source, "main.py"))
-    patches = Patches()
+    script, patches = Path(settings.source, "main.py"), Patches()
     with studiogan_modules(settings.source), tempfile.TemporaryDirectory() as complaints:
         settings = replace(settings, complaints=complaints)
-        argv, sys.argv = sys.argv, [script, *settings.arguments]
-        try:
-            install(settings, patches)
-            patches.around(
-                torch.multiprocessing,
-                "spawn",
-                lambda original, *args, **kwargs: _spawn(original, settings, *args, **kwargs),
-            )
-            runpy.run_path(script, run_name="__main__")
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(bool(end.code))
-        finally:
-            sys.argv = argv
-            patches.undo()
-    return 0
+        return run_script(
+            script, settings.arguments, patches,
+            lambda: install(settings, patches),
+            lambda original, *args, **options: _spawn(original, settings, *args, **options),
+        )  # fmt: skip
 
 
 @contextmanager
