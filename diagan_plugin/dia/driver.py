@@ -123,7 +123,7 @@ class DiaDriver:
             self._set_weights(run)
 
         if is_due(run.step, run.total_steps) and run.rank == 0:
-            diagnosis = self.diagnosis(run)
+            diagnosis = self.diagnosis(run, named=False)
             if diagnosis is not None:
                 run.log_text("verdict", progress_verdict(run, diagnosis))
 
@@ -227,8 +227,14 @@ class DiaDriver:
             self.auxiliary.set_probabilities(weights)
             run.log({"weights/importance_weight_variance": self.auxiliary.weight_variance})
 
-    def diagnosis(self, run: LiveRun) -> Diagnosis | None:
-        """Returns the statistics of every sample as they stand; None before any record."""
+    def diagnosis(self, run: LiveRun, *, named: bool = True) -> Diagnosis | None:
+        """Returns the statistics of every sample as they stand; None before any record.
+
+        Args:
+            run: The run.
+            named: With what a reader knows the samples by: names and labels, a million of them
+                perhaps.
+        """
         count = self.recorder.tracker.count.cpu().numpy()
         if not count.any():
             return None
@@ -241,7 +247,7 @@ class DiaDriver:
             if np.isfinite(score).any():
                 probabilities = self._probabilities(run, score)
         dataset = run.dataset
-        samples, texts = described(dataset)
+        samples, texts = described(dataset) if named else ({}, {})
         metadata = {
             **texts,
             "fingerprint": run.fingerprint,
@@ -271,7 +277,7 @@ class DiaDriver:
 
     def result(self, run: LiveRun) -> dict[str, Any]:
         """Returns this plugin's entries for `result.json`."""
-        diagnosis = self.diagnosis(run)
+        diagnosis = self.diagnosis(run, named=False)
         result: dict[str, Any] = {}
         if diagnosis is not None and run.dataset.groups is not None:
             rows = group_table(
