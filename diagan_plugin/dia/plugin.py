@@ -80,14 +80,18 @@ class DiaPlugin(DrivingPlugin):
                 f"--dia-within-class needs classes, but the dataset {run.config.DATA.name!r} has "
                 "one only; leave the flag out."
             )
-        if not (run.loss.is_density_ratio or options.aux_ratio):
+        driver = DiaDriver(run, options, weighted)
+        if not driver.recorder.is_density_ratio:
             _LOG.warning(
-                "The loss %r has no density ratio: D's raw output%s is recorded as a surrogate, of "
+                "The loss %r has %s: D's raw output%s is recorded as a surrogate, of "
                 "which only order and spread mean anything. --dia-aux-ratio measures a ratio.",
                 run.config.LOSS.adv_loss,
+                "a density ratio up to a constant only"
+                if run.loss.is_ratio_up_to_constant
+                else "no density ratio",
                 "" if options.centre == "none" else ", less its constant,",
             )
-        self.drive(run, DiaDriver(run, options, weighted))
+        self.drive(run, driver)
 
     @hookimpl
     def gan_train_end(self, run: LiveRun) -> None:

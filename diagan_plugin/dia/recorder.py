@@ -54,6 +54,7 @@ class Recorder:
         history_indices: The heat map's samples, int64 [S].
         centring: What is taken off the records.
         holdout: Compares the heat map's samples with held-out ones.
+        is_density_ratio: Whether records are log-density ratios, or else a surrogate of them.
     """
 
     def __init__(self, run: LiveRun, options: DiaOptions) -> None:
@@ -74,6 +75,9 @@ class Recorder:
         self._ratio_head = self._add_ratio_head(run) if options.aux_ratio else None
         is_ratio = run.loss.is_density_ratio or self._ratio_head is not None
         self.centring = Centring(options, is_ratio)
+        # One that is known up to a constant is known with the constant that makes it possible.
+        is_found = run.loss.is_ratio_up_to_constant and self.centring.kind == "data"
+        self.is_density_ratio = is_ratio or is_found
 
     def start(self, run: LiveRun) -> None:
         """Makes the record of step 0 for the heat map."""
@@ -128,7 +132,7 @@ class Recorder:
         described: dict[str, Any] = {
             "record": self._options.record,
             "logits": self.logit_mode if self._options.record == "sweep" else "training batches",
-            "is_density_ratio": run.loss.is_density_ratio or self._ratio_head is not None,
+            "is_density_ratio": self.is_density_ratio,
         }
         discriminator: nn.Module | None = getattr(run, "discriminator", None)
         if discriminator is not None:

@@ -53,8 +53,9 @@ class Judge:
             all of them.
 
     Attributes:
-        is_density_ratio: Whether its logits are ratios, or a surrogate of which only the order and
-            the spread mean anything.
+        is_density_ratio: Whether its logits are ratios, be it up to a constant, or a surrogate of
+            which only the order and the spread mean anything.
+        has_level: Whether a constant added to all logits would change what they mean.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class Judge:
         self.network = network
         self.unseen = unseen
         self._loss = Logistic(run.loss.realness) if logistic else run.loss
-        self.is_density_ratio = self._loss.is_density_ratio
+        self.is_density_ratio = self._loss.is_density_ratio or self._loss.is_ratio_up_to_constant
+        self.has_level = not self._loss.is_shift_invariant
 
     @torch.no_grad()
     def logits(self, x: Tensor, y: Tensor | None = None) -> Tensor:

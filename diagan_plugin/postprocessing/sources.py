@@ -23,6 +23,7 @@ from diagan_plugin.postprocessing.options import EXACT, PostOptions
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.postprocessing.streaming import Proposal, SampleStream
 from diagan_plugin.postprocessing.threshold import ThresholdSampler
+from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import PlainSource, Proposals
 from gan_registry.records import Fake
 from gan_registry.seeding import generator_for
@@ -167,6 +168,12 @@ class ThresholdSource(StreamSource):
         options = PostOptions.of(run)
         score = options.threshold_score
         judge = choose_judge(run, options, needs_ratio=score is not None)
+        if score is not None and not judge.has_level:
+            raise UserError(
+                f"--threshold-score {score:g}: under the loss {run.config.LOSS.adv_loss!r} a "
+                "constant added to all that D says changes nothing, so that no fixed score means "
+                "anything: use --threshold-percentile, or --post-judge fresh."
+            )
         super().__init__(
             ThresholdSampler(
                 judge.proposer(seed),

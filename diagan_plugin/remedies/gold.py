@@ -23,6 +23,7 @@ from diagan_plugin.flags import AUTO, or_auto, share_of_steps
 from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.timing import phase1_end
 from diagan_plugin.remedies.unused import warn_of_unused
+from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ class GoldPlugin:
         """Warns of options that do nothing."""
         if not run.options[NAME]["enabled"]:
             warn_of_unused(run, NAME, "--gold")
+
+    @hookimpl
+    def gan_models_ready(self, run: LiveRun) -> None:
+        """Refuses a loss under which the gap is known up to a constant, as all that D says is."""
+        if run.options[NAME]["enabled"] and run.loss.is_shift_invariant:
+            raise UserError(
+                f"--gold weights samples by D's log-density ratio itself, which the loss "
+                f"{run.config.LOSS.adv_loss!r} leaves open up to a constant: leave it out, or use "
+                "LOSS.adv_loss=logistic."
+            )
 
     @hookimpl
     def gan_discriminator_weights(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.hosts.kit.run import HostRun
+from gan_registry.errors import UserError
 from gan_registry.records import Fake, MicroBatch, Real
 from gan_registry.training.updates import detached
 
@@ -59,6 +60,8 @@ class Updates:
                         run, real, fake, real_logits, fake_logits, real_out, fake_out
                     )
                 )
+            if weights != Weights():
+                self._check_weighted()
         apart = Fake(fake.x.detach(), fake.z.detach(), fake.y)
         self._pending.append(MicroBatch(real, apart, detached(real_out), detached(fake_out)))
         return weights
@@ -100,6 +103,8 @@ class Updates:
         with torch.no_grad():
             logits = run.loss.log_density_ratio(fake_out, fake.y).detach().float()
         weights: Tensor | None = run.hooks.generator_weights(run, fake, logits, fake_out)
+        if weights is not None:
+            self._check_weighted()
         return weights
 
     def generator_loss(self, own: Callable[[], Tensor], fake: Fake, fake_out: Any) -> Tensor:
@@ -114,6 +119,14 @@ class Updates:
             penalty = run.hooks.generator_penalty(run, fake, fake_out)
             loss = loss if penalty is None else loss + penalty
         return loss
+
+    def _check_weighted(self) -> None:
+        if self.run.loss.is_pairwise:
+            raise UserError(
+                f"The adapter for {self.run.host} weights single samples, and the loss "
+                f"{self.run.config.LOSS.adv_loss!r} is of pairs: leave out what weights them, or "
+                "use 'gan-registry train'."
+            )
 
     def stepped(self) -> None:
         """D's optimiser has stepped: fires `gan_discriminator_updated`."""

@@ -61,7 +61,8 @@ class LossWatch:
         if given["phase"] in D_PHASES:
             self._real = self._round()
             if "gamma" in given:  # follows a schedule
-                self.run.config.LOSS.r1_lambda = float(given["gamma"])
+                loss = self.run.config.LOSS
+                loss.r1_lambda = loss.r2_lambda = float(given["gamma"])
         try:
             original(**given)
         finally:

@@ -10,8 +10,7 @@ import torch
 from diagan_plugin.hosts.kit.session import Session
 from diagan_plugin.hosts.kit.settings import Settings
 from diagan_plugin.hosts.nvlabs.checkout import Trainer
-from diagan_plugin.hosts.nvlabs.run import NvlabsRun, RelativisticPairs
-from gan_registry.plugins import PluginManager
+from diagan_plugin.hosts.nvlabs.run import NvlabsRun
 
 
 def set_up(
@@ -38,9 +37,6 @@ def set_up(
     Raises:
         UserError: As for :class:`diagan_plugin.hosts.kit.session.Session`.
     """
-    plugins = asked.plugins = asked.plugins or PluginManager()
-    if trainer.is_pairwise:
-        plugins.catalogs.losses.register(trainer.loss, RelativisticPairs)
     session = Session(
         trainer.capabilities, asked, images, batch_size=piece, total_steps=total_steps,
         device=device, num_classes=images.num_classes, run_class=NvlabsRun,
@@ -50,7 +46,6 @@ def set_up(
     run.config_name = trainer.name
     run.samples_per_step = int(keywords["batch_size"]) * trainer.batches
     run.reads_ahead = trainer.batches > 1
-    run.penalizes_fakes = trainer.is_pairwise
     _regularise(run, trainer, keywords)
     return session
 
@@ -60,7 +55,7 @@ def _regularise(run: NvlabsRun, trainer: Trainer, keywords: Mapping[str, Any]) -
     gamma = 1.0 if trainer.is_pairwise else float(keywords["loss_kwargs"].get("r1_gamma", 10))
     every = keywords.get("D_reg_interval")
     loss = run.config.LOSS
-    loss.apply_r1_reg = gamma > 0
-    loss.r1_lambda = gamma  # R3GAN's follows a schedule
+    loss.apply_r1_reg, loss.apply_r2_reg = gamma > 0, trainer.is_pairwise
+    loss.r1_lambda = loss.r2_lambda = gamma  # R3GAN's follows a schedule
     loss.r1_place = "inside_loop" if every is None else "outside_loop"
     run.config.STYLEGAN.d_reg_interval = every or 1

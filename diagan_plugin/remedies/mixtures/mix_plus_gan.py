@@ -110,6 +110,11 @@ class MixPlusGanPlugin:
         from diagan_plugin.remedies.mixtures.networks import MixtureGenerator, WeightedDiscriminator
         from diagan_plugin.remedies.mixtures.objective import MixtureLoss
 
+        if run.loss.is_pairwise:
+            raise UserError(
+                f"LOSS.objective={OBJECTIVE} weights the terms of single samples, and the loss "
+                f"{run.config.LOSS.adv_loss!r} is of pairs: use LOSS.adv_loss=logistic."
+            )
         options, prior = run.options[NAME], run.config.MODEL.z_prior
         generators = mix_gan.several(run, "generator", options["generators"])
         discriminators = mix_gan.several(run, "discriminator", options["discriminators"])

@@ -67,6 +67,8 @@ def _unread(content: Mapping[str, Any], backbones: Container[str]) -> Iterator[s
     backbone = value_of(content, "MODEL.backbone") or "resnet"
     if not isinstance(backbone, str) or backbone in backbones:
         return
+    if value_of(content, "MODEL.options"):
+        yield f"MODEL.options are for backbones of plugins, and {backbone} has none (set it to {{}})"
     for name, without in _UNREAD.items():
         key, default = f"MODEL.{name}", Model.model_fields[name].default
         value = value_of(content, key)

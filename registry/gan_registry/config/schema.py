@@ -106,6 +106,9 @@ class Model(Section):
     module: str | None = Field(
         default=None, description="ours: module of the networks (backbone nvlabs)"
     )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="ours: options of a plugin's backbone"
+    )
 
 
 class Loss(Section):
@@ -128,6 +131,8 @@ class Loss(Section):
     r1_place: Literal["inside_loop", "outside_loop"] = Field(
         default="inside_loop", description="outside_loop: lazily, each STYLEGAN.d_reg_interval"
     )
+    apply_r2_reg: bool = Field(default=False, description="ours: R1 on generated samples, too")
+    r2_lambda: Weight = Field(default=10.0, description="ours: γ of R2, taken in every update")
     apply_wc: bool = False
     wc_bound: Annotated[Real, Field(gt=0.0)] = Field(
         default=0.01, description="bound of D's weights under weight clipping"

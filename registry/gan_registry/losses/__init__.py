@@ -13,6 +13,7 @@ BUILTIN = {
     "least_square": "gan_registry.losses.least_squares:LeastSquares",
     "logistic": "gan_registry.losses.logistic:Logistic",
     "minimax": "gan_registry.losses.logistic:Minimax",
+    "relativistic": "gan_registry.losses.relativistic:Relativistic",
     "vanilla": "gan_registry.losses.logistic:Vanilla",
     "wasserstein": "gan_registry.losses.wasserstein:Wasserstein",
 }

@@ -26,14 +26,20 @@ class Loss(ABC):
         realness: Reads the logits.
         is_density_ratio: Whether `log_density_ratio` estimates log(p_data / p_g) where D is
             optimal. If not, it is a surrogate of which only the order and the spread mean anything.
+        is_ratio_up_to_constant: Whether it estimates that ratio but for a constant, the same for
+            all samples; `is_density_ratio` is False then.
         is_shift_invariant: Whether a constant added to all that D says changes nothing, so that the
             size of its output has no meaning.
+        is_pairwise: Whether both networks are trained by :meth:`pair_terms`. The terms of single
+            samples are then those beside a partner whose logit is 0.
         options: Keys of the configuration's section `LOSS` that the constructor also takes, each as
             a keyword argument with a default.
     """
 
     is_density_ratio: ClassVar[bool]
+    is_ratio_up_to_constant: ClassVar[bool] = False
     is_shift_invariant: ClassVar[bool] = False
+    is_pairwise: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, realness: Callable[[Any], Tensor]) -> None:
@@ -54,6 +60,14 @@ class Loss(ABC):
     @abstractmethod
     def log_density_ratio(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns log(p_data(x) / p_g(x)) for each sample as D sees it, or its surrogate, [B]."""
+
+    def pair_terms(self, out: Any, other: Any) -> Tensor:
+        """Returns the loss of each pair that would have `out` above `other`, [B].
+
+        D minimises it of real samples above generated ones, and G of generated above real ones.
+        Only a loss that `is_pairwise` has it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is a loss of single samples.")
 
     def logits(self, out: Any) -> Tensor:
         """Returns the realness logits [B], in float32 if they came in half precision."""

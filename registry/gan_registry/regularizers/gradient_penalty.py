@@ -115,8 +115,8 @@ def r1_penalty(
     """Computes R1, mean ‖∇D(x)‖₂² / 2 on real samples, with a forward pass of its own.
 
     Mescheder et al. (2018), eq. 9 without γ. This is StudioGAN's `r1_place: outside_loop`, and what
-    a lazy regulariser needs: taken every k-th step, multiplied by k. Arguments are those of
-    :func:`gradient_penalty`.
+    a lazy regulariser needs: taken every k-th step, multiplied by k. On generated samples it is R2
+    (eq. 10 there). Arguments are those of :func:`gradient_penalty`.
     """
     real = at_least_float32(real.detach())
     return _mean(0.5 * _gradients(discriminator, real, y, realness).square().sum(1))

@@ -178,6 +178,8 @@ def build_networks(run: Run, *, trained: bool = True) -> None:
     run.loss = build_loss(catalogs.losses[config.LOSS.adv_loss], run.backbone.realness, config)
     made = [network.to(run.device) for network in (run.generator, run.discriminator)]
     run.hooks.models_ready(run)
+    if run.loss.is_pairwise:
+        run.stream.keep(config.OPTIMIZATION.acml_steps)  # an update of G sees those of D's again
     ready = [network.to(run.device) for network in (run.generator, run.discriminator)]
     if trained:
         lay_out(run, replaced=any(a is not b for a, b in zip(made, ready, strict=True)))

@@ -73,7 +73,7 @@ class DiscriminatorRegularization:
         # Most runs ask for none of them, and then a step should not pay for any.
         self._is_active = any(
             getattr(self._settings, f"apply_{regularizer}")
-            for regularizer in ("gp", "dra", "maxgp", "r1_reg", "lecam", "cr", "bcr", "zcr")
+            for regularizer in "gp dra maxgp r1_reg r2_reg lecam cr bcr zcr".split()
         )
         self._networks = run.backbone
         if discriminator is not None:
@@ -128,6 +128,8 @@ class DiscriminatorRegularization:
             if is_regularised(update, interval):
                 penalty = r1_penalty(network, real.x, real.y, **keys)
                 terms.append(interval * loss.r1_lambda * penalty)
+        if loss.apply_r2_reg:
+            terms.append(loss.r2_lambda * r1_penalty(network, fake.x, fake.y, **keys))
         if self._averages is not None:
             terms.append(loss.lecam_lambda * self._lecam(self._averages, real_out, fake_out))
         if loss.apply_cr:

@@ -7,6 +7,7 @@ of workers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,11 @@ class BatchStream:
         self.flip_seed = flip_seed
         self.position = 0
         self._prefetched: Iterator[Any] | None = None
+        self._kept: deque[Real] = deque(maxlen=0)
+
+    def keep(self, count: int) -> None:
+        """Keeps the last `count` batches from now on, for :meth:`recent`."""
+        self._kept = deque(maxlen=count)
 
     def _indices(self, position: int) -> NDArray[np.int64]:
         batch = self.sampler.draw(position, position + self.batch_size)
@@ -117,7 +123,21 @@ class BatchStream:
         """Returns the batch at the current position, and moves on by one batch."""
         batch, position = self._load(), self.position
         self.position += self.batch_size
-        return self._finished(batch, position)
+        finished = self._finished(batch, position)
+        self._kept.append(finished)
+        return finished
+
+    def recent(self) -> list[Real]:
+        """Returns as many batches as are kept, in order; before the first one, those to come.
+
+        They are read again where a run was resumed. Nothing moves.
+        """
+        count = self._kept.maxlen or 0
+        if len(self._kept) == count:
+            return list(self._kept)
+        start = max(self.position - count * self.batch_size, 0)
+        places = range(start, start + count * self.batch_size, self.batch_size)
+        return [self._finished(self._fetch(place), place) for place in places]
 
     def latest(self) -> Real | None:
         """Returns the batch before the current position once more, None before the first one.
@@ -140,6 +160,7 @@ class BatchStream:
     def seek(self, position: int) -> None:
         """Continues at a stream position; whatever was prefetched is dropped."""
         self.position = position
+        self._kept.clear()
         self.close()
 
     def close(self) -> None:

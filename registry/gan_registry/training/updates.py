@@ -60,10 +60,15 @@ def update_discriminator(run: Run, number: int) -> None:
             real_out = run.discriminator(real.x, real.y)
             fake_out = run.discriminator(fake.x, fake.y)
 
-        # Its loss in terms of each sample, which plugins see and weight.
-        real_terms = run.loss.real_terms(real_out, real.y)
-        fake_terms = run.loss.fake_terms(fake_out, fake.y)
-        _check_terms(run, real_terms, fake_terms, size=len(real.x))
+        # Its loss in terms of each sample, or of each pair, which plugins see and weight.
+        if run.loss.is_pairwise:
+            terms = [run.loss.pair_terms(real_out, fake_out)]
+        else:
+            terms = [
+                run.loss.real_terms(real_out, real.y),
+                run.loss.fake_terms(fake_out, fake.y),
+            ]
+        _check_terms(run, *terms, size=len(real.x))
         if shows_logits or takes_weights:
             with torch.no_grad():
                 real_logits = run.loss.log_density_ratio(real_out, real.y).float().detach()
@@ -74,9 +79,9 @@ def update_discriminator(run: Run, number: int) -> None:
             of_real, of_fake = hooks.discriminator_weights(
                 run, real, fake, real_logits, fake_logits, real_out, fake_out
             )
-            real_terms = _weighted(real_terms, of_real)
-            fake_terms = _weighted(fake_terms, of_fake)
-        loss = real_terms.mean() + fake_terms.mean()
+            terms[0] = _weighted(terms[0], of_real)
+            terms[-1] = _weighted(terms[-1], of_fake)  # a pair counts by both its samples' weights
+        loss = terms[0].mean() if len(terms) == 1 else terms[0].mean() + terms[1].mean()
 
         # What is added: the backbone's own terms and regularisers, plugins' penalties.
         regularizer = run.regularization.discriminator(
@@ -120,6 +125,7 @@ def update_generator(run: Run, number: int) -> None:
     optimizer = run.optimizers["generator"]
     optimizer.zero_grad(set_to_none=True)
     total: Tensor | float = 0.0
+    reals = run.stream.recent() if run.loss.is_pairwise else []
     # D is only looked through here: without this its own gradients would be computed in vain.
     trainable = [p for p in run.discriminator.parameters() if p.requires_grad]
     for parameter in trainable:
@@ -132,8 +138,13 @@ def update_generator(run: Run, number: int) -> None:
                 fake = Fake(run.generator(z, y).float(), z, y)
                 fake_out = run.discriminator(fake.x, fake.y)
 
-            # Its loss in terms of each sample, which plugins weight.
-            terms = run.loss.generator_terms(fake_out, fake.y)
+            # Its loss in terms of each sample, which plugins weight; in pairs, beside a real one.
+            if reals:
+                with torch.no_grad(), run.precision.autocast():
+                    real_out = run.discriminator(reals[piece].x, reals[piece].y)
+                terms = run.loss.pair_terms(fake_out, real_out)
+            else:
+                terms = run.loss.generator_terms(fake_out, fake.y)
             _check_terms(run, terms, size=len(fake.x))
             if takes_weights:
                 with torch.no_grad():

@@ -104,6 +104,8 @@ FORMULAS = {
     "logistic": (lambda v: softplus(-v), softplus, lambda v: softplus(-v), lambda v: v),
     "vanilla": (lambda v: softplus(-v), softplus, lambda v: softplus(-v), lambda v: v),
     "minimax": (lambda v: softplus(-v), softplus, lambda v: -softplus(v), lambda v: v),
+    # beside a partner whose logit is 0; pairs are in test_relativistic.py
+    "relativistic": (lambda v: softplus(-v), softplus, lambda v: softplus(-v), lambda v: v),
     "hinge": (
         lambda v: np.maximum(0, 1 - v), lambda v: np.maximum(0, 1 + v), lambda v: -v, lambda v: v,
     ),
@@ -173,7 +175,8 @@ def test_a_rejected_generator_gets_gradients_from_every_loss_but_the_saturating_
         make(name).generator_terms(v).sum().backward()
         gradients[name] = float(v.grad)
     saturating = ("minimax", "f_kl_minimax", "f_js_minimax")
-    for name in ("logistic", "vanilla", "hinge", "wasserstein", "f_kl", "f_reverse_kl", "f_js"):
+    linear = ("hinge", "wasserstein", "f_kl", "f_reverse_kl", "f_js")
+    for name in ("logistic", "vanilla", "relativistic", *linear):
         assert gradients.pop(name) == pytest.approx(-1.0), name
     assert gradients.pop("least_square") == -21.0
     for name in saturating:
@@ -290,6 +293,6 @@ def test_infinite_logits_give_the_limit(name):
     generator = {
         "minimax": [0.0, -inf], "f_kl_minimax": [0.0, -inf], "f_js_minimax": [LOG_2, -inf],
         "least_square": [inf, inf], "logistic": [inf, 0.0], "vanilla": [inf, 0.0],
-        "f_js": [inf, -LOG_2],
+        "relativistic": [inf, 0.0], "f_js": [inf, -LOG_2],
     }.get(name, [inf, -inf])  # fmt: skip
     np.testing.assert_allclose(loss.generator_terms(v).numpy(), generator, rtol=1e-6)
