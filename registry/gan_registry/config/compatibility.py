@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
+from gan_registry.backbones import BUILTIN
 from gan_registry.config.schema import Model
 from gan_registry.config.studiogan import STYLE_BACKBONES, value_of
 
@@ -67,8 +68,8 @@ def _unread(content: Mapping[str, Any], backbones: Container[str]) -> Iterator[s
     backbone = value_of(content, "MODEL.backbone") or "resnet"
     if not isinstance(backbone, str) or backbone in backbones:
         return
-    if value_of(content, "MODEL.options"):
-        yield f"MODEL.options are for backbones of plugins, and {backbone} has none (set it to {{}})"
+    if value_of(content, "MODEL.options") and backbone in BUILTIN:
+        yield f"MODEL.options are a plugin's backbone's, and {backbone} has none (set it to {{}})"
     for name, without in _UNREAD.items():
         key, default = f"MODEL.{name}", Model.model_fields[name].default
         value = value_of(content, key)

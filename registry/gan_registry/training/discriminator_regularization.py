@@ -34,6 +34,8 @@ from gan_registry.regularizers.lecam import LogitAverages
 from gan_registry.regularizers.weight_clipping import clip_weights
 from gan_registry.seeding import generator_for
 
+_REGULARIZERS = ("gp", "dra", "maxgp", "r1_reg", "r2_reg", "lecam", "cr", "bcr", "zcr")
+
 
 def lazy_intervals(backbone: Backbone, config: Config) -> dict[str, int]:
     """Returns the networks that are regularised in steps of their own, and how many apart.
@@ -72,8 +74,7 @@ class DiscriminatorRegularization:
         self._settings = run.config.LOSS
         # Most runs ask for none of them, and then a step should not pay for any.
         self._is_active = any(
-            getattr(self._settings, f"apply_{regularizer}")
-            for regularizer in "gp dra maxgp r1_reg r2_reg lecam cr bcr zcr".split()
+            getattr(self._settings, f"apply_{regularizer}") for regularizer in _REGULARIZERS
         )
         self._networks = run.backbone
         if discriminator is not None:

@@ -102,7 +102,8 @@ def test_rejection_needs_no_constant_and_a_fixed_score_does(caplog):
         ({"gold": GoldPlugin()}, {}, {"gold": {"enabled": True}}, "--gold weights"),
         (
             {"mix_plus_gan": MixPlusGanPlugin(), "dia": DiaPlugin()},
-            {"LOSS__objective": "mix_plus", "OPTIMIZATION__batch_size": 15}, {}, "is of pairs: use LOSS.adv_loss=logistic",
+            {"LOSS__objective": "mix_plus", "OPTIMIZATION__batch_size": 15}, {},
+            "is of pairs: use LOSS.adv_loss=logistic",
         ),
     ],
 )  # fmt: skip

@@ -411,6 +411,7 @@ def test_a_plugin_may_bring_a_backbone_that_the_host_lacks():
         ("MODEL: {backbone: sngan, apply_attn: true}", "is not for sngan (set it to false)"),
         ("MODEL: {backbone: ssgan, d_act_fn: ELU}", "is not for ssgan (set it to ReLU)"),
         ("MODEL: {backbone: resnet, d_dropout: 0.5}", "is not for resnet (set it to 0.0)"),
+        ("MODEL: {backbone: mlp, options: {depth: 3}}", "mlp has none (set it to {})"),
         ("MODEL: {d_bn: true}", "is not for resnet (set it to false)"),
     ],
 )
@@ -424,7 +425,7 @@ def test_keys_that_a_backbone_passes_over_may_stand_at_their_defaults():
     model = {"d_dropout": 0.0, "g_bn": True, "d_bn": False, "apply_attn": False}
     for backbone in ("mlp", "dcgan", "cnn_gan", "resnet", "sngan", "stylegan2"):
         validate_config({"MODEL": {"backbone": backbone, **model}}, "x")
-    plugins_own = {"backbone": "tiny", "d_dropout": 0.5, "apply_attn": True}
+    plugins_own = {"backbone": "tiny", "d_dropout": 0.5, "apply_attn": True, "options": {"a": 1}}
     assert validate_config({"MODEL": plugins_own}, "x", backbones=["tiny"]).MODEL.apply_attn
 
 
