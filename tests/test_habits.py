@@ -67,7 +67,8 @@ def test_only_the_release_may_publish_and_it_keeps_no_secret() -> None:
         assert workflow["permissions"] == {"contents": "read"}
         assert "secrets." not in path.read_text(encoding="utf-8")
         writing = [n for n, job in workflow["jobs"].items() if "permissions" in job]
-        assert writing == (["publish"] if path.name == "release.yml" else [])
+        assert writing == (["docs", "publish"] if path.name == "release.yml" else [])
+    assert release["jobs"]["docs"]["permissions"] == {"contents": "write"}  # the branch of the site
 
 
 def test_a_release_is_refused_whose_tag_is_not_the_version(setup: Any) -> None:

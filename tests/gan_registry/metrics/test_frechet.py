@@ -184,8 +184,13 @@ def test_nothing_depends_on_the_matrix_root_or_on_its_argument_disp(monkeypatch)
 
 
 @pytest.mark.parametrize("decades", [1.0, 5.0])
-def test_agrees_with_pytorch_fid(decades, monkeypatch):
-    peer = pytest.importorskip("pytorch_fid.fid_score").calculate_frechet_distance
+@pytest.mark.parametrize(
+    "peer", ["pytorch_fid.fid_score:calculate_frechet_distance", "cleanfid.fid:frechet_distance"]
+)
+@pytest.mark.filterwarnings("ignore")  # theirs, of what they import
+def test_agrees_with_pytorch_fid_and_clean_fid(peer, decades, monkeypatch):
+    module, _, name = peer.partition(":")
+    peer = getattr(pytest.importorskip(module), name)
     real, fake = features(700, 96, 1, decades), features(500, 96, 2, decades)
     given = (*moments_of(real), *moments_of(fake))
     root = scipy.linalg.sqrtm

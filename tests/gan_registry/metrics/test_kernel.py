@@ -122,6 +122,15 @@ def test_agrees_with_torch_fidelity():
     assert ours.std == pytest.approx(std, rel=0.3)
 
 
+@pytest.mark.filterwarnings("ignore")  # of what it imports
+def test_agrees_with_clean_fid():
+    peer = pytest.importorskip("cleanfid.fid").kernel_distance
+    x, y = normal(300, 64, seed=1).double(), normal(300, 64, seed=2).double() * 1.1
+    # One subset of all samples: only their order is drawn.
+    theirs = peer(x.numpy(), y.numpy(), num_subsets=1, max_subset_size=300)
+    assert kernel_distance(x, y).mean == pytest.approx(theirs, rel=1e-9)
+
+
 def test_streaming_gives_what_the_function_gives_and_keeps_the_real_ones():
     class Small(Kid):
         subset_size = 40

@@ -113,6 +113,17 @@ def test_floats_agree_with_the_package(seed):
     assert prdc(real, fake) == pytest.approx(package(real, fake), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.filterwarnings("ignore")  # of what it imports
+def test_precision_and_recall_agree_with_torch_fidelity(seed):
+    peer = pytest.importorskip("torch_fidelity.metric_prc").calculate_precision_recall_full
+    real, fake = (torch.from_numpy(points) for points in normal(seed))
+    precision, recall = peer(fake, real, neighborhood=3)
+    found = prdc(real, fake)
+    assert (found["precision"], found["recall"]) == pytest.approx((precision, recall), abs=1e-6)
+    assert 0 < precision < 1
+
+
 @pytest.mark.parametrize("make", [integers, normal, clusters])
 def test_tiles_and_reduced_products_do_not_matter(make, monkeypatch):
     real, fake = make(3)
