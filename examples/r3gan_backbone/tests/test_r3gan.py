@@ -78,15 +78,16 @@ def test_it_trains_on_digits_and_dia_diagnoses_and_weights(tmp_path):
 
 
 def test_it_learns():
-    """D's penalty is smooth enough for G to leave noise behind within a few steps."""
-    config = config_of("OPTIMIZATION.batch_size=32", steps=60)
+    """Within a few steps the mean image is that of the data by and large, from 1 to about 0.24."""
+    faster = ["OPTIMIZATION.g_lr=0.002", "OPTIMIZATION.d_lr=0.002"]
+    config = config_of("OPTIMIZATION.batch_size=32", *faster, steps=40)
     run = train(config, plugins=PluginManager(), quiet=True)
     data = torch.stack([torch.as_tensor(run.dataset[i][0]) for i in range(200)]).float()
     untrained = run.backbone.build("generator")
     z = run.latents(200, "test")
     with torch.no_grad():
         before, after = (g(z).mean(0) - data.mean(0) for g in (untrained, run.generator))
-    assert after.norm() < 0.7 * before.norm()
+    assert after.norm() < 0.5 * before.norm()
 
 
 @pytest.mark.parametrize(
