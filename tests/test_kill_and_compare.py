@@ -99,6 +99,12 @@ ROWS: dict[str, Row] = {
     "hinge": loss("hinge", OPTIMIZATION__lr_decay="linear"),
     "least_square": loss("least_square", OPTIMIZATION__acml_steps=2),
     "wasserstein": loss("wasserstein", LOSS__apply_wc=True, OPTIMIZATION__d_updates_per_step=3),
+    "relativistic": loss(
+        "relativistic", LOSS__apply_r1_reg=True, LOSS__apply_r2_reg=True,
+        OPTIMIZATION__acml_steps=2, OPTIMIZATION__g_updates_per_step=2),
+    "relativistic, G first, new weights": Row(
+        config={**DIA_RUN, "LOSS__adv_loss": "relativistic", "OPTIMIZATION__d_first": False},
+        **with_dia(cuts=(3, 4, 5), refresh=1)),
     "f_js": loss("f_js", slow=True),
     "f_js_minimax": loss("f_js_minimax", slow=True),
     "f_kl": loss("f_kl"),

@@ -117,7 +117,7 @@ class GoldPlugin:
     @hookimpl
     def gan_models_ready(self, run: LiveRun) -> None:
         """Refuses a loss under which the gap is known up to a constant, as all that D says is."""
-        if run.options[NAME]["enabled"] and run.loss.is_shift_invariant:
+        if run.options[NAME]["enabled"] and run.loss.is_ratio_up_to_constant:
             raise UserError(
                 f"--gold weights samples by D's log-density ratio itself, which the loss "
                 f"{run.config.LOSS.adv_loss!r} leaves open up to a constant: leave it out, or use "
