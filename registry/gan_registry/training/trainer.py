@@ -16,8 +16,10 @@ from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.config.trust import EVAL_FEATURES, named_code, refuse_code
 from gan_registry.errors import UserError
+from gan_registry.evaluation.progress import ProgressBar
 from gan_registry.files import remove_temporaries
 from gan_registry.formatting import duration
+from gan_registry.metrics.base import no_progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
@@ -82,6 +84,7 @@ def _train(run: Run, quiet: bool) -> None:
     look_up_all(run)
     with run_folder.claimed(run, before):
         build_all(run, state)
+        _prepare_data(run, quiet or run.rank != 0)
     began = time.monotonic()
     try:
         with kept_random_state(run.device):
@@ -168,6 +171,16 @@ def _prepare_folder(run: Run) -> tuple[dict[str, str] | None, dict[str, Any] | N
             f"{run.total_steps}; ask for more steps, or choose another folder with --out."
         )
     return before, state
+
+
+def _prepare_data(run: Run, quiet: bool) -> None:
+    """Has the dataset make ready what it keeps for the steps that are left."""
+    drawn = (run.total_steps - run.step) * run.samples_per_step
+    shown = ProgressBar()
+    try:
+        run.dataset.prepare(drawn, no_progress if quiet else shown)
+    finally:
+        shown.close()
 
 
 @dataclass

@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gan_registry.catalogs import Catalog
+from gan_registry.config.schema import Config
 from gan_registry.datasets import BUILTIN
 from gan_registry.datasets.arrays_file import read_arrays
 from gan_registry.datasets.base import Dataset
@@ -26,6 +26,7 @@ from gan_registry.datasets.decoding import (
     decode,
     resize_images,
 )
+from gan_registry.datasets.image_cache import CacheSettings
 from gan_registry.datasets.image_folder import Folder, find_images
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.opening import open_images
@@ -43,8 +44,8 @@ def make(name: str, data_dir: Path | None, img_size: int = 8, **options: Any) ->
     catalog = Catalog("dataset")
     for known, path in BUILTIN.items():
         catalog.register(known, path)
-    data = SimpleNamespace(name=name, img_size=img_size, options=options, max_pixels=10**6)
-    config = SimpleNamespace(DATA=data)
+    data = {"name": name, "img_size": img_size, "options": options, "max_pixels": 10**6}
+    config = Config.model_validate({"DATA": data})
     dataset = catalog[name](config, data_dir)
     assert isinstance(dataset, Dataset)
     assert dataset.name == name
@@ -345,10 +346,10 @@ class Counting(Folder):
         return super().read(name)
 
 
-def lazy(root: Path, cache_bytes: int) -> LazyImages:
+def lazy(root: Path, size: int) -> LazyImages:
     Counting.reads = 0
     return LazyImages(
-        "lazy", Counting(root), find_images(root), ImageFormat(8), cache_bytes=cache_bytes
+        "lazy", Counting(root), find_images(root), ImageFormat(8), cache=CacheSettings(size=size)
     )
 
 

@@ -6,7 +6,6 @@ import io
 import os
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gan_registry.catalogs import Catalog
+from gan_registry.config.schema import Config
 from gan_registry.datasets import BUILTIN, download
 from gan_registry.datasets.celeba_tables import read_attributes, read_partition
 from gan_registry.datasets.download import Download
@@ -32,8 +32,8 @@ def make(name: str, data_dir: Path | None, img_size: int = 8, **options: Any) ->
     catalog = Catalog("dataset")
     for known, path in BUILTIN.items():
         catalog.register(known, path)
-    data = SimpleNamespace(name=name, img_size=img_size, options=options, max_pixels=10**6)
-    config = SimpleNamespace(DATA=data)
+    data = {"name": name, "img_size": img_size, "options": options, "max_pixels": 10**6}
+    config = Config.model_validate({"DATA": data})
     return catalog[name](config, data_dir)
 
 
