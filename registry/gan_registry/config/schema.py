@@ -62,7 +62,8 @@ class Data(Section):
         default=64_000_000, description="ours: of one image file, before it is decoded"
     )
     cache: Literal["auto", "memory", "disk", "none"] = Field(
-        default="auto", description="ours: where decoded images are kept; auto: in memory, or disk"
+        default="auto",
+        description="ours: where decoded images are kept; auto: in memory if all fit, else on disk",
     )
     cache_size: Annotated[Integer, Field(ge=0, le=2**30)] = Field(
         default=512, description="ours: MiB of memory for decoded images"

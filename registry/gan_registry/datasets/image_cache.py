@@ -80,15 +80,10 @@ class ImageCache:
 
     def read(self, rows: Ints) -> Tensor:
         """Returns images, uint8 [B, C, H, W]; what is not kept is decoded."""
-        if self._fits():
-            return torch.from_numpy(self._from_memory(rows))
-        if not self._looked:
-            file = self._usable_file()
-            self._mapped = None if file is None else file.open()
-            self._looked = True
-        if self._mapped is None:
+        kept = self._in_memory(rows) if self._fits() else self._on_disk()
+        if kept is None:
             return torch.from_numpy(self._decode(rows))
-        return torch.from_numpy(self._mapped).index_select(0, torch.from_numpy(rows))
+        return torch.from_numpy(kept).index_select(0, torch.from_numpy(np.ascontiguousarray(rows)))
 
     def prepare(self, drawn: int, progress: Progress) -> None:
         """Makes the file where there is to be one.
@@ -125,13 +120,8 @@ class ImageCache:
         processes = max(self._settings.processes, 1 if worker is None else worker.num_workers)
         return math.prod(self._shape) * processes <= self._settings.size
 
-    def _usable_file(self) -> ImageFile | None:
-        folder = self._settings.folder
-        if self._settings.kind not in ("auto", "disk") or self._file is None or folder is None:
-            return None
-        return self._file(folder)
-
-    def _from_memory(self, rows: Ints) -> Bytes:
+    def _in_memory(self, rows: Ints) -> Bytes:
+        """Returns memory for all images, which holds those of `rows`."""
         if self._memory is None:
             # The system gives memory only to the parts that are written to.
             self._memory = np.empty(self._shape, np.uint8)
@@ -140,4 +130,18 @@ class ImageCache:
         if len(missing):
             self._memory[missing] = self._decode(missing)
             self._there[missing] = True
-        return self._memory[rows]
+        return self._memory
+
+    def _on_disk(self) -> Bytes | None:
+        """Returns the images of the file, if there is one; it is looked for once."""
+        if not self._looked:
+            file = self._usable_file()
+            self._mapped = None if file is None else file.open()
+            self._looked = True
+        return self._mapped
+
+    def _usable_file(self) -> ImageFile | None:
+        folder = self._settings.folder
+        if self._settings.kind not in ("auto", "disk") or self._file is None or folder is None:
+            return None
+        return self._file(folder)

@@ -112,6 +112,7 @@ def test_each_kind_serves_the_same_and_decodes_as_often_as_it_says(
         assert (pixels(dataset) == plain).all()
     assert len(decoded) - before == again
     assert bool(files(root)) == made
+    assert (dataset.bytes_at(ALL[::-1])[0].numpy() == plain[::-1]).all()
     # What one is given is one's own.
     dataset.bytes_at(ALL)[0].fill_(0)
     assert (pixels(dataset) == plain).all()
