@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +141,21 @@ def test_files_are_read_in_a_thread_two_batches_ahead_and_others_when_it_is_thei
         return plain(dataset, indices)
 
     monkeypatch.setattr(fetching, "fetch_batch", noting)
-    lazy = open_images(folder)
-    for number, _ in enumerate(read_ahead(lazy, batches(), "cpu")):
-        assert len(read) <= number + 3
+    asked: list[int] = []
+
+    def asking() -> Iterator[np.ndarray]:
+        for part in batches():
+            asked.append(len(part))
+            yield part
+
+    for number, _ in enumerate(read_ahead(open_images(folder), asking(), "cpu")):
+        assert len(asked) == min(number + 3, len(batches()))
     assert len(read) == len(batches())
     assert all(name.startswith("read ahead") for name in read)
-    read.clear()
-    noisy = Noisy("noisy", IMAGES)
-    for number, _ in enumerate(read_ahead(noisy, batches(), "cpu")):
-        assert read == [threading.current_thread().name] * (number + 1)
+    for dataset in (Noisy("noisy", IMAGES), ArrayDataset("bytes", IMAGES), OwnBytes()):
+        read.clear()
+        for number, _ in enumerate(read_ahead(dataset, batches(), "cpu")):
+            assert read == [threading.current_thread().name] * (number + 1)
 
 
 def test_an_error_comes_with_its_batch_and_leaves_no_thread(folder):
