@@ -80,7 +80,9 @@ class ImageFile:
             except FileNotFoundError:
                 continue
             except DamagedError as error:
-                _LOG.warning("The file of decoded images %s %s.", printable(path), error)
+                _LOG.warning(
+                    "The file of decoded images %s %s; it is not used.", printable(path), error
+                )
             except OSError as error:
                 _LOG.warning("Cannot map %s: %s.", printable(path), error.strerror or error)
         return None
@@ -154,7 +156,8 @@ class ImageFile:
         return False
 
     def _write(self, path: Path, decode: Callable[[int, int], Bytes], progress: Progress) -> None:
-        count, what = self._shape[0], f"decoding images into {printable(path)}"
+        count = self._shape[0]
+        what = f"decoding {count:,} images into {printable(path)}"
 
         def piece(start: int, stop: int) -> Bytes:
             progress(what, start, count)

@@ -6,6 +6,7 @@ It reads from top to bottom as the pseudocode at the head of :mod:`gan_registry.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -176,11 +177,17 @@ def _prepare_folder(run: Run) -> tuple[dict[str, str] | None, dict[str, Any] | N
 def _prepare_data(run: Run, quiet: bool) -> None:
     """Has the dataset make ready what it keeps for the steps that are left."""
     drawn = (run.total_steps - run.step) * run.samples_per_step
-    shown = ProgressBar()
+    bar = ProgressBar()
+
+    def show(what: str, done: int, total: int) -> None:
+        if not done:  # a line as well, for where there is no bar
+            print(what, file=sys.stderr, flush=True)
+        bar(what.partition(" ")[0], done, total)
+
     try:
-        run.dataset.prepare(drawn, no_progress if quiet else shown)
+        run.dataset.prepare(drawn, no_progress if quiet else show)
     finally:
-        shown.close()
+        bar.close()
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import digits_config, manager
 from torch.utils.data import DataLoader
 
 from gan_registry.datasets import image_file, lazy_images
@@ -21,6 +22,7 @@ from gan_registry.datasets.image_cache import CacheSettings
 from gan_registry.datasets.image_folder import Folder, find_images
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.errors import UserError
+from gan_registry.training.trainer import train
 
 SIDE, COUNT = 8, 7
 BYTES = 3 * SIDE * SIDE
@@ -373,3 +375,17 @@ def test_parts_of_a_dataset_make_the_whole_ready(root, decoded):
         assert found is not None
         assert (found[0].numpy() == expected(root, images(root).names)[part.indices]).all()
     assert len(decoded) == before
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_training_makes_it_and_says_so(root, decoded, capsys, quiet):
+    config = digits_config(
+        DATA__name="image_folder", DATA__options={}, DATA__path=str(root), DATA__cache="disk",
+        OPTIMIZATION__batch_size=4, OPTIMIZATION__total_steps=1,
+    )  # fmt: skip
+    run = train(config, None, manager(), quiet=quiet)
+    assert len(decoded) == COUNT
+    (file,) = files(root)
+    said = capsys.readouterr().err
+    assert (f"decoding 7 images into {file}\n" in said) != quiet
+    assert (pixels(run.dataset) == expected(root, run.dataset.names)).all()  # type: ignore[attr-defined, arg-type]
