@@ -1,6 +1,6 @@
 """Makes the pictures of docs/report.md of a run's report: `python docs/pictures.py RUN`.
 
-A picture a section, as a headless Chromium shows it at a width of 900 px.
+A picture a section, as a headless Chromium shows it; of long ones the beginning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent / "images"
-WIDTH, HEIGHT = 900, 4000
+WIDTH, HEIGHT, SHOWN = 900, 2000, 800
 WITHOUT = {"run", "metrics", "losses", "explanation", "config"}  # texts and tables without surprise
 
 
@@ -31,8 +31,8 @@ def main(run: Path) -> None:
         raise SystemExit("This needs Chromium or Chrome.")
     page = (run / "report.html").read_text(encoding="utf-8")
     head, tail = page[: page.index("<header>")], "</body></html>"
-    for section in re.findall(r'<section id="[\w-]+">.*?</section>', page, re.DOTALL):
-        anchor = re.match(r'<section id="([\w-]+)"', section)[1]  # type: ignore[index]
+    sections = re.findall(r'(<section id="([\w-]+)">.*?</section>)', page, re.DOTALL)
+    for section, anchor in sections:
         if anchor in WITHOUT:
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +49,7 @@ def main(run: Path) -> None:
             picture = Image.open(shot).convert("RGB")
             pixels = np.asarray(picture).astype(int)
             rows = np.flatnonzero(np.abs(pixels - pixels[-1, -1]).sum(2).any(1))
-            cut = picture.crop((0, 0, WIDTH, min(rows.max() + 16, HEIGHT)))
+            cut = picture.crop((0, 0, WIDTH, min(rows.max() + 16, SHOWN)))
             colours = cut.quantize(128, dither=Image.Dither.NONE)
             colours.save(FOLDER / f"report-{anchor}.png", optimize=True)
 
