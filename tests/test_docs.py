@@ -734,6 +734,8 @@ def test_page_names_no_machine(page: Path) -> None:
     text = text_of(page)
     assert not re.search(r"(?<![\w.])/(home|work|tmp|root|Users|opt|mnt|data)/", text)
     assert not re.search(r"\bTODO\b|\bTBD\b|\bFIXME\b", text)
+    if page in NOTEBOOKS:  # what was printed is as wide as it is
+        text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     assert (
         max(len(line) for line in text.splitlines() if not line.startswith(("|", "!", " "))) <= 130
     )
