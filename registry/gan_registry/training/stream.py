@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import Batch, fetch_batch
 from gan_registry.datasets.transforms import flip
 from gan_registry.records import Real
 from gan_registry.samplers.base import IndexSampler
@@ -32,9 +32,9 @@ class _Fetched:
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Batch]:
         order = np.asarray(indices, np.int64)
-        return (torch.from_numpy(order), *fetch(self.dataset, order))
+        return torch.from_numpy(order), fetch_batch(self.dataset, order)
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])
@@ -90,7 +90,7 @@ class BatchStream:
             yield self._indices(position).tolist()
             position += self.batch_size
 
-    def _load(self) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _load(self) -> tuple[Tensor, Batch]:
         if self.num_workers == 0:
             return self._fetch(self.position)
         if self._prefetched is None:
@@ -106,12 +106,12 @@ class BatchStream:
                 generator=torch.Generator().manual_seed(0),
             )
             self._prefetched = iter(loader)
-        batch: tuple[Tensor, Tensor, Tensor | None] = next(self._prefetched)
+        batch: tuple[Tensor, Batch] = next(self._prefetched)
         return batch
 
-    def _fetch(self, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _fetch(self, position: int) -> tuple[Tensor, Batch]:
         indices = self._indices(position)
-        return (torch.from_numpy(indices), *fetch(self.dataset, indices))
+        return torch.from_numpy(indices), fetch_batch(self.dataset, indices)
 
     def next(self) -> Real:
         """Returns the batch at the current position, and moves on by one batch."""
@@ -127,14 +127,13 @@ class BatchStream:
         position = self.position - self.batch_size
         return None if position < 0 else self._finished(self._fetch(position), position)
 
-    def _finished(self, batch: tuple[Tensor, Tensor, Tensor | None], position: int) -> Real:
+    def _finished(self, drawn: tuple[Tensor, Batch], position: int) -> Real:
         """Moves a batch that was drawn at a position to the device, some of it mirrored."""
-        indices, x, y = batch
-        x = to_device(x, self.device)
+        indices, batch = drawn
+        x, y = batch.to(self.device)
         if self.flip_seed is not None:
             places = np.arange(position, position + self.batch_size)
             x = flip(x, self.flip_seed, places[self.rank :: self.world_size])
-        y = None if y is None else to_device(y, self.device)
         return Real(indices, x, y)
 
     def seek(self, position: int) -> None:
