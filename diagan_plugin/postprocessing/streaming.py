@@ -165,7 +165,7 @@ class SampleStream(ABC):
         return batch, Arriving(batch.logits)
 
     def _usable(self, logits: Tensor) -> Tensor:
-        """Counts unusable logits, and returns them as NaN, in float64."""
+        """Counts unusable logits, and returns them as NaN; in float64, of which a CPU is sure."""
         logits = without_infinity(logits.double())
         self.invalid += int(logits.isnan().sum())
         return logits
@@ -174,8 +174,7 @@ class SampleStream(ABC):
         """Returns the logits of `count` proposals, in whole batches, that are not kept."""
         batches = range(math.ceil(count / self.batch_size))
         logits = torch.cat([self._propose(self.batch_size).logits for _ in batches])
-        # On the CPU, as not every device has float64.
-        return self._usable(logits.cpu())
+        return self._usable(Arriving(logits).read())
 
     def _check_floor(self, method: str, advice: str, fact: str = "") -> None:
         """Stops where the acceptance rate is too low.
