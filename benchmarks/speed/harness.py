@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -208,7 +209,7 @@ def alternate(ours: Work, theirs: Work, pairs: int, warmup: int = 1) -> Pair:
 def machine(threads: int) -> dict[str, Any]:
     """Returns what the numbers depend on, and nothing that names the machine."""
     versions = {"python": platform.python_version()}
-    for package in ("diagan-plugin", "torch", "numpy", "torch-mimicry"):
+    for package in ("diagan-plugin", "torch", "numpy", "torch-mimicry", "torch-fidelity"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {
@@ -252,6 +253,31 @@ def table(rows: Sequence[Row]) -> str:
         if note:
             lines.append(f"    {note}")
     return "\n".join(lines)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Writes rows as a table of Markdown, aims met or missed in words."""
+    lines = [
+        "| what | ours | theirs or floor | ratio | aim | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        unit = f" {row.unit}" if row.ours is not None else ""
+        cells = [
+            f"`{row.benchmark}`: {row.name}",
+            _number(row.ours) + unit,
+            "" if row.theirs is None else _number(row.theirs) + unit,
+            "" if row.ratio is None else f"{row.ratio:.3g}×{_spread(row.note)}",
+            row.aim,
+            {True: "met", False: "**missed**", None: ""}[row.met],
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(note: str) -> str:
+    found = re.search(r"ratios (\S+)$", note)
+    return f" ({found[1]})" if found else ""
 
 
 def write_json(path: Path, rows: Sequence[Row], settings: Settings) -> None:
