@@ -266,10 +266,10 @@ def markdown(rows: Sequence[Row]) -> str:
         cells = [
             f"`{row.benchmark}`: {row.name}",
             _number(row.ours) + unit,
-            "" if row.theirs is None else _number(row.theirs) + unit,
+            _number(row.theirs) + unit if row.theirs is not None else "",
             "" if row.ratio is None else f"{row.ratio:.3g}×{_spread(row.note)}",
             row.aim,
-            {True: "met", False: "**missed**", None: ""}[row.met],
+            {True: "met", False: "**missed**", None: "" if row.ours else row.note}[row.met],
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
