@@ -41,7 +41,7 @@ def test_prints_a_table_and_writes_json(tmp_path):
             assert row["theirs"] > 0
             assert row["ratio"] > 0
         if row["benchmark"] == "epoch_indices" and row["theirs"] is not None:
-            # Above 1 where ours is faster, whether there is an aim for that size or not; a bound from
+            # Above 1 where ours is faster, with an aim for that size or without; but a bound from
             # above is on what ours costs.
             cost = row["ours"] / row["theirs"]
             ratio = cost if row["aim"].startswith("≤") else 1 / cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 BENCHMARKS = {
     "epoch_indices": "benchmarks.speed.epoch_indices",
+    "large_epochs": "benchmarks.speed.large_epochs",
     "sweeps": "benchmarks.speed.sweeps",
     "training_overhead": "benchmarks.speed.training_overhead",
     "phase2_step": "benchmarks.speed.phase2_step",

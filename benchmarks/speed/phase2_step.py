@@ -67,7 +67,7 @@ def run(settings: Settings) -> list[Row]:
     run = phase2(dcgan32(plugins, **size, **widths), plugins)
     rows.append(_compare("DCGAN, 32 px", run, "ns", settings, 9))
 
-    size = {"OPTIMIZATION__batch_size": 8 if quick else 16}  # a step of 64 takes half a minute
+    size = {"OPTIMIZATION__batch_size": 8}  # a step of 64 takes half a minute
     plugins = plugin_manager(
         noise=images, mimicry=MimicryBackbone(*((16, 16) if quick else (256, 128)))
     )
