@@ -22,6 +22,7 @@ from diagan_plugin.postprocessing.metropolis_hastings import MetropolisHastingsS
 from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.postprocessing.threshold import ThresholdSampler
 from diagan_plugin.remedies.gold import GoldPlugin
+from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
 from diagan_plugin.remedies.mixtures.mix_gan import MixGanPlugin
 from diagan_plugin.remedies.mixtures.mix_plus_gan import MixPlusGanPlugin
 from diagan_plugin.remedies.mode_seeking import ModeSeekingPlugin
@@ -58,10 +59,23 @@ CASES: dict[str, Callable[[], tuple[Config, dict[str, Any], dict[str, Any]]]] = 
     "plain": lambda: (digits(), {}, {}),
     "flips": lambda: (digits(PRE__apply_rflip=True), {}, {}),
     "regularised": lambda: (points(**HEAVY), {}, {}),
+    "consistent": lambda: (digits(LOSS__apply_bcr=True, AUG__bcr_aug_type="bcr"), {}, {}),
+    "weighted": lambda: (
+        points(DATA__options={"num_samples": 32}),
+        {"dia": DiaPlugin(), "loss_weighting": LossWeightingPlugin()},
+        {"loss_weighting": {"by": "ldr"}, "dia": {**DIA, "record_every": 1, "phase1": 0.25}},
+    ),
     "streaming": lambda: (
         points(DATA__options={"num_samples": 32}), {"dia": DiaPlugin()},
         {"dia": {**DIA, "diagnose": True, "record": "stream"}},
     ),
+    **{
+        f"phase 2, {mode}": lambda mode=mode: (
+            points(DATA__options={"num_samples": 32}, RUN__sampler="dia"), {"dia": DiaPlugin()},
+            {"dia": {**DIA, "record_every": 1, "phase1": 0.25, "aux": mode}},
+        )
+        for mode in ("uniform", "importance")
+    },
     "gold": lambda: (points(), {"gold": GoldPlugin()}, {"gold": {"enabled": True, "start": 0.2}}),
     "top_k": lambda: (points(), {"top_k": TopKPlugin()}, {"top_k": {"enabled": True}}),
     "mode_seeking": lambda: (
