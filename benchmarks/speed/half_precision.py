@@ -23,7 +23,7 @@ NAME = "half_precision"
 def run(settings: Settings) -> list[Row]:
     """Measures a DCGAN for 32-px images: steps of both phases, and a sweep."""
     quick = settings.quick
-    images = NoiseImages(200 if quick else 1_000)
+    images = NoiseImages(200 if quick else 500)
     size: dict[str, Any] = {"OPTIMIZATION__batch_size": 16}
     size |= {"MODEL__g_conv_dim": 8, "MODEL__d_conv_dim": 8} if quick else {}
 

@@ -83,7 +83,7 @@ def run(settings: Settings) -> list[Row]:
     )
     for name in ("gaussian",) if settings.quick else ("gaussian", "gmm25", "colored_digits"):
         host, by_hand = _run(dia=False, name=name), hand_written_step(_run(dia=False, name=name))
-        few = 2 if settings.quick else 20
+        few = 2 if settings.quick else 10
         pair = alternate(
             _times(lambda run=host: train_step(run), few), _times(by_hand, few), 3 * pairs
         )

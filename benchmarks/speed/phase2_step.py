@@ -56,7 +56,7 @@ def run(settings: Settings) -> list[Row]:
     """Measures the networks."""
     mimicry.load("nets.gan.gan")  # before anything is trained
     quick = settings.quick
-    images = NoiseImages(128 if quick else 2_000)
+    images = NoiseImages(128)
     size: dict[str, Any] = {"OPTIMIZATION__batch_size": 8 if quick else 64}
     adam = {"OPTIMIZATION__beta1": 0.5, "OPTIMIZATION__beta2": 0.9, "OPTIMIZATION__d_lr": 1e-4}
     rows = [_published(images, {**size, **adam}, settings)]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diagan_plugin.dia.driver import DiaDriver
 from diagan_plugin.dia.plugin import DiaPlugin
@@ -133,8 +132,8 @@ def phase2(config: Config, plugins: PluginManager, **dia: Any) -> Run:
     return trained(config, plugins, {**dia, "phase1": 2e-6, "record_every": 1})
 
 
-def sweep_of(run: Run, indices: NDArray[np.int64] | None = None) -> object:
-    """Makes the log-density ratios of a run's data, or of some samples, as Dia does."""
+def sweep_of(run: Run) -> object:
+    """Makes the log-density ratios of a run's data, as Dia does."""
     return sweep(
         run.logits,
         run.dataset,
@@ -144,5 +143,4 @@ def sweep_of(run: Run, indices: NDArray[np.int64] | None = None) -> object:
         seed=run.seed,
         step=run.step,
         device=run.device,
-        indices=indices,
     )

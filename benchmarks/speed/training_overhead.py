@@ -3,7 +3,7 @@
 `colored_digits` as it is packaged, and a 32-px DCGAN with 10,000 images for 50,000 steps (the
 paper's length: 40,000 of phase 1 on CIFAR-10). Whole runs take from minutes to half a day, in which
 a machine changes more than what is to be measured. So the parts are measured in turns, steps of
-both phases, both kinds of sweeps and the verdict so far, and added up as the run's own schedule has
+both phases, a sweep and the verdict so far, and added up as the run's own schedule has
 them.
 """
 
@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from benchmarks.speed.harness import Aim, Pair, Row, Settings, at_most, seconds
 from benchmarks.speed.setups import (
@@ -79,6 +77,8 @@ class Case:
         plugins: Makes a plugin manager.
         options: Options of `dia`.
         steps: Steps of a measurement, an even number.
+        samples: Training samples of the run, if more than there are to measure with: a sweep takes
+            as much longer.
     """
 
     label: str
@@ -86,6 +86,7 @@ class Case:
     plugins: Callable[[], PluginManager]
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 2
+    samples: int = 0
 
 
 def run(settings: Settings) -> list[Row]:
@@ -95,14 +96,15 @@ def run(settings: Settings) -> list[Row]:
         _DIGITS, partial(packaged, _DIGITS), plugin_manager, packaged_options(_DIGITS),
         2 if quick else 20,
     )  # fmt: skip
-    images = NoiseImages(300 if quick else 10_000)
+    images, samples = NoiseImages(100 if quick else 500), 10_000
     size = {"MODEL__g_conv_dim": 8, "MODEL__d_conv_dim": 8, "OPTIMIZATION__batch_size": 16}
     make = partial(
         dcgan32, OPTIMIZATION__total_steps=50 if quick else _STEPS, **(size if quick else {})
     )
     dcgan = Case(
-        f"DCGAN, 32 px, {images.size:,} images", make, partial(plugin_manager, noise=images)
-    )
+        f"DCGAN, 32 px, {samples:,} images", make, partial(plugin_manager, noise=images),
+        samples=samples,
+    )  # fmt: skip
     return [*_measure(digits, settings, 9), *_measure(dcgan, settings, 5)]
 
 
@@ -111,7 +113,9 @@ def _measure(case: Case, settings: Settings, usual: int) -> list[Row]:
     config = case.make(plugins)
     total = config.OPTIMIZATION.total_steps
     uniform = untrained(config, plugins)
-    parts, whole = _parts(case, uniform), len(uniform.dataset) <= HISTORY_SAMPLES
+    samples = case.samples or len(uniform.dataset)
+    parts, longer = _parts(case, uniform), samples / len(uniform.dataset)
+    subset = min(HISTORY_SAMPLES / samples, 1.0)
     for work, _ in parts.values():
         work()
     rounds = []
@@ -121,11 +125,12 @@ def _measure(case: Case, settings: Settings, usual: int) -> list[Row]:
             name: seconds(work) / count
             for name, (work, count) in (order if number % 2 == 0 else reversed(order))
         }
-        rounds.append(cost)
+        cost["sweep"] *= longer
+        rounds.append({**cost, "history": subset * cost["sweep"]})
     rows = []
     for variant in _VARIANTS:
         schedule = Schedule(DiaOptions(**case.options), total, variant.weighted)
-        add = partial(_composed, schedule, whole=whole)
+        add = partial(_composed, schedule, whole=subset == 1.0)
         ours = [add(cost, variant.step, records=True) for cost in rounds]
         theirs = [add(cost, "uniform", records=False) for cost in rounds]
         for part in variant.shown:
@@ -151,12 +156,10 @@ def _parts(case: Case, uniform: Run) -> dict[str, tuple[Work, int]]:
         assert diagnosis is not None
         return progress_verdict(each, diagnosis)
 
-    subset = np.arange(min(HISTORY_SAMPLES, len(uniform.dataset)))
     steps = {"uniform": uniform, "each": each, "second": second}
     return {
         **{name: (partial(_train, live, case.steps), case.steps) for name, live in steps.items()},
         "sweep": (partial(sweep_of, uniform), 1),
-        "history": (partial(sweep_of, uniform, subset), 1),
         "verdict": (verdict, 1),
     }
 
