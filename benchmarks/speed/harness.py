@@ -292,4 +292,6 @@ def write_json(path: Path, rows: Sequence[Row], settings: Settings) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
