@@ -6,6 +6,7 @@ BENCHMARKS = {
     "epoch_indices": "benchmarks.speed.epoch_indices",
     "large_epochs": "benchmarks.speed.large_epochs",
     "sweeps": "benchmarks.speed.sweeps",
+    "folder_sweeps": "benchmarks.speed.folder_sweeps",
     "training_overhead": "benchmarks.speed.training_overhead",
     "phase2_step": "benchmarks.speed.phase2_step",
     "backbone_steps": "benchmarks.speed.backbone_steps",

@@ -15,7 +15,7 @@ from torch import Tensor
 from diagan_plugin.report.coverage_change import Change, Comparison, Reach, reach_of
 from diagan_plugin.report.shares import DATA, GENERATED, group_share
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch, read_ahead, to_device
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices
 from gan_registry.evaluation.results import read_result
@@ -124,7 +124,9 @@ def _features(
     extractor: FeatureExtractor, dataset: Dataset, indices: NDArray[np.int64], device: torch.device
 ) -> Tensor:
     parts = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
-    return torch.cat([_of_samples(extractor, fetch(dataset, part)[0], device) for part in parts])
+    return torch.cat(
+        [extract(extractor, x).features.cpu() for x, _ in read_ahead(dataset, parts, device)]
+    )
 
 
 def _of_samples(extractor: FeatureExtractor, x: Tensor, device: torch.device) -> Tensor:
