@@ -60,6 +60,8 @@ HOSTILE = {
     '{"groups": {"red": 1}': "something else", '{"directions": ["fid"]': "something else",
     '{"directions": {"fid": 5}': "something else", '{"metrics": {"fid": "3"}': "something else",
     '{"metrics_drs": 1': "something else", '{"metrics": {"fid": [1]}': "something else",
+    '{"kept": 3': "something else", '{"kept": {"phase1": {"step": 3}}': "something else",
+    '{"kept": {"phase1": {"step": 3, "metrics": 1, "groups": {}}}': "something else",
     '{"num_real": "many"': "something else", '{"seconds": []': "something else",
     '{"metrics": {"fid": ' + "1" * 400 + "}": "a number of 400 digits",
     '{"metrics": {"fid": ' + "1" * 5000 + "}": "a number of 5000 digits",
@@ -139,6 +141,34 @@ def test_of_many_groups_the_table_shows_the_worst():
     ]  # fmt: skip
     assert "(17 more groups in result.json)" in text
     assert result_table({"metrics": {}})
+
+
+def test_what_was_measured_before_stands_beside_what_is_measured_now():
+    groups = {
+        "red": {"share_data": 0.95, "share_drawn": 0.7, "share_generated": 0.9, "recall": 0.5},
+        "green": {"share_data": 0.05, "share_drawn": 0.3, "share_generated": 0.1},
+    }
+    entry = {
+        "step": 1200, "metrics": {"fid": 20.0, "early": 1.0},
+        "groups": {"red": {"share_generated": 0.99, "recall": 0.25}},
+    }  # fmt: skip
+    result = {**RESULT, "directions": {"recall": "up"}, "groups": groups, "kept": {"early": entry}}
+    shares, own, metrics = (part.splitlines() for part in result_table(result).split("\n\n"))
+    assert shares[0].split() == ["group", "data", "drawn", "before", "generated"]
+    assert shares[2].replace("\N{NO-BREAK SPACE}", "").split() == [
+        "red", "95.0%", "70.0%", "99.0%", "90.0%",
+    ]  # fmt: skip
+    assert shares[3].split()[-3:] == ["–", "10.0", "%"]
+    assert [part.strip() for part in own[0].split("  ") if part] == [
+        "group", "recall, before ↑", "recall ↑",
+    ]  # fmt: skip
+    assert own[2].split() == ["red", "0.25", "0.5"]
+    assert metrics[0].split() == ["metric", "before", "plain", "drs"]
+    assert metrics[2].split() == ["fid", "20", "12.35", "–"]
+    assert metrics[-1] == "(before: the generator as it was at step 1,200)"
+    several = result_table({**result, "kept": {"early": entry, "late": {**entry, "step": 2000}}})
+    assert several.splitlines()[0].split("  ")[-3:-1] == ["before, early", "before, late"]
+    assert several.endswith("(before, late: the generator as it was at step 2,000)")
 
 
 def seeded(seed: int, fid: float | None, **changes) -> dict:
