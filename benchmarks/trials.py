@@ -1,6 +1,6 @@
 """What a person with a folder of images goes through: init, train, report, export.
 
-    python -m benchmarks.trials [digits] [cifar] [--steps N …] [--out FOLDER] [--cifar FOLDER]
+    python -m benchmarks.trials [digits] [cifar] [--steps N …] [--width N] [--cifar FOLDER]
 
 Two folders are made, each with something rare, something broken and fixed seeds: scikit-learn's
 digits at 16 px with "7" at 3 %, 15 images of noise and 10 wrong labels; and three classes of
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,8 @@ def told(data: Path, run: Path) -> list[str]:
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
     listed = {line for line in lines if not line.startswith("#")}
     table = run / "samples.csv"
-    subprocess.run(
-        ["diagan", "export", "--run", str(run), "--out", str(table), "--force"], check=True
-    )
+    table.unlink(missing_ok=True)
+    subprocess.run(["diagan", "export", "--run", str(run), "--out", str(table)], check=True)
     with table.open(encoding="utf-8", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     lost = [name for name in files if name not in rows]
@@ -88,8 +88,11 @@ def told(data: Path, run: Path) -> list[str]:
     return [*found, f"listed though sound: {len(alarms)}"]
 
 
-def trial(name: str, make: Callable[[Path], None], out: Path, lengths: Sequence[int]) -> None:
+def trial(
+    name: str, make: Callable[[Path], None], out: Path, lengths: Sequence[int], width: int | None
+) -> None:
     """Makes a folder and its configuration, trains, and prints what was said and found."""
+    settings = [f"MODEL.{key}={width}" for key in ("g_conv_dim", "d_conv_dim") if width]
     data, config = out / name, out / f"{name}.yaml"
     if not data.exists():
         make(data)
@@ -103,6 +106,7 @@ def trial(name: str, make: Callable[[Path], None], out: Path, lengths: Sequence[
                 text = _call([
                     "gan-registry", "train", "--config", str(config), "--sampler", *arguments,
                     "--steps", str(steps), "--out", str(run),
+                    *(part for setting in settings for part in ("--set", setting)),
                 ])  # fmt: skip
                 (run / "said.txt").write_text(text, encoding="utf-8")
             print((run / "said.txt").read_text(encoding="utf-8"))
@@ -125,16 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", default=list(RARE), metavar="NAME")
     parser.add_argument("--steps", type=int, nargs="+", default=[1200, 4000])
+    parser.add_argument("--width", type=int, help="of the networks (default: what init writes)")
     parser.add_argument("--out", type=Path, default=Path("trials"))
     parser.add_argument("--cifar", type=Path, help="folder with a folder of images a class")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name == "digits":
-            trial(name, make_digits, options.out, options.steps)
+            make: Callable[[Path], None] = make_digits
         elif name == "cifar" and options.cifar is not None:
-            trial(name, lambda to: make_cifar(to, options.cifar), options.out, options.steps)
+            make = partial(make_cifar, source=options.cifar)
         else:
             parser.error(f"{name}: choose digits, or cifar with --cifar FOLDER")
+        trial(name, make, options.out, options.steps, options.width)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a result holds of each kind of samples, and which way is better: for tables and reports."""
+"""Which way is better: reads `directions` of a result, for tables and reports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 ARROWS = {"up": "↑", "down": "↓"}
-
-KEPT = "kept "
-"""How the kinds of samples begin that kept generators made; no post-processor is called so."""
 
 
 def with_arrow(name: str, direction: str | None) -> str:
@@ -23,21 +20,6 @@ def metric_kinds(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         for key, values in result.items()
         if (key == "metrics" or key.startswith("metrics_")) and isinstance(values, Mapping)
     }
-
-
-def with_kept(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns a result that holds the kept generators as further kinds of samples, the first ones.
-
-    The kind is called `KEPT` and the generator's name.
-    """
-    kept = result.get("kept") or {}
-    metrics = {f"metrics_{KEPT}{name}": entry["metrics"] for name, entry in kept.items()}
-    groups = {group: dict(entry) for group, entry in (result.get("groups") or {}).items()}
-    for name, entry in kept.items():
-        for group, values in entry["groups"].items():
-            own = {f"{key}_{KEPT}{name}": value for key, value in values.items()}
-            groups.setdefault(group, {}).update(own)
-    return {**metrics, **result, "groups": groups}
 
 
 def group_metrics(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -6,13 +6,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gan_registry.evaluation.metric_directions import (
-    KEPT,
-    group_metrics,
-    metric_kinds,
-    with_arrow,
-    with_kept,
-)
+from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.shown_result import KEPT, as_shown, kept_title
 from gan_registry.formatting import DASH, align, format_cell, is_number
 
 _SHARE = "share_"
@@ -29,7 +24,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
 
     What was measured of a generator that was kept on the way stands in columns "before".
     """
-    result = with_kept(result)
+    result, notes = as_shown(result)
     titles = _titles(result)
     groups: Mapping[str, Mapping[str, Any]] = result.get("groups") or {}
     shown = list(groups)
@@ -65,10 +60,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
         for name in names
     ]
     lines += align(rows)
-    lines += [
-        f"({titles[f'{KEPT}{name}']}: the generator as it was at step {entry['step']:,})"
-        for name, entry in (result.get("kept") or {}).items()
-    ]
+    lines += [f"({note})" for note in notes]
     if result.get("num_real") is not None:
         features = (result.get("features") or {}).get("name")
         seen = f", by the features {features}" if features else ""
@@ -82,7 +74,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
 def _titles(result: Mapping[str, Any]) -> dict[str, str]:
     """Returns what each kind of samples is called."""
     kept = result.get("kept") or {}
-    before = {f"{KEPT}{name}": "before" if len(kept) == 1 else f"before, {name}" for name in kept}
+    before = {f"{KEPT}{name}": kept_title(name, kept) for name in kept}
     return {kind: before.get(kind, kind or "plain") for kind in metric_kinds(result)}
 
 

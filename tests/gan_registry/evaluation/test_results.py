@@ -171,6 +171,35 @@ def test_what_was_measured_before_stands_beside_what_is_measured_now():
     assert several.endswith("(before, late: the generator as it was at step 2,000)")
 
 
+def test_a_classifiers_counts_are_the_generated_shares_where_the_data_have_no_rule():
+    of_real = {"classifier_accuracy": 0.98, "occurrence_real": 0.9, "occurrence_real_seen": 0.89}
+    cat = {
+        "share_data": 0.9, "occurrence": 0.75, "occurrence_drs": 0.8, "recall": 0.5, **of_real,
+        **{f"{key}_drs": value for key, value in of_real.items()},
+    }  # fmt: skip
+    dog = {**cat, "share_data": 0.1, "occurrence": 0.25, "classifier_accuracy": 0.5}
+    entry = {"step": 5, "metrics": {}, "groups": {"cat": {"occurrence": 0.7}}}
+    directions = {"recall": "up", "occurrence": "none", "classifier_accuracy": "up"}
+    result = {
+        "groups": {"cat": cat, "dog": dog}, "directions": directions, "kept": {"phase1": entry},
+        "metrics": {"occurrence_other": 0.01}, "metrics_drs": {"occurrence_other": 0.0},
+    }  # fmt: skip
+    shares, own, metrics = (part.splitlines() for part in result_table(result).split("\n\n"))
+    assert [part.strip() for part in shares[0].split("  ") if part] == [
+        "group", "data", "before", "generated", "generated, drs",
+    ]  # fmt: skip
+    assert shares[2].replace("\N{NO-BREAK SPACE}", "").split() == [
+        "cat", "90.0%", "70.0%", "75.0%", "80.0%",
+    ]  # fmt: skip
+    assert own[0].split() == ["group", "recall", "↑"]
+    assert metrics[2].split() == ["other", "–", "0.01", "0"]
+    assert metrics[-1].endswith(
+        "which knows at least 50.0\N{NO-BREAK SPACE}% of each group's real samples)"
+    )
+    dog["share_generated"] = 0.3  # a rule counts: then the classifier's numbers are its own
+    assert "occurrence" in result_table(result).split("\n\n")[1]
+
+
 def seeded(seed: int, fid: float | None, **changes) -> dict:
     return {**RESULT, "seed": seed, "metrics": {"fid": fid}, "groups": {}, **changes}
 
