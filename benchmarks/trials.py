@@ -63,7 +63,7 @@ def make_cifar(folder: Path, source: Path) -> None:
 
 
 def told(data: Path, run: Path) -> list[str]:
-    """Says what became of the planted images of one run: the list, the exported table, the draws."""
+    """Says what became of a run's planted images: the list, the exported table, the draws."""
     files = [path.relative_to(data).as_posix() for path in sorted(data.rglob("*.png"))]
     listing = run / "broken.txt"
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []

@@ -67,7 +67,7 @@ def _short_headline(
 def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFinding]) -> str:
     lost = f", at the expense of {listing(names_of(short))}" if short else ""
     if len(over) > 1:
-        return f"{listing(names_of(over))} were hard to learn; Dia overcorrects{lost}."
+        return f"Dia overcorrects: {listing(names_of(over))} are now made too often{lost}."
     only = over[0]
     was = "was made often enough" if only.state_before in ENOUGH else "was hard to learn"
     return (

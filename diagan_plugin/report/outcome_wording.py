@@ -17,9 +17,6 @@ _CHANGE = 0.05
 _QUALITY = (("fid", "FID", "down"), ("recall", "recall", "up"), ("coverage", "coverage", "up"))
 """Metrics that say whether it helped: name, what to call it, which way is better."""
 
-_TOLD = 2
-"""So many groups are followed from one end of phase 2 to the other."""
-
 _GOOD: tuple[Fate, ...] = ("recovered", "better")
 _BAD: tuple[Fate, ...] = ("overdone", "lost", "worse")
 
@@ -33,8 +30,8 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     good = sum(fate in _GOOD for _, fate in fates)
     bad = sum(fate in _BAD for _, fate in fates)
     moves = [
-        _moved(evidence.before[name], plain[name], better)
-        for name, _, better in _QUALITY
+        _moved(evidence.before[name], plain[name], way)
+        for name, _, way in _QUALITY
         if name in evidence.before and name in plain
     ]
     good, bad = good + moves.count("better"), bad + moves.count("worse")
@@ -44,7 +41,9 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
         opening = "Phase 2 helped"
     else:
         opening = "Phase 2 did not help" if bad else "Phase 2 changed little"
-    facts = [_share(f) for f, _ in fates[:_TOLD]]
+    worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
+    followed = [worse[0], better[0]] if worse and better else [f for f, _ in fates[:2]]
+    facts = [_share(f) for f in followed]
     facts += [_metric(name, label, evidence.before, evidence.after) for name, label, _ in _QUALITY]
     told = "; ".join(fact for fact in facts if fact)
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []

@@ -128,7 +128,7 @@ class DiaSampler(Sampler[int]):
 
     @classmethod
     def from_weights(cls, weights: npt.ArrayLike | torch.Tensor, **options: Any) -> DiaSampler:
-        """Returns a sampler that draws by weights from the start, such as those of an exported file.
+        """Returns a sampler that draws by weights from the start, as those of an export.
 
         Args:
             weights: [N], as :meth:`set_weights` takes them.

@@ -177,7 +177,7 @@ def test_a_sampler_from_weights_draws_by_them_from_the_start(kind):
 
 @pytest.mark.parametrize("bad", [[], 5.0, [[1.0]], ["a"], None, [np.nan, 1.0], [-1.0, 2.0]])
 def test_what_are_no_weights_is_refused(bad):
-    with pytest.raises((TypeError, ValueError), match="weights|num_samples"):
+    with pytest.raises((TypeError, ValueError), match=r"weights|num_samples"):
         DiaSampler.from_weights(bad)
 
 
