@@ -34,9 +34,11 @@ from gan_registry.report.document import (
     Report,
     Table,
     Text,
+    Width,
 )
 
 _TALL = 15  # rows
+_NARROW = 4  # columns of shares beside a chart
 _THUMBNAIL = 48  # pixels
 
 
@@ -124,7 +126,7 @@ def _thumbnails(
 ) -> ImageGrid:
     x, _ = dataset.__getitems__(indices)
     labels = [
-        f"{say.short_name(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
+        f"{say.label_of(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
         for index in indices.tolist()
     ]
     if names := dataset.group_names:
@@ -167,14 +169,15 @@ def _shares(table: ShareTable) -> list[Block]:
     names = [finding.name for finding in table.findings]
     shares = {say.share_title(key): column for key, column in table.columns.items()}
     few = len(names) <= charts.MAX_GROUPS
+    width: Width = "half" if len(shares) <= _NARROW else "full"
     blocks: list[Block] = [
         Table(
             [Column("Group"), *(Column(title, "percent", "right") for title in shares)],
             [list(row) for row in zip(names, *shares.values(), strict=True)],
             say.shares_caption(table),
-            frozenset(i for i, finding in enumerate(table.findings) if finding.is_flagged),
+            table.set_off,
             tall=len(names) > _TALL,
-            width="half",
+            width=width,
         )
     ]
     if few and len(shares) > 1:

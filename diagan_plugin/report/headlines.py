@@ -44,8 +44,12 @@ def headline(found: GroupDiagnosis, decision: Decision) -> tuple[str, Tone]:
 def _short_headline(
     short: Sequence[GroupFinding], found: GroupDiagnosis, decision: Decision
 ) -> str:
-    unseen = any(f in short for f in decision.conflicts)
-    end = "; the discriminator points elsewhere." if unseen else "."
+    end = "."
+    if any(f in short for f in decision.conflicts):
+        seen = [f for f in short if f in decision.agreed]
+        end = "; the discriminator points elsewhere."
+        if seen:
+            end = f"; the discriminator agrees about {listing(names_of(seen))} alone."
     if any(f.state != "too rare" for f in short):
         parts = []
         for state, how in zip(SHORT, ("never", "hardly ever", "too rarely"), strict=True):

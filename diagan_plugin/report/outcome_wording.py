@@ -29,12 +29,13 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     fates = () if decision is None else decision.fates
     good = sum(fate in _GOOD for _, fate in fates)
     bad = sum(fate in _BAD for _, fate in fates)
-    moves = [
-        _moved(evidence.before[name], plain[name], way)
+    moves = {
+        name: _moved(evidence.before[name], plain[name], way)
         for name, _, way in _QUALITY
         if name in evidence.before and name in plain
-    ]
-    good, bad = good + moves.count("better"), bad + moves.count("worse")
+    }
+    good += sum(move == "better" for move in moves.values())
+    bad += sum(move == "worse" for move in moves.values())
     if good and bad:
         opening = "Phase 2 helped in part"
     elif good:
@@ -44,7 +45,11 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
     followed = [worse[0], better[0]] if worse and better else [f for f, _ in fates[:2]]
     facts = [_share(f) for f in followed]
-    facts += [_metric(name, label, evidence.before, evidence.after) for name, label, _ in _QUALITY]
+    facts += [
+        _metric(name, label, evidence.before, evidence.after)
+        for name, label, _ in _QUALITY
+        if moves.get(name, "same") != "same" or name == "fid"
+    ]
     told = "; ".join(fact for fact in facts if fact)
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []
 
@@ -61,7 +66,7 @@ def conflict_sentences(evidence: Evidence, decision: Decision) -> list[str]:
     if unseen:
         parts.append(f"it does not miss {_counted(unseen, evidence)}, made too rarely")
     when = " when phase 1 ended" if evidence.weighted else ""
-    why = "; ".join((*evidence.circumstances, "a score also says how badly a group is drawn"))
+    why = "; ".join((*evidence.circumstances, "a score also says how badly a group's samples look"))
     return [
         f"The discriminator contradicts the count{when}: {', and '.join(parts)}.",
         f"Why that may be: {why}.",

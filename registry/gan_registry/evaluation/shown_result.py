@@ -1,4 +1,4 @@
-"""A result as tables show it: kept generators beside the last one, and one share for each kind."""
+"""A result as tables show it: one share for each kind of samples, kept generators among them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def as_shown(result: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Arranges a result for people.
 
     What was measured of a kept generator becomes a kind of samples of its own, named `KEPT` and the
-    generator's name; these come first. Where the data have no rule for groups, and a classifier
-    counted them, its counts are the generated shares; what it makes of the real samples is a note.
+    generator's name; these come first. Shares are those of :func:`with_counts`.
 
     Returns:
         The result, and notes on what its columns are.
@@ -32,25 +31,35 @@ def as_shown(result: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for group, values in entry["groups"].items():
             own = {f"{key}_{KEPT}{name}": value for key, value in values.items()}
             groups.setdefault(group, {}).update(own)
-    shown = {**metrics, **result, "groups": groups}
     notes = [
         f"{kept_title(name, kept)}: the generator as it was at step {entry['step']:,}"
         for name, entry in kept.items()
     ]
-    if not any(key.startswith(_GENERATED) for entry in groups.values() for key in entry):
-        known = [entry[_ACCURACY] for entry in groups.values() if is_number(entry.get(_ACCURACY))]
-        shown["groups"] = {group: _counted(entry) for group, entry in groups.items()}
-        shown |= {
-            key: {name.removeprefix(f"{_COUNTED}_"): value for name, value in values.items()}
-            for key, values in shown.items()
-            if key.partition("_")[0] == "metrics"
-        }
-        if known:
-            notes.append(
-                "generated shares are counted by a classifier, which knows at least "
-                f"{percent(min(known))} of each group's real samples"
-            )
+    known = [entry[_ACCURACY] for entry in groups.values() if is_number(entry.get(_ACCURACY))]
+    shown = with_counts({**metrics, **result, "groups": groups})
+    if known and any(_GENERATED in entry for entry in shown["groups"].values()):
+        notes.append(
+            "generated shares are counted by a classifier, which knows at least "
+            f"{percent(min(known))} of each group's real samples"
+        )
     return shown, notes
+
+
+def with_counts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result in which what a classifier counted are the generated shares.
+
+    That is so where the data have no rule for groups. What the classifier makes of the real samples
+    is left out; the share that it puts into no group is `other`, as by a rule.
+    """
+    groups = result.get("groups") or {}
+    if any(key.startswith(_GENERATED) for entry in groups.values() for key in entry):
+        return dict(result)
+    metrics = {
+        key: {name.removeprefix(f"{_COUNTED}_"): value for name, value in values.items()}
+        for key, values in result.items()
+        if key.partition("_")[0] == "metrics" and isinstance(values, Mapping)
+    }
+    return {**result, **metrics, "groups": {group: _counted(e) for group, e in groups.items()}}
 
 
 def kept_title(name: str, kept: Mapping[str, Any]) -> str:

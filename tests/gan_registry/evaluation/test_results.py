@@ -325,8 +325,24 @@ def test_groups_are_columns_and_shares_percentages():
     table = comparison_text(found).split("\n\n")[1].replace("\N{NO-BREAK SPACE}", "").splitlines()
     assert table[0].split() == ["group", "x"], "the other does not differ"
     assert [line.split() for line in table[2:]] == [
-        ["share_generated", "s", "(n=1)", "10.0%"], ["t", "(n=1)", "30.0%"],
+        ["share_generated", "s", "(n=1)", "10.0%"], ["share_generated", "t", "(n=1)", "30.0%"],
     ]  # fmt: skip
+    narrow = comparison_text(found, width=80).split("\n\n")[1].splitlines()
+    assert narrow[-1].split()[0] == "t"  # on a terminal a block of lines has its name once
+
+
+def test_of_classified_groups_the_counted_shares_are_compared_and_no_empty_line_is_written():
+    def run(sampler: str, share: float, **more: float) -> dict:
+        entry = {"occurrence": share, "occurrence_real": 0.5, "classifier_accuracy": 0.9, **more}
+        return {**RESULT, "sampler": sampler, "metrics": {}, "groups": {"cat": entry}}
+
+    corrected = {"occurrence_drs": 0.4, "occurrence_real_drs": 0.5}
+    text = comparison_text(compare([run("s", 0.1), run("t", 0.3, **corrected)]))
+    lines = [line.replace("\N{NO-BREAK SPACE}", "").split() for line in text.splitlines()]
+    assert ["share_generated", "t", "(n=1)", "30.0%"] in lines
+    assert ["share_generated_drs", "t", "(n=1)", "40.0%"] in lines
+    assert not any(line[:2] == ["share_generated_drs", "s"] for line in lines)
+    assert "occurrence" not in text
 
 
 def test_of_many_groups_a_narrow_terminal_shows_those_that_differ_most():
