@@ -94,12 +94,12 @@ def _then(finding: GroupFinding, weighted: bool) -> ShareState | None:
 def _conflicts(found: GroupDiagnosis, weighted: bool) -> tuple[GroupFinding, ...]:
     """Finds the groups of which D and the count say opposite things.
 
-    Those that D misses though they are made too often; and those that are made too rarely and that
-    D does not miss, while it misses others that are not. A group that D rates high and that is made
-    often enough is no contradiction: its samples may look wrong.
+    Those that D misses though they are made too often, unless the end proves it right; and those
+    that are made too rarely and that D does not miss, while it misses others that are not. A group
+    that D rates high and that is made often enough is no contradiction: its samples may look wrong.
     """
     rated = found.standing_out
-    missed = [f for f in rated if _then(f, weighted) == "too often"]
+    missed = [f for f in rated if _then(f, weighted) == "too often" and not f.is_short]
     misled = any(_then(f, weighted) in ENOUGH for f in rated)
     unseen = [f for f in found.findings if _then(f, weighted) in SHORT and not f.stands_out]
     return (*missed, *(unseen if misled else ()))

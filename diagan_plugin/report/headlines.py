@@ -46,7 +46,7 @@ def _short_headline(
 ) -> str:
     end = "."
     if any(f in short for f in decision.conflicts):
-        seen = [f for f in short if f in decision.agreed]
+        seen = [f for f in short if f.stands_out]
         end = "; the discriminator points elsewhere."
         if seen:
             end = f"; the discriminator agrees about {listing(names_of(seen))} alone."

@@ -130,6 +130,18 @@ def test_d_that_sees_one_of_several_groups_is_said_to() -> None:
     assert headline.endswith("what the generator makes; the discriminator agrees about “7” alone.")
 
 
+def test_d_that_the_end_proves_right_is_not_contradicted() -> None:
+    """What was made too often when phase 1 ended, a collapse say, is made too rarely now."""
+    evidence = planted(
+        0, times({7: 0.2, 5: 0.5}), before=times({7: 6.0, 5: 0.3}), rated={7: 2.0},
+        drawn=times({7: 2.0}),
+    )  # fmt: skip
+    verdict = word(evidence)
+    assert [f.name for f in decide(evidence).conflicts] == ["5"]
+    assert verdict.headline.endswith("the discriminator agrees about “7” alone.")
+    assert "emphasised “7”" not in " ".join(verdict.todo)
+
+
 def test_d_alone_against_the_count() -> None:
     evidence = planted(0, times({4: 1.7}), rated={4: 1.0}, epochs=3)
     assert decide(evidence).claim == "contradicted"
