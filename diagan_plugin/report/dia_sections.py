@@ -83,8 +83,7 @@ def add_dia_sections(
         if blocks:
             report.add_section(title, *blocks, order=order, anchor=anchor)
     add_choices(report, result)
-    if found is not None:
-        blocks = _shares(share_table(result, found, diagnosis))
+    if found is not None and (blocks := _shares(share_table(result, found, diagnosis))):
         title = "Shares before and after"
         report.add_section(title, *blocks, order=40, anchor="group-shares", replaces="shares")
 
@@ -166,6 +165,8 @@ def _sample_table(
 
 
 def _shares(table: ShareTable) -> list[Block]:
+    if len(table.columns) < 2:
+        return []
     names = [finding.name for finding in table.findings]
     shares = {say.share_title(key): column for key, column in table.columns.items()}
     few = len(names) <= charts.MAX_GROUPS
