@@ -152,8 +152,8 @@ def check_draws(driver: DiaDriver, witness: Witness) -> None:
     """Both phases draw as they should, by what D really trained on."""
     assert driver.phase == 2
     assert driver.schedule.phase1_end == PHASE1
-    assert driver.probabilities is not None
-    expected = SIZE * driver.probabilities
+    assert driver.weights.probabilities is not None
+    expected = SIZE * driver.weights.probabilities
     # Else uniform draws would pass for these below.
     assert np.abs(expected.cumsum() - np.arange(1, SIZE + 1)).max() > 1
     uniform, *weighted = witness.counts()
@@ -217,7 +217,7 @@ def test_weights_within_classes_keep_their_shares():
         np.testing.assert_array_equal(np.bincount(labels, weights=counts), CLASS_SIZES)
     # By the same scores, but over all classes at once, they would not have been kept.
     options = driver.options
-    free = sampling_probabilities(driver.score, options.min_clip, options.max_ratio)
+    free = sampling_probabilities(driver.weights.score, options.min_clip, options.max_ratio)
     shares = SIZE * np.bincount(labels, weights=free)
     assert np.abs(shares - CLASS_SIZES).max() > 2
 
@@ -251,7 +251,7 @@ def test_half_precision():
     run, driver, witness = run_dia("resnet", CLASSIFIER, RUN__mixed_precision="bf16")
     assert {output.dtype for output in witness.outputs} == {torch.bfloat16}
     assert {p.dtype for p in run.generator.parameters()} == {torch.float32}
-    assert np.isfinite(driver.score).all()
+    assert np.isfinite(driver.weights.score).all()
     check_training(run, witness)
     check_draws(driver, witness)
     check_rejection(run)

@@ -1,14 +1,13 @@
 """Carries out Dia-GAN in one run: records, scores, sets weights, trains the auxiliary D.
 
 The hook class in :mod:`diagan_plugin.dia.plugin` only says when; the statistics, the choices, the
-sampler and the auxiliary discriminator are modules of their own. This one connects them.
+weights, the sampler and the auxiliary discriminator are modules of their own. This one connects
+them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,39 +18,24 @@ from torch import Tensor
 
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.dia.auxiliary import add_auxiliary, train_auxiliary
-from diagan_plugin.dia.clipping import clipped_finding
 from diagan_plugin.dia.decisions import Choices
-from diagan_plugin.dia.exclusion import restored, settled
-from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.options import DiaOptions
 from diagan_plugin.dia.progress import is_due, progress_verdict
 from diagan_plugin.dia.recorder import Recorder
+from diagan_plugin.dia.sample_weights import SampleWeights
 from diagan_plugin.dia.schedule import Schedule
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.groups import group_table
 from diagan_plugin.report.names import described
 from diagan_plugin.report.shares import BEFORE
-from diagan_plugin.scoring.exclusion import without_emphasis
-from diagan_plugin.scoring.score import discrepancy_score, sampling_probabilities
-from diagan_plugin.scoring.weights import (
-    WeightSummary,
-    group_shares,
-    summarize_weights,
-    weight_warnings,
-)
-from diagan_plugin.scoring.within_class import within_classes
-from gan_registry.datasets.labels import labels_of
+from diagan_plugin.scoring.score import discrepancy_score
 from gan_registry.state_checks import tensor, whole
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
     from gan_registry.records import MicroBatch, Real
 
-MAX_LOGGED_GROUPS = 40
-"""With more groups than this, their shares of the weights are not logged one by one."""
-
 _STATE_VERSION = 1
-_LOG = logging.getLogger(__name__)
 
 
 class DiaDriver:
@@ -69,19 +53,13 @@ class DiaDriver:
         self.recorder = Recorder(run, options)
         self.choices = Choices(options)
         self.phase = 1
-        self.excluded: NDArray[np.int64] | None = None  # None until it is known
-        self.score: NDArray[np.float64] | None = None
-        self.probabilities: NDArray[np.float64] | None = None
+        self.weights = SampleWeights(options)
         self.auxiliary: AuxiliaryDiscriminator | None = None
-        self.feedback: Feedback | None = None
-        self.weight_summary: WeightSummary | None = None
-        self.warnings: list[str] = []  # of the last scoring
-        self._said: set[str] = set()  # their kinds so far
         self.draws = np.zeros(len(run.dataset), np.int64)  # of each sample, in phase 2
 
     def start(self, run: LiveRun) -> None:
         """Reads what is not to be emphasised; makes the record of step 0 for the heat map."""
-        self.excluded = settled(run, self.options.exclude, self.excluded)
+        self.weights.read_excluded(run)
         self.recorder.start(run)
 
     def observe(self, run: LiveRun, real: Real, logits: Tensor) -> None:
@@ -114,9 +92,9 @@ class DiaDriver:
                 self._start_phase2(run)
             self._set_weights(run)
         # Follow the auxiliary discriminator, where it steers the weights.
-        elif self.feedback is not None and self.feedback.due(run.step):
+        elif self.weights.feedback is not None and self.weights.feedback.due(run.step):
             assert self.auxiliary is not None
-            self.feedback.update(run, self.auxiliary)
+            self.weights.feedback.update(run, self.auxiliary)
             self._set_weights(run)
         # Draw by them more strongly, while the weights are ramped in.
         elif self.schedule.ramps_at(run.step):
@@ -128,62 +106,10 @@ class DiaDriver:
                 run.log_text("verdict", progress_verdict(run, diagnosis))
 
     def _score(self, run: LiveRun) -> None:
-        # Score the records. k is chosen once: when scored again, it is the data that should have
-        # changed, not the score.
+        # k is chosen once: when scored again, it is the data that should have changed, not the
+        # score.
         k = self.choices.k(self.recorder, final=True)
-        self.score = discrepancy_score(*self.recorder.moments(), k)
-        self.probabilities = self._probabilities(run, self.score)
-        # Say what is odd about the weights, and log how they spread.
-        self.weight_summary = self._summary(self.probabilities, self.score)
-        self.warnings = weight_warnings(self.weight_summary, self.recorder.centring.kind != "none")
-        tracker = self.recorder.tracker
-        if tracker.non_finite_count:
-            first = ", ".join(map(str, tracker.non_finite_indices))
-            self.warnings.append(
-                f"{tracker.non_finite_count} logits were NaN or infinite and were not "
-                f"recorded; the first belong to the samples {first}."
-            )
-        if self.recorder.centring.is_missing:
-            self.warnings.append(
-                "D's output is no density ratio, and no generated samples were shown with its "
-                "updates: the scores depend on its constant, which means nothing."
-            )
-        if sickness := clipped_finding(run.step, self.score, self.probabilities):
-            run.find(sickness)
-        for warning in self.warnings:
-            kind = re.split(r"[:;\d]", warning.lstrip("0123456789.% "))[0]
-            if kind not in self._said:  # a run that scores a thousand times would fill its log
-                self._said.add(kind)
-                _LOG.warning("step %d: %s", run.step, warning)
-        run.log(
-            {
-                "weights/ess_share": self.weight_summary.ess_share,
-                "weights/share_at_floor": self.weight_summary.share_at_floor,
-                "weights/share_at_cap": self.weight_summary.share_at_cap,
-                "weights/max_over_mean": self.weight_summary.max_over_mean,
-            }
-        )
-        # Log each group's share, where groups are known.
-        groups, names = run.dataset.groups, run.dataset.group_names
-        if groups is not None and len(names) <= MAX_LOGGED_GROUPS:
-            shares = group_shares(self.probabilities, groups, len(names))
-            run.log({f"weights/share/{n}": float(s) for n, s in zip(names, shares, strict=True)})
-
-    def _probabilities(self, run: LiveRun, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        options = self.options
-        return self._within(run, sampling_probabilities(score, options.min_clip, options.max_ratio))
-
-    def _within(self, run: LiveRun, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns probabilities [N] within the classes, if asked for, and without the excluded."""
-        labels = labels_of(run.dataset) if self.options.within_class else None
-        p = p if labels is None else within_classes(p, labels)
-        return p if self.excluded is None else without_emphasis(p, self.excluded, labels)
-
-    def _summary(
-        self, probabilities: NDArray[np.float64], score: NDArray[np.float64]
-    ) -> WeightSummary:
-        options = self.options
-        return summarize_weights(probabilities, score, options.min_clip, options.max_ratio)
+        self.weights.score_records(run, self.recorder, k)
 
     def _fix_phase1_end(self, step: int) -> None:
         self.schedule = dataclasses.replace(self.schedule, fixed_phase1_end=step)
@@ -199,29 +125,16 @@ class DiaDriver:
         # The state to compare with: what the generator makes before its draws are weighted.
         run.keep_generator(BEFORE)
         run.say(f"phase 2 begins at step {run.step}: samples are drawn by their score")
-        self._close_loop(run)
+        self.weights.close_loop(run, self.recorder, self.schedule.phase1_end)
         if not self.schedule.refreshes:
             self.recorder.tracker.close()  # a window of records is 200 bytes a sample
 
-    def _close_loop(self, run: LiveRun) -> None:
-        if self.options.rule == "feedback":
-            assert self.probabilities is not None
-            self.feedback = Feedback(
-                run, self.probabilities, self.recorder.moments()[0], self.schedule.phase1_end
-            )
-
-    def _weights(self, run: LiveRun) -> NDArray[np.float64]:
+    def acting_weights(self, run: LiveRun) -> NDArray[np.float64]:
         """Returns the weights [N] at this step: full strength, or part of the way from uniform."""
-        assert self.probabilities is not None
-        if self.feedback is not None:
-            return self._within(run, self.feedback.probabilities)
-        strength = self.schedule.strength(run.step)
-        weights = strength * self.probabilities + (1 - strength) / len(self.probabilities)
-        weights /= weights.sum()
-        return weights
+        return self.weights.acting(run, self.schedule.strength(run.step))
 
     def _set_weights(self, run: LiveRun) -> None:
-        weights = self._weights(run)
+        weights = self.acting_weights(run)
         run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
             self.auxiliary.set_probabilities(weights)
@@ -239,13 +152,13 @@ class DiaDriver:
         if not count.any():
             return None
         mean, variance = self.recorder.moments()
-        score, probabilities = self.score, self.probabilities
+        score, probabilities = self.weights.score, self.weights.probabilities
         k = self.choices.k(self.recorder)
         if score is None or probabilities is None:  # a run that only diagnoses
             score = discrepancy_score(mean, variance, k)
             probabilities = np.full(len(score), np.nan)
             if np.isfinite(score).any():
-                probabilities = self._probabilities(run, score)
+                probabilities = self.weights.probabilities_of(run, score)
         dataset = run.dataset
         samples, texts = described(dataset) if named else ({}, {})
         metadata = {
@@ -257,8 +170,8 @@ class DiaDriver:
             "records": int(count.max()),
             **self.recorder.describe(run),
         }
-        if self.excluded is not None:
-            metadata["excluded"] = self.excluded.size
+        if self.weights.excluded is not None:
+            metadata["excluded"] = self.weights.excluded.size
         if self.phase == 2:
             metadata["phase_boundary"] = self.schedule.phase1_end + 1
         return Diagnosis(
@@ -295,16 +208,10 @@ class DiaDriver:
                 for row in rows
                 if row.group >= 0
             }
-        if self.weight_summary is not None:
-            result["weights"] = {
-                **dataclasses.asdict(self.weight_summary),
-                "warnings": self.warnings,
-            }
-            if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
-                variance = self.auxiliary.weight_variance
-                result["weights"]["importance_weight_variance"] = variance
-        if self.feedback is not None:
-            result["feedback"] = self.feedback.result()
+        result |= self.weights.result()
+        if self.auxiliary is not None and self.auxiliary.weight_variance is not None:
+            variance = self.auxiliary.weight_variance
+            result["weights"]["importance_weight_variance"] = variance
         result |= self.recorder.holdout.result()
         if chosen := self.choices.result():
             result["chosen"] = chosen
@@ -318,39 +225,22 @@ class DiaDriver:
             "phase1_end": self.schedule.phase1_end,
             **self.recorder.state(),
             "choices": self.choices.state(),
-            "score": None if self.score is None else torch.from_numpy(self.score),
-            "probabilities": (
-                None if self.probabilities is None else torch.from_numpy(self.probabilities)
-            ),
+            **self.weights.state(),
             "draws": torch.from_numpy(self.draws),
-            "excluded": None if self.excluded is None else torch.from_numpy(self.excluded),
-            "warnings": self.warnings,
-            "feedback": None if self.feedback is None else self.feedback.state(),
             "auxiliary_calls": None if self.auxiliary is None else self.auxiliary.calls,
         }
 
     def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state` returned; the host fills the auxiliary D afterwards."""
-        num = len(run.dataset)
-        self.excluded = restored(state, num, self.excluded, self.options.exclude)
         self.phase = whole(state, "phase", 1, 2)
         if self.phase == 2:
             self._fix_phase1_end(whole(state, "phase1_end"))
         self.recorder.load_state(run, state, self.schedule)
         self.choices.load_state(state["choices"])
-        if state["score"] is not None:
-            self.score = tensor(state, "score", torch.float64, (num,)).numpy()
-        if state["probabilities"] is not None and self.score is not None:
-            self.probabilities = tensor(state, "probabilities", torch.float64, (num,)).numpy()
-            self.weight_summary = self._summary(self.probabilities, self.score)
-        self.draws = tensor(state, "draws", torch.int64, (num,)).numpy().copy()
-        self.warnings = [str(text) for text in state["warnings"]]
-        if state.get("feedback") is not None:
-            self._close_loop(run)
-            assert self.feedback is not None
-            self.feedback.load_state(state["feedback"])
+        self.weights.load_state(run, state, self.recorder, self.schedule.phase1_end)
+        self.draws = tensor(state, "draws", torch.int64, (len(run.dataset),)).numpy().copy()
         if state["auxiliary_calls"] is not None:
             self.auxiliary = add_auxiliary(run, self.options)
             self.auxiliary.calls = whole(state, "auxiliary_calls")
             if self.auxiliary.mode == "importance":
-                self.auxiliary.set_probabilities(self._weights(run))
+                self.auxiliary.set_probabilities(self.acting_weights(run))

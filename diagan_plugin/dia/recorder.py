@@ -139,6 +139,22 @@ class Recorder:
             described["epochs"] = f"{passes:.4g}"
         return described
 
+    def warnings(self) -> list[str]:
+        """Returns what is wrong with the records as they stand, a sentence each."""
+        found = []
+        if self.tracker.non_finite_count:
+            first = ", ".join(map(str, self.tracker.non_finite_indices))
+            found.append(
+                f"{self.tracker.non_finite_count} logits were NaN or infinite and were not "
+                f"recorded; the first belong to the samples {first}."
+            )
+        if self.centring.is_missing:
+            found.append(
+                "D's output is no density ratio, and no generated samples were shown with its "
+                "updates: the scores depend on its constant, which means nothing."
+            )
+        return found
+
     def state(self) -> dict[str, Any]:
         """Returns this part of a checkpoint; the host keeps the logistic layer itself."""
         return {

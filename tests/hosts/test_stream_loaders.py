@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,27 @@ def test_what_workers_have_read_ahead_under_old_weights_is_dropped(workers: int)
     batches.seek(8)
     assert take(batches, 2) == [uniform[8:].tolist(), [7] * 4]
     assert batches.position == 16
+
+
+class Worker(Numbered):
+    """Each item is the process that read it."""
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+def test_new_weights_start_no_new_workers() -> None:
+    sampler = DiaSampler(N, seed=4)
+    batches = StreamLoader(Worker(), sampler, 4, num_workers=2)
+
+    def processes() -> set[int]:
+        return {pid for batch, _ in zip(batches, range(2), strict=False) for pid in batch.tolist()}
+
+    before = processes()
+    assert len(before) == 2
+    sampler.set_weights(ONE, batches.position)
+    batches.seek(batches.position)
+    assert processes() == before
 
 
 def studiogan_baskets(

@@ -65,6 +65,8 @@ class StreamLoader:
         collate = options.pop("collate_fn", None) or torch.utils.data.default_collate
         # A generator of its own: the loader seeds its workers from it, not from the global one.
         options.setdefault("generator", torch.Generator().manual_seed(0))
+        # New weights drop what was read ahead: the workers need not start anew for that.
+        options.setdefault("persistent_workers", options.get("num_workers", 0) > 0)
         self._loader: DataLoader[Any] = DataLoader(
             _Indexed(dataset), batch_sampler=_Batches(self), collate_fn=_Collate(collate), **options
         )

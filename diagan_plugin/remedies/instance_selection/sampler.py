@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
 
 
-class SelectedSampler:
+class SelectedSampler(UniformSampler):
     """Visits each of the `num_samples` kept once an epoch, in a new order each epoch.
 
     Which ones those are `select` finds out at the first draw, as a run that is only opened to
     sample from it needs no features; it is kept in the state.
     """
 
+    name: ClassVar[str] = NAME
+
     def __init__(
         self, num_samples: int, select: Callable[[], NDArray[np.int64]], seed: int = 0
     ) -> None:
-        self.num_samples = num_samples
-        self._uniform = UniformSampler(num_samples, seed)
+        super().__init__(num_samples, seed)
         self._select = select
         self._kept: NDArray[np.int64] | None = None
 
@@ -47,15 +48,7 @@ class SelectedSampler:
 
     def draw(self, start: int, stop: int) -> NDArray[np.int64]:
         """Returns the dataset indices at stream positions [start, stop), int64."""
-        return self.kept[self._uniform.draw(start, stop)]
-
-    def set_weights(self, weights: NDArray[np.float64], start: int) -> None:
-        """Refuses: the samples kept are drawn uniformly.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError(f"The sampler {NAME!r} takes no weights; choose --sampler dia for those.")
+        return self.kept[super().draw(start, stop)]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns which samples are kept, if that is known by now."""

@@ -31,7 +31,7 @@ class WeightingDriver(DiaDriver):
     def load_state(self, run: LiveRun, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned, and the weights that were active."""
         super().load_state(run, state)
-        if self.probabilities is not None:
+        if self.weights.probabilities is not None:
             self._set_weights(run)
 
     def _score(self, run: LiveRun) -> None:
@@ -44,5 +44,5 @@ class WeightingDriver(DiaDriver):
         super()._score(run)
 
     def _set_weights(self, run: LiveRun) -> None:
-        weights = torch.from_numpy(self._weights(run))
+        weights = torch.from_numpy(self.acting_weights(run))
         self.active_probabilities = weights.float().to(run.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from gan_registry.datasets.base import Ints
 from gan_registry.datasets.labels import labels_of
 from gan_registry.errors import UserError
 from gan_registry.samplers.base import epoch_permutation
+from gan_registry.samplers.epochs import EpochSampler
 
 if TYPE_CHECKING:
     from gan_registry.live_run import LiveRun
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _WITHIN = 1  # apart from the order of an epoch, whose seeds have two words
 
 
-class ClassBalancedSampler:
+class ClassBalancedSampler(EpochSampler):
     """Visits each of K classes N/K times an epoch, to within one, in a new order each epoch.
 
     A class's own samples come round in turn: none is seen twice before all have been seen.
@@ -31,52 +32,17 @@ class ClassBalancedSampler:
         ValueError: There is no sample.
     """
 
+    name: ClassVar[str] = "class_balanced"
+
     def __init__(self, labels: npt.ArrayLike, seed: int = 0) -> None:
         labels = np.asarray(labels, np.int64)
         if not len(labels):
             raise ValueError("Argument `labels` must hold at least one label, but got none.")
-        self.num_samples = len(labels)
-        self.seed = seed
+        super().__init__(len(labels), seed)
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        self._epoch = -1
-        self._order: Ints = np.empty(0, np.int64)
 
-    def draw(self, start: int, stop: int) -> Ints:
-        """Returns the dataset indices at stream positions [start, stop), int64."""
-        pieces = []
-        while start < stop:
-            epoch, offset = divmod(start, self.num_samples)
-            if epoch != self._epoch:
-                self._order, self._epoch = self._draw_epoch(epoch), epoch
-            piece = self._order[offset : offset + stop - start]
-            pieces.append(piece)
-            start += len(piece)
-        return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
-
-    def set_weights(self, weights: npt.NDArray[np.float64], start: int) -> None:
-        """Refuses: the classes alone decide.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError(
-            "The sampler 'class_balanced' takes no weights; choose a weighted one with --sampler."
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns nothing to remember: the order follows from the seed."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Checks that there is nothing to restore.
-
-        Raises:
-            ValueError: There is: the state is another sampler's.
-        """
-        if state:
-            raise ValueError(f"a state of another sampler, with {', '.join(map(str, state))}")
-
-    def _draw_epoch(self, epoch: int) -> Ints:
+    def order(self, epoch: int) -> Ints:
+        """Returns the dataset indices of an epoch, int64 [N]."""
         size, classes = self.num_samples, len(self._members)
         # Class c has had ⌊(eN + c)/K⌋ samples before epoch e; over c that sums to eN exactly.
         drawn = [

@@ -64,7 +64,7 @@ RECORDS = [("sweep", "auto"), ("sweep", "generated"), ("stream", "auto")]
 def test_a_constant_of_d_changes_no_score(record, centre):
     scores, weights = zip(
         *(
-            (driver.score, driver.probabilities)
+            (driver.weights.score, driver.weights.probabilities)
             for constant in (-60.0, 0.0, 60.0)
             for _, driver in [driver_of(constant, record=record, centre=centre)]
         ),

@@ -31,8 +31,8 @@ class Seen:
         driver = self.dia.driver(run)
         if driver.phase == 1:
             return
-        self.weights[run.step] = driver._weights(run)
-        self.scores = driver.probabilities, driver.recorder.moments()[0]
+        self.weights[run.step] = driver.acting_weights(run)
+        self.scores = driver.weights.probabilities, driver.recorder.moments()[0]
         network = driver.auxiliary.discriminator.eval()
         with torch.no_grad():
             x = torch.stack([run.dataset[i][0] for i in range(len(run.dataset))])
@@ -60,14 +60,14 @@ def test_the_weights_follow_the_auxiliary_discriminator_from_step_to_step() -> N
         np.testing.assert_allclose(seen.weights[step], loop.weights / loop.weights.sum(), rtol=1e-5)
     assert abs(seen.weights[11] / p - 1).max() > 0.001
     np.testing.assert_array_equal(seen.weights[12], seen.weights[11])  # no step is left to weigh
-    assert driver.feedback.mean_ratio == pytest.approx(
+    assert driver.weights.feedback.mean_ratio == pytest.approx(
         np.average(loop.ratio, weights=loop.weights), rel=1e-4
     )
 
 
 def test_a_long_phase_2_is_followed_a_hundred_times_at_a_bounded_cost() -> None:
     run, driver, _ = trained(4, DATA__options={"num_samples": 4000})
-    loop = driver.feedback
+    loop = driver.weights.feedback
     assert loop._every == 1
     # 2 × 16 samples a step, of 4,000.
     indices = loop._indices(run)
@@ -78,7 +78,7 @@ def test_a_long_phase_2_is_followed_a_hundred_times_at_a_bounded_cost() -> None:
 
 def test_the_result_says_what_was_found(tmp_path) -> None:
     run, driver, _ = trained(folder=tmp_path)
-    loop = driver.feedback
+    loop = driver.weights.feedback
     assert driver.result(run)["feedback"] == {
         "aim": loop.weights.aim,
         "released_at": loop.released_at,

@@ -344,7 +344,7 @@ def test_a_warning_is_said_once_however_often_scores_are_computed(caplog):
     assert run.total_steps - driver(run).schedule.phase1_end > 5  # scorings
     said = [text for text in caplog.messages if "nearly uniform" in text]
     assert len(said) == 1
-    assert any("nearly uniform" in text for text in driver(run).warnings)
+    assert any("nearly uniform" in text for text in driver(run).weights.warnings)
 
 
 def test_hinge_loss_is_told_apart_once(caplog):
@@ -386,7 +386,7 @@ def test_sweeps_of_a_share_of_the_samples(tmp_path):
     count = driver(run).diagnosis(run).count
     assert count.sum() == 5 * 250
     assert 0 <= count.min() < count.max() <= 5
-    assert np.isfinite(driver(run).probabilities).all()
+    assert np.isfinite(driver(run).weights.probabilities).all()
 
 
 def test_importance_with_batch_norm_is_refused_in_one_line():
@@ -401,8 +401,8 @@ def test_nan_logits_are_counted_and_do_no_harm():
     values[3] = float("nan")
     driver(run).recorder.tracker.record_all(values)
     driver(run)._score(run)
-    assert any("NaN" in warning and "3" in warning for warning in driver(run).warnings)
-    assert np.isfinite(driver(run).probabilities).all()
+    assert any("NaN" in warning and "3" in warning for warning in driver(run).weights.warnings)
+    assert np.isfinite(driver(run).weights.probabilities).all()
 
 
 def test_the_ratio_layer_is_recorded_resumed_and_leaves_d_alone(tmp_path):
@@ -445,7 +445,7 @@ def test_within_class_needs_classes_and_keeps_their_shares():
                  "DATA.name=gaussian", "DATA.options={}")  # fmt: skip
     run = run_tiny(None, "RUN.sampler=dia", "PLUGINS.dia.within_class=true")
     labels = run.dataset.labels
-    shares = np.bincount(labels, weights=driver(run).probabilities)
+    shares = np.bincount(labels, weights=driver(run).weights.probabilities)
     np.testing.assert_allclose(shares, np.bincount(labels) / len(labels))
 
 
@@ -521,7 +521,7 @@ def test_automatic_choices_resume_bit_for_bit(tmp_path, monkeypatch, stop, end):
     assert resumed.first_step == stop
     assert driver(resumed).schedule.phase1_end == end
     assert_equal_networks(whole, resumed)
-    np.testing.assert_array_equal(driver(whole).score, driver(resumed).score)
+    np.testing.assert_array_equal(driver(whole).weights.score, driver(resumed).weights.score)
     assert driver(whole).result(whole) == driver(resumed).result(resumed)
 
 
@@ -543,7 +543,7 @@ def test_an_automatic_k_is_that_of_the_same_run_with_it():
     assert driver(run).diagnosis(run).metadata["k"] == str(k)
     same = run_tiny(None, "RUN.sampler=dia", f"PLUGINS.dia.k={k}", refresh)
     assert_equal_networks(run, same)
-    np.testing.assert_array_equal(driver(run).score, driver(same).score)
+    np.testing.assert_array_equal(driver(run).weights.score, driver(same).weights.score)
 
 
 def test_a_run_that_only_diagnoses_chooses_k_at_its_end(tmp_path):

@@ -73,8 +73,8 @@ def test_it_scores_as_dia_does_at_the_same_step_and_draws_uniformly() -> None:
     driver, dia = plugin.driver(run), other.driver(dia_run)
     assert driver is not None
     assert dia is not None
-    np.testing.assert_array_equal(driver.probabilities, dia.probabilities)
-    assert driver.active_probabilities.double().numpy() == pytest.approx(dia.probabilities)
+    np.testing.assert_array_equal(driver.weights.probabilities, dia.weights.probabilities)
+    assert driver.active_probabilities.double().numpy() == pytest.approx(dia.weights.probabilities)
     assert driver.draws.sum() == dia.draws.sum() == 4 * 16
     assert driver.draws.max() == 1  # the first epoch is not over
 
@@ -93,7 +93,7 @@ def test_a_ramp_and_the_auxiliary_discriminator_are_dias(
 
     monkeypatch.setattr(WeightingDriver, "_set_weights", noted)
     run = settled(plugin, tmp_path, ramp=4)
-    full = torch.from_numpy(plugin.driver(run).probabilities)
+    full = torch.from_numpy(plugin.driver(run).weights.probabilities)
     # Phase 2 begins after step 4 of 8: a quarter of the way at once, and one more after each step.
     assert list(active) == [4, 5, 6, 7]
     for step, weights in active.items():
