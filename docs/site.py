@@ -1,12 +1,14 @@
 """What mkdocs is told beside mkdocs.yml, so that the pages stay plain files that GitHub shows too.
 
-Pages of the top folder become pages of the site, the reference is made of the public names, links
-lead to where a page now is, and headings have the anchors that GitHub gives them.
+Pages of the top folder and notebooks become pages of the site, the reference is made of the public
+names, links lead to where a page now is, and headings have the anchors that GitHub gives them.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import os
 import re
 from pathlib import Path
@@ -54,9 +56,44 @@ def on_files(files: Files, config: Any) -> Files:
         name = Path(package).name
         pages[f"api/{name}.md"] = _reference(name, _public_names(ROOT / package / "__init__.py"))
     pages["api/for_plugins.md"] = _reference("For authors of plugins", list(FOR_PLUGINS))
+    for notebook in sorted((ROOT / "docs").glob("*.ipynb")):
+        file = files.get_file_from_path(notebook.name)
+        assert file is not None
+        files.remove(file)
+        pages[f"{notebook.stem}.md"], pictures = as_markdown(notebook)
+        for name, picture in pictures.items():
+            files.append(File.generated(config, name, content=picture))
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
     return files
+
+
+def as_markdown(notebook: Path) -> tuple[str, dict[str, bytes]]:
+    """Returns a notebook as a page, and the pictures in it by the names that the page gives them.
+
+    A cell that begins with `%%bash` is a command. What a picture shows is said by `alt` in the
+    metadata of its cell.
+    """
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text)
+            continue
+        language = "bash" if text.startswith("%%bash\n") else "python"
+        text = text.removeprefix("%%bash\n")
+        parts.append(f"```{language}\n{text}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {"text/plain": output.get("text", [])})
+            if "image/png" in data:
+                name = f"{notebook.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(data["image/png"])
+                parts.append(f"![{cell['metadata']['alt']}]({name})")
+            else:
+                said = "".join(data["text/plain"]).rstrip()
+                parts.append(f"```text\n{said}\n```")
+    return "\n\n".join(parts) + "\n", pictures
 
 
 def _public_names(init: Path) -> list[str]:
@@ -86,8 +123,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return found.group()
         wanted = os.path.normpath(os.path.join(os.path.dirname(source), name))
         site = PLACES.get(wanted, wanted.removeprefix("docs/"))
+        if site.endswith(".ipynb"):
+            site = f"{site.removesuffix('.ipynb')}.md"
+        generated = text.startswith("!") and "/" not in name  # a picture of a notebook
         if wanted not in PLACES and not (wanted.startswith("docs/") and (ROOT / wanted).is_file()):
-            return text.strip("![]")
+            return found.group() if generated else text.strip("![]")
         way = os.path.relpath(site, os.path.dirname(place) or ".")
         return f"{text}({way}{'#' * bool(anchor)}{anchor})"
 

@@ -17,8 +17,10 @@ Fenced blocks of README.md and docs/*.md:
 from __future__ import annotations
 import __future__
 
+import argparse
 import ast
 import configparser
+import html
 import importlib.util
 import inspect
 import itertools
@@ -38,6 +40,7 @@ from processes import run_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))  # tests/test_tutorial.py runs them
 ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
 SHORT = "--steps 24 --num-eval 200 --quiet"
@@ -376,6 +379,103 @@ def test_architecture_page_names_what_exists_and_every_folder() -> None:
         assert folders <= named
 
 
+# ------------------------------------------------------------------ flags and keys
+
+OTHERS = {
+    "faq.md": "--nproc_per_node",
+    "mimicry.md": "--no-deps",
+    "nvlabs.md": "--aug --mirror --resume",
+    "logging.md": "--backend-store-uri --logdir",
+    "reliability.md": "--minutes --only",
+}
+"""Flags of other programs that a page names in its text."""
+
+
+def own_words(page: Path) -> str:
+    """What a page calls ours in inline code: not what stands under "theirs" in a table."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    theirs, lines = False, []
+    for line in text.splitlines():
+        theirs = line.startswith("|") and (theirs or line.startswith("| theirs"))
+        lines.append(line.split("|", 2)[2] if theirs else line)
+    return " ".join(re.findall(r"`([^`]+)`", "\n".join(lines)))
+
+
+def known_flags(parser: argparse.ArgumentParser) -> set[str]:
+    found = set()
+    for action in parser._actions:
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(*map(known_flags, action.choices.values()))
+    return found
+
+
+def test_pages_name_flags_and_keys_that_exist() -> None:
+    from diagan_plugin import cli
+    from gan_registry.cli.main import build_parser
+    from gan_registry.config.schema import Config
+    from gan_registry.plugins import PluginManager
+
+    flags = known_flags(build_parser(PluginManager())) | known_flags(cli.build_parser())
+    keys = {
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", ())
+    }
+    sections = "|".join({key.partition(".")[0] for key in keys})
+    for page in PAGES:
+        words, others = own_words(page), OTHERS.get(page.name, "").split()
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*\w", words))
+        assert named - {"--dia"} <= flags | {*others}, (page.name, named - flags)
+        if "studiogan" not in page.name:  # that speaks of StudioGAN's keys, too
+            named = set(re.findall(rf"\b(?:{sections})\.\w+", words))
+            unknown = named - keys - {"LOSS.apply_topk", "AUG.apply_diffaug"}
+            assert not unknown, (page.name, unknown)
+
+
+@each_page
+def test_files_of_ours_that_a_page_names_exist(page: Path) -> None:
+    roots = [ROOT, ROOT / "diagan_plugin", ROOT / "registry" / "gan_registry", ROOT / "registry"]
+    marks = " ".join(re.findall(r"<!--.*?-->", page.read_text(encoding="utf-8")))
+    for name in re.findall(r"(?<![\w/…])(?:\w+/)+\w+\.py\b", f"{own_words(page)} {marks}"):
+        assert any((root / name).is_file() for root in roots), name
+
+
+# ------------------------------------------------------------------ report.md
+
+
+def test_report_page_has_every_part_of_a_report_in_order(workspace: Path) -> None:
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    told = re.findall(r"^## (.*)$", text, re.MULTILINE)[1:]
+    page = (workspace / RUN / "report.html").read_text(encoding="utf-8")
+    sections = dict(re.findall(r'<section id="([\w-]+)">\s*<h2>(.*?)</h2>', page))
+    shown = [html.unescape(title) for title in sections.values()]
+    assert [title for title in told if title in shown] == shown
+    packages = [ROOT / "diagan_plugin", ROOT / "registry" / "gan_registry"]
+    code = "".join(p.read_text("utf-8") for package in packages for p in package.rglob("*.py"))
+    for title in set(told) - set(shown):  # those that only some runs have
+        assert f'"{title}"' in code, title
+    for anchor in re.findall(r"images/report-([\w-]+)\.png", text):
+        title = sections.get(anchor)
+        assert title is None or f"## {html.unescape(title)}\n\n![" in text, anchor
+
+
+def test_report_page_words_verdicts_as_they_are() -> None:
+    code = "".join(p.read_text("utf-8") for p in (ROOT / "diagan_plugin" / "report").glob("*.py"))
+    code = re.sub(r'"\s*f?"', "", code).replace("{was}", "was").replace("{each}", "it")
+    rows = rows_of("report.md", "it begins with")
+    assert len(rows) > 8
+    for phrase in (row[0] for row in rows):
+        for part in re.split(r"…|;|\(.*?\)|never", phrase):
+            assert part.strip() in code, phrase
+
+
+def test_every_picture_is_shown_and_made_by_what_the_page_says() -> None:
+    shown = set(re.findall(r"images/([\w-]+\.png)", "".join(p.read_text("utf-8") for p in PAGES)))
+    assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
+    assert (ROOT / "docs" / "pictures.py").is_file()
+
+
 # ------------------------------------------------------------------ configs.md
 
 BEGIN, END = "<!-- begin generated: python tests/test_docs.py -->", "<!-- end generated -->"
@@ -549,7 +649,7 @@ def test_index_leads_to_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     targets = re.findall(r"\]\(([^)\s#]+)", index.read_text(encoding="utf-8"))
     linked = {(index.parent / target).resolve() for target in targets if "://" not in target}
-    missing = {page_id(page) for page in {*PAGES} - linked - {index}}
+    missing = {page_id(page) for page in {*PAGES, *NOTEBOOKS} - linked - {index}}
     assert not missing, f"docs/README.md does not link {sorted(missing)}"
     assert "(docs/README.md)" in PAGES[0].read_text(encoding="utf-8")
 
@@ -572,6 +672,7 @@ def test_site_has_every_page_once() -> None:
     pages = [*listed(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])]
     places = site().PLACES
     expected = {places.get(page_id(page), page_id(page).removeprefix("docs/")) for page in PAGES}
+    expected |= {f"{notebook.stem}.md" for notebook in NOTEBOOKS}
     reference = {f"api/{name}.md" for name in ("diagan_plugin", "gan_registry", "for_plugins")}
     assert sorted(pages) == sorted(expected | {*places.values()} | reference)
 
@@ -586,6 +687,8 @@ def test_links_lead_to_where_the_site_has_a_page() -> None:
     assert led("hosts/doctor.md", "[r](../../README.md)") == "[r](../index.md)"
     assert led("hooks.md", "[live_run.py](../registry/gan_registry/live_run.py)") == "live_run.py"
     assert led("dia.md", "[x](https://a.b/c) [y](#z)") == "[x](https://a.b/c) [y](#z)"
+    assert led("index.md", "[t](docs/rare-class.ipynb#a)") == "[t](rare-class.md#a)"
+    assert led("rare-class.md", "![x](rare-class-1.png)") == "![x](rare-class-1.png)"
     code = "```text\n[a](../README.md)\n```"
     assert led("dia.md", code) == code
 
@@ -599,17 +702,24 @@ def test_reference_has_the_public_names() -> None:
         assert {name.rpartition(".")[2] for name in names} == set(package.__all__)
 
 
+def text_of(page: Path) -> str:
+    """A page as Markdown."""
+    if page.suffix == ".ipynb":
+        return str(site().as_markdown(page)[0])
+    return page.read_text(encoding="utf-8")
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL)
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *ROOT_PAGES], ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS, *ROOT_PAGES], ids=page_id)
 def test_links_resolve(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    text = re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL)
+    for target in re.findall(r"(?:^|[^!])\[[^\]]*\]\(([^)\s]+)\)", text):
         if re.match(r"https?://", target):
             continue
         name, _, anchor = target.partition("#")
@@ -619,11 +729,13 @@ def test_links_resolve(page: Path) -> None:
             assert anchor in anchors(path), f"{page.name} refers to {target}"
 
 
-@each_page
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=page_id)
 def test_page_names_no_machine(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    text = text_of(page)
     assert not re.search(r"(?<![\w.])/(home|work|tmp|root|Users|opt|mnt|data)/", text)
     assert not re.search(r"\bTODO\b|\bTBD\b|\bFIXME\b", text)
+    if page in NOTEBOOKS:  # what was printed is as wide as it is
+        text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     assert (
         max(len(line) for line in text.splitlines() if not line.startswith(("|", "!", " "))) <= 130
     )

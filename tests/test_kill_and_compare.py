@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import assert_equal_runs, digits_config, fit, points_config
 from torch import Tensor
 
@@ -341,6 +342,35 @@ def test_so_does_one_that_failed_and_was_trained_again_up_to_there(
         train(row, tmp_path / "parts", row.steps - 1, UnreadableError, save_freq=2)
     assert checkpoint_steps(tmp_path / "parts")[-1] == row.steps - 1
     assert_nothing_differs(whole, train(row, tmp_path / "parts"), row.samples)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "workers"),
+    [
+        ("disk", "disk", 0),
+        ("memory", "disk", 0),
+        pytest.param("disk", "none", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_images_of_a_folder_train_alike_wherever_they_are_kept(
+    before: str, after: str, workers: int, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    for number, each in enumerate(pixels):
+        Image.fromarray(each).save(tmp_path / "data" / f"{number}.png")
+
+    def row(kind: str, workers: int) -> Row:
+        kept = {"DATA__cache": kind, "RUN__num_workers": workers, "PRE__apply_rflip": True}
+        data = {"DATA__name": "image_folder", "DATA__options": {}}
+        data["DATA__path"] = str(tmp_path / "data")
+        return Row(**images(**data, **kept, **DIA_RUN), **with_dia())
+
+    whole = train(row("none", 0), tmp_path / "whole", save_freq=0)
+    for cut in (2, 6):
+        with pytest.raises(Cut):
+            train(row(before, workers), tmp_path / "parts", cut)
+    assert_nothing_differs(whole, train(row(after, workers), tmp_path / "parts"), ("plain",))
 
 
 # ------------------------------------------------------------------ nothing is left out

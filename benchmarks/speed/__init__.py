@@ -5,6 +5,7 @@ from __future__ import annotations
 BENCHMARKS = {
     "epoch_indices": "benchmarks.speed.epoch_indices",
     "sweeps": "benchmarks.speed.sweeps",
+    "folder_sweeps": "benchmarks.speed.folder_sweeps",
     "training_overhead": "benchmarks.speed.training_overhead",
     "phase2_step": "benchmarks.speed.phase2_step",
     "backbone_steps": "benchmarks.speed.backbone_steps",

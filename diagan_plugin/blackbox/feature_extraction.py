@@ -11,7 +11,7 @@ from torch import Tensor
 from diagan_plugin.blackbox.generators import BATCH
 from gan_registry.catalogs import Catalogs
 from gan_registry.datasets.base import Dataset, Ints
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import read_ahead
 from gan_registry.errors import PluginError, UserError
 from gan_registry.features.base import FeatureContext, FeatureExtractor
 from gan_registry.features.choose import AUTO, extractor_for
@@ -87,10 +87,10 @@ def features_of(
     """
     rows = np.arange(len(dataset), dtype=np.int64) if indices is None else indices
     features = torch.empty(len(rows), extractor.num_features)
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        x, _ = fetch(dataset, part)
-        found = extract(extractor, to_device(x, device or torch.device("cpu")))
-        features[start : start + len(part)] = found.features
-        progress(what, start + len(part), len(rows))
+    starts = range(0, len(rows), BATCH)
+    batches = (rows[start : start + BATCH] for start in starts)
+    read = read_ahead(dataset, batches, device or torch.device("cpu"))
+    for start, (x, _) in zip(starts, read, strict=True):
+        features[start : start + len(x)] = extract(extractor, x).features
+        progress(what, start + len(x), len(rows))
     return features

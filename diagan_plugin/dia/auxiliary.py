@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diagan_plugin.auxiliary.discriminator import AuxiliaryDiscriminator
 from diagan_plugin.dia.options import AUXILIARY, NAME, DiaOptions
 from diagan_plugin.flags import AUTO
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch_to
 from gan_registry.losses.base import Loss
 from gan_registry.losses.logistic import Logistic
 
@@ -92,8 +92,7 @@ def train_auxiliary(
     """
 
     def provide(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-        x, y = fetch(run.dataset, indices)
-        return to_device(x, run.device), None if y is None else to_device(y, run.device)
+        return fetch_to(run.dataset, indices, run.device)
 
     weighted = auxiliary.mode == "importance"
     losses = auxiliary.step(

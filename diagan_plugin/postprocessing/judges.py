@@ -19,7 +19,7 @@ from diagan_plugin.postprocessing.after_the_fact import train_after_the_fact
 from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.streaming import Proposal, Propose
 from diagan_plugin.recording.logit_modes import logit_mode
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch_to
 from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import Proposals
 from gan_registry.losses.logistic import Logistic
@@ -106,8 +106,7 @@ class Judge:
 
 def read(run: LiveRun, dataset: object, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Reads samples x [n, ...] and labels y [n] or None to the run's device."""
-    x, y = fetch(dataset, indices)
-    return to_device(x, run.device), None if y is None else to_device(y, run.device)
+    return fetch_to(dataset, indices, run.device)
 
 
 def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True) -> Judge:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.recording.logit_modes import depends_on_batch, logit_mode
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import read_ahead, to_device
 from gan_registry.seeding import derive_seed, seeded_rng
 
 #: `(x [B, ...], y [B] or None) -> log-density ratios [B]`
@@ -70,7 +70,8 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
     Args:
         logits_fn: `(x, y) -> logits`, one per sample ([B] or [B, 1], any floating dtype), computed
             by `discriminator` from x [B, ...] and y ([B] or None) on `device`.
-        dataset: A map-style dataset, read through :func:`~gan_registry.datasets.fetching.fetch`.
+        dataset: A map-style dataset, read by
+            :func:`~gan_registry.datasets.fetching.read_ahead`.
         discriminator: The network whose modes and buffers are looked after.
         mode: One of :data:`~diagan_plugin.recording.logit_modes.LOGIT_MODES`.
         batch_size: The number of samples that D's batch norm sees together in training.
@@ -114,16 +115,16 @@ depends_on_batch`), batches are made by :func:`sweep_order`: random in compositi
             places, order = np.argsort(wanted, kind="stable"), np.sort(wanted)
             batch_size = eval_batch_size or 4 * batch_size
         recorded = torch.zeros(len(order), device=device)
-        for start in range(rank * batch_size, len(order), world_size * batch_size):
-            batch = order[start : start + batch_size]
-            x, y = fetch(dataset, batch)
-            logits = logits_fn(to_device(x, device), None if y is None else to_device(y, device))
-            if logits.shape not in ((len(batch),), (len(batch), 1)):
+        starts = range(rank * batch_size, len(order), world_size * batch_size)
+        batches = (order[start : start + batch_size] for start in starts)
+        for start, (x, y) in zip(starts, read_ahead(dataset, batches, device), strict=True):
+            logits = logits_fn(x, y)
+            if logits.shape not in ((len(x),), (len(x), 1)):
                 raise ValueError(
-                    f"Argument `logits_fn` must return one logit for each of {len(batch)} samples, "
+                    f"Argument `logits_fn` must return one logit for each of {len(x)} samples, "
                     f"but got the shape {tuple(logits.shape)}."
                 )
-            recorded[start : start + len(batch)] = logits.reshape(-1)
+            recorded[start : start + len(x)] = logits.reshape(-1)
         if ranks is not None and world_size > 1:
             recorded = ranks.sum(recorded)
         result = torch.empty(len(wanted), device=device)

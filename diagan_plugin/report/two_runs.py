@@ -16,7 +16,7 @@ from diagan_plugin.report.coverage_change import Change, Comparison, Reach, reac
 from diagan_plugin.report.section_wording import short_name
 from diagan_plugin.report.shares import DATA, GENERATED, group_share
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch, read_ahead, to_device
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices
 from gan_registry.evaluation.results import read_result
@@ -126,7 +126,9 @@ def _features(
     extractor: FeatureExtractor, dataset: Dataset, indices: NDArray[np.int64], device: torch.device
 ) -> Tensor:
     parts = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
-    return torch.cat([_of_samples(extractor, fetch(dataset, part)[0], device) for part in parts])
+    return torch.cat(
+        [extract(extractor, x).features.cpu() for x, _ in read_ahead(dataset, parts, device)]
+    )
 
 
 def _of_samples(extractor: FeatureExtractor, x: Tensor, device: torch.device) -> Tensor:

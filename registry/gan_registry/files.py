@@ -14,6 +14,9 @@ from typing import Any
 
 from gan_registry.errors import UserError
 
+CACHE_VARIABLE = "GAN_REGISTRY_CACHE"
+"""The environment variable that says where :func:`cache_folder` is."""
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
@@ -100,7 +103,7 @@ def cache_folder() -> Path:
 
     `GAN_REGISTRY_CACHE` if set, else `gan_registry` in the user's cache folder.
     """
-    own = os.environ.get("GAN_REGISTRY_CACHE")
+    own = os.environ.get(CACHE_VARIABLE)
     if own:
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

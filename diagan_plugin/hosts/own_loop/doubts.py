@@ -15,7 +15,7 @@ from diagan_plugin.hosts.own_loop.keys import StreamKeys
 from diagan_plugin.hosts.own_loop.run import LoopRun
 from diagan_plugin.hosts.own_loop.sign import COMPARED, INVERTED, GeneratedInputs, SignCheck
 from diagan_plugin.recording.logit_modes import logit_mode
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch_to
 from gan_registry.seeding import derive_seed, seeded_rng
 
 _LOG = logging.getLogger(__name__)
@@ -95,9 +95,7 @@ class Doubts:
             logit_mode(run.discriminator, self._options.logits),
             seeded_rng(run.device, run.seed, "sign", run.step),
         ):
-            real, labels = fetch(run.dataset, rows)
-            labels = None if labels is None else to_device(labels, run.device)
-            return run.logits(to_device(real, run.device), labels), run.logits(x, y)
+            return run.logits(*fetch_to(run.dataset, rows, run.device)), run.logits(x, y)
 
     def _say(self, text: str) -> None:
         if text.split(":")[0] not in {said.split(":")[0] for said in self.warnings}:

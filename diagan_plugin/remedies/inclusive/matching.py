@@ -15,7 +15,7 @@ from torch import Tensor
 from diagan_plugin.recording.logit_modes import logit_mode
 from diagan_plugin.remedies.inclusive.nearest import NearestSearch
 from diagan_plugin.remedies.timing import epoch_of
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch_to, to_device
 from gan_registry.samplers.uniform import UniformSampler
 from gan_registry.seeding import derive_seed, generator_for, seeded_rng
 from gan_registry.state_checks import tensor, whole
@@ -130,11 +130,11 @@ class LatentMatching:
         """
         start = number * run.batch_size
         indices = self._stream.draw(start, start + run.batch_size)[run.rank :: run.world_size]
-        x, _ = fetch(run.dataset, indices)
+        x, _ = fetch_to(run.dataset, indices, run.device)
         z = self.latents[torch.from_numpy(indices)]
         rng = generator_for(run.seed, "inclusive noise", run.rank, number)
         z = nearby_latents(z, self._noise, run.config.MODEL.z_prior, rng)
-        return to_device(x, run.device), to_device(z, run.device)
+        return x, to_device(z, run.device)
 
     def features(self, run: LiveRun, x: Tensor) -> Tensor:
         """Returns the features [B, F] in which samples are compared, float32 with their graph."""
@@ -173,9 +173,9 @@ class LatentMatching:
         self.next_epoch = whole(state, "next_epoch")
 
     def _read(self, run: LiveRun, indices: NDArray[np.int64]) -> Tensor:
-        x, _ = fetch(run.dataset, indices)
+        x, _ = fetch_to(run.dataset, indices, run.device)
         with self._quietly(run):
-            return self.features(run, to_device(x, run.device))
+            return self.features(run, x)
 
     def _candidates(self, run: LiveRun, dimension: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields latents and features of generated samples: the same ones in each pass."""

@@ -61,6 +61,13 @@ class Data(Section):
     max_pixels: Annotated[Integer, Field(ge=1, le=178_000_000)] = Field(
         default=64_000_000, description="ours: of one image file, before it is decoded"
     )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        default="auto",
+        description="ours: where decoded images are kept; auto: in memory if all fit, else on disk",
+    )
+    cache_size: Annotated[Integer, Field(ge=0, le=2**30)] = Field(
+        default=512, description="ours: MiB of memory for decoded images"
+    )
     minority: dict[str, Annotated[Real, Field(gt=0.0, lt=1.0)]] = Field(
         default_factory=dict, description="ours: group → the share it is thinned to (--minority)"
     )

@@ -13,6 +13,8 @@ FREE_KEYS = frozenset(
         "OPTIMIZATION.total_steps",
         "DATA.path",
         "DATA.max_pixels",
+        "DATA.cache",
+        "DATA.cache_size",
         "RUN.device",
         "RUN.num_workers",
         "RUN.cpu_threads",

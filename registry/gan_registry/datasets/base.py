@@ -11,6 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gan_registry.datasets.fetching import as_floats
+from gan_registry.metrics.base import Progress, no_progress
+
 Ints = npt.NDArray[np.int64]
 Indices = Sequence[int] | Ints | Tensor
 OTHER = -1  # the group of a sample that belongs to none
@@ -33,6 +36,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
             never to train it.
         group_names: Name of each group, by number.
         can_classify: Whether `classify` is implemented.
+        decodes: Whether samples are decoded from files, which is then done ahead, in a thread.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
     groups: Ints | None = None
     group_names: tuple[str, ...] = ()
     can_classify: ClassVar[bool] = False
+    decodes: bool = False
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -62,6 +67,23 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
             IndexError: An index lies outside [0, N).
         """
         raise NotImplementedError
+
+    def bytes_at(self, indices: Indices) -> tuple[Tensor, Tensor] | None:
+        """Returns what `__getitems__` does, but images as the bytes of which it makes floats.
+
+        Returns:
+            Images, uint8 [B, C, H, W], and labels, int64 [B], on the CPU; None where samples are
+            not kept as bytes.
+        """
+        return None
+
+    def prepare(self, drawn: int, progress: Progress = no_progress) -> None:
+        """Makes ready for a training, in each of its processes, e.g. decodes images beforehand.
+
+        Args:
+            drawn: How many samples the training will draw.
+            progress: Told how far it is.
+        """
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Returns sample `index`, float32 of `sample_shape`, and its label."""
@@ -193,14 +215,12 @@ class ArrayDataset(Dataset):
 
     def __getitems__(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Returns samples, float32 [B, *sample_shape], and labels, int64 [B]."""
-        if isinstance(indices, Tensor):
-            rows = indices.to("cpu", torch.int64)
-        else:
-            rows = torch.from_numpy(np.array(indices, np.int64))
-        x = self._x.index_select(0, rows)
-        if x.dtype == torch.uint8:
-            x = x.to(torch.float32).div_(127.5).sub_(1.0)
-        return x, self._y.index_select(0, rows)
+        x, y = self._at(indices)
+        return as_floats(x) if x.dtype == torch.uint8 else x, y
+
+    def bytes_at(self, indices: Indices) -> tuple[Tensor, Tensor] | None:
+        """Returns images, uint8 [B, C, H, W], and labels, int64 [B]; None of floats."""
+        return self._at(indices) if self._x.dtype == torch.uint8 else None
 
     def sample_names(self, indices: Indices) -> list[str]:
         """Returns the row of each sample in its file, as "row 17"."""
@@ -212,6 +232,13 @@ class ArrayDataset(Dataset):
         digest = hashlib.sha256(super().cache_key().encode())
         digest.update(self._x.numpy().data)  # the memory itself: no copy is made
         return digest.hexdigest()
+
+    def _at(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        if isinstance(indices, Tensor):
+            rows = indices.to("cpu", torch.int64)
+        else:
+            rows = torch.from_numpy(np.array(indices, np.int64))
+        return self._x.index_select(0, rows), self._y.index_select(0, rows)
 
     def _content(self, indices: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         return self._x.numpy()[indices], self._y.numpy()[indices]

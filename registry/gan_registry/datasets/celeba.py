@@ -11,6 +11,7 @@ from pydantic import Field
 from gan_registry.datasets.base import Ints
 from gan_registry.datasets.celeba_tables import Attributes, read_attributes, read_partition
 from gan_registry.datasets.decoding import ImageOptions, image_format
+from gan_registry.datasets.image_cache import cache_settings
 from gan_registry.datasets.image_folder import Folder, require_folder
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
@@ -87,6 +88,8 @@ def build_celeba(config: Config, data_dir: Path | None) -> CelebA:
         groups=groups,
         group_names=group_names,
         skip_corrupt=options.skip_corrupt,
+        cache=cache_settings(config, top),
+        part=options.split,
         folder=f"{folder.relative_to(top).as_posix()}/",
     )
     dataset.attributes = table.values[rows][dataset.kept]

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.decoding import image_format, resize_images
+from gan_registry.datasets.image_cache import cache_settings
 from gan_registry.datasets.image_folder import FolderOptions, find_images, open_folder
 from gan_registry.datasets.labels import LabelledImages, shown_names
 from gan_registry.datasets.options import read_options
@@ -110,7 +111,8 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
                 f"A folder of images tells no superclasses of {name!r}; set "
                 f"DATA.options.groups=class. {_remedy(version)}"
             )
-        return open_folder(name, folder, image_format(config, options), options)
+        cache = cache_settings(config, folder)
+        return open_folder(name, folder, image_format(config, options), options, cache)
     python = (folder / version.python_folder).is_dir() or folder.name == version.python_folder
     found = ", which holds the Python version, whose pickles are not read" if python else ""
     raise UserError(

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from gan_registry.datasets.decoding import ImageFormat, ImageOptions, image_format
+from gan_registry.datasets.image_cache import CacheSettings, cache_settings
 from gan_registry.datasets.labels import ClassOptions, class_groups, shown_names
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
@@ -97,7 +98,8 @@ def build_image_folder(config: Config, data_dir: Path | None) -> LazyImages:
     """
     name = config.DATA.name
     options = read_options(FolderOptions, name, config.DATA.options)
-    return open_folder(name, data_dir, image_format(config, options), options)
+    cache = cache_settings(config, data_dir)
+    return open_folder(name, data_dir, image_format(config, options), options, cache)
 
 
 def build_unlabelled_folder(config: Config, data_dir: Path | None) -> LazyImages:
@@ -107,11 +109,16 @@ def build_unlabelled_folder(config: Config, data_dir: Path | None) -> LazyImages
     """
     name = config.DATA.name
     options = read_options(UnlabelledFolderOptions, name, config.DATA.options)
-    return open_folder(name, data_dir, image_format(config, options), options)
+    cache = cache_settings(config, data_dir)
+    return open_folder(name, data_dir, image_format(config, options), options, cache)
 
 
 def open_folder(
-    name: str, data_dir: Path | None, form: ImageFormat, options: FolderOptions
+    name: str,
+    data_dir: Path | None,
+    form: ImageFormat,
+    options: FolderOptions,
+    cache: CacheSettings | None = None,
 ) -> LazyImages:
     """Opens a folder of images; arguments and errors are as for :func:`build_image_folder`.
 
@@ -141,6 +148,7 @@ def open_folder(
         groups=groups,
         group_names=group_names,
         skip_corrupt=options.skip_corrupt,
+        cache=cache,
         folder="" if root == top else f"{root.name}/",
     )
 

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
+from gan_registry.datasets.fetching import gives_bytes
 from gan_registry.datasets.labels import class_names_of, labels_of
 from gan_registry.errors import UserError, unknown_name
+from gan_registry.metrics.base import Progress, no_progress
 
 
 class Thinned(Dataset):
@@ -42,6 +44,7 @@ class Thinned(Dataset):
         self.name = dataset.name
         self.kind = dataset.kind
         self.sample_shape = dataset.sample_shape
+        self.decodes = dataset.decodes and gives_bytes(dataset)
         self.num_classes = dataset.num_classes
         self.value_range = dataset.value_range
         # Classes that serve as groups for want of others are not what `classify` answers with.
@@ -69,6 +72,15 @@ class Thinned(Dataset):
         """
         rows = self.indices[rows_of(indices, len(self))]
         return self.dataset.__getitems__(torch.from_numpy(rows))
+
+    def bytes_at(self, indices: Indices) -> tuple[Tensor, Tensor] | None:
+        """Returns images as bytes where the whole dataset does."""
+        rows = self.indices[rows_of(indices, len(self))]
+        return self.dataset.bytes_at(rows) if gives_bytes(self.dataset) else None
+
+    def prepare(self, drawn: int, progress: Progress = no_progress) -> None:
+        """Makes the whole dataset ready."""
+        self.dataset.prepare(drawn, progress)
 
     def sample_names(self, indices: Indices) -> list[str]:
         """Returns the names that the samples have in the whole dataset."""

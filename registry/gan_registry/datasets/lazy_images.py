@@ -1,4 +1,4 @@
-"""Images that lie in files and are decoded when they are asked for, once if they fit in memory."""
+"""Images that lie in files: decoded when they are asked for, and kept if that is worth it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
 from gan_registry.datasets.decoding import Bytes, ImageFormat, UnreadableImageError, decode
+from gan_registry.datasets.fetching import as_floats
+from gan_registry.datasets.image_cache import CacheSettings, ImageCache
+from gan_registry.datasets.image_file import ImageFile
 from gan_registry.errors import UserError
+from gan_registry.metrics.base import Progress, no_progress
 
-CACHE_BYTES = 512 * 2**20
 _MAX_THREADS = 8
-_THREADED_FROM = 16 * 1024  # bytes of a file, from which decoding it outweighs the thread
 
 
 class ImageSource(Protocol):
@@ -42,10 +46,9 @@ class ImageSource(Protocol):
 
 
 class LazyImages(Dataset):
-    """Image files, decoded on demand.
+    """Image files, decoded on demand and kept as bytes.
 
-    Decoded images are kept, as bytes, if all of them fit in `cache_bytes`; each loader process
-    has a cache of its own and an equal share of that memory.
+    Each loader process keeps images in memory of its own, an equal share of what is allowed.
 
     Beside `name`, `groups` and `group_names` as for `ArrayDataset`:
 
@@ -57,8 +60,9 @@ class LazyImages(Dataset):
         class_names: Name of each class.
         skip_corrupt: Leave out images that cannot be decoded, with a warning, rather than fail when
             one is asked for. All files are read once to find them.
-        cache_bytes: Memory for decoded images; 0 keeps none.
+        cache: How decoded images are kept.
         folder: Where the files are in the data's folder, with a slash at its end; "" right there.
+        part: Which of the files in the folder these are, where that is a choice.
 
     Attributes:
         labels: int64 [N].
@@ -72,6 +76,7 @@ class LazyImages(Dataset):
 
     kind = "image"
     value_range = (-1.0, 1.0)
+    decodes = True
     labels: Ints
 
     def __init__(
@@ -86,8 +91,9 @@ class LazyImages(Dataset):
         groups: Ints | None = None,
         group_names: Sequence[str] = (),
         skip_corrupt: bool = False,
-        cache_bytes: int = CACHE_BYTES,
+        cache: CacheSettings | None = None,
         folder: str = "",
+        part: str = "",
     ) -> None:
         if not names:
             raise UserError(f"The dataset {name!r} has no image.")
@@ -102,9 +108,7 @@ class LazyImages(Dataset):
         self._source = source
         self._form = form
         self._folder = folder
-        self._cache_bytes = cache_bytes
-        self._cache: Bytes | None = None
-        self._cached = np.zeros(0, np.bool_)
+        self._part = part
         if skip_corrupt:
             self._leave_out_unreadable()
         channels, height, width = form.channels, form.size, form.size
@@ -113,6 +117,12 @@ class LazyImages(Dataset):
             if channels == 3:  # grey ones among coloured ones are shown in colour, not vice versa
                 self._form = replace(form, channels=3)
         self.sample_shape = (channels, height, width)
+        self._cache = ImageCache(
+            cache or CacheSettings(),
+            (len(self), *self.sample_shape),
+            self._decode_many,
+            self._file if hasattr(source, "stamp") else None,
+        )
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -126,9 +136,17 @@ class LazyImages(Dataset):
             UserError: An image cannot be read, or has another size than the first where sizes are
                 kept; the message names it.
         """
+        x, y = self.bytes_at(indices)
+        return as_floats(x), y
+
+    def bytes_at(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Returns images, uint8 [B, C, H, W], and labels, int64 [B]; raises as the above."""
         rows = rows_of(indices, len(self))
-        x = torch.from_numpy(self._pixels(rows)).to(torch.float32).div_(127.5).sub_(1.0)
-        return x, torch.from_numpy(self.labels[rows])
+        return self._cache.read(rows), torch.from_numpy(self.labels[rows])
+
+    def prepare(self, drawn: int, progress: Progress = no_progress) -> None:
+        """Decodes all images into a file where they are to be kept in one, and none is there."""
+        self._cache.prepare(drawn, progress)
 
     def sample_names(self, indices: Indices) -> list[str]:
         """Returns the path of each image in the data's folder, or its key in a database."""
@@ -147,40 +165,27 @@ class LazyImages(Dataset):
 
     def cache_key(self) -> str:
         """Returns a digest of the fingerprint, all labels, and the stamps of all files."""
-        digest = hashlib.sha256(super().cache_key().encode())
-        stamp = getattr(self._source, "stamp", None)
-        if stamp is not None:
-            for name in self.names:
-                digest.update(stamp(name).encode())
-        return digest.hexdigest()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the cache out: a process that gets a copy fills one of its own."""
-        return {**self.__dict__, "_cache": None, "_cached": np.zeros(0, np.bool_)}
+        return hashlib.sha256(f"{super().cache_key()}{self._stamps()}".encode()).hexdigest()
 
     def _content(self, indices: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         read = self._source.read
         digests = b"".join(hashlib.sha256(read(self.names[i])).digest() for i in indices)
         return np.frombuffer(digests, np.uint8).reshape(-1, 32), self.labels[indices]
 
-    def _pixels(self, rows: Ints) -> Bytes:
-        """Returns images, uint8 [B, C, H, W], from the cache where there is one."""
-        if self._cache is None and self._fits():
-            # The system gives memory only to the parts that are written to.
-            self._cache = np.empty((len(self), *self.sample_shape), np.uint8)
-            self._cached = np.zeros(len(self), np.bool_)
-        if self._cache is None:
-            return self._decode_many(rows)
-        missing = np.unique(rows[~self._cached[rows]])
-        if len(missing):
-            self._cache[missing] = self._decode_many(missing)
-            self._cached[missing] = True
-        return self._cache[rows]
+    def _stamps(self) -> str:
+        stamp = getattr(self._source, "stamp", None)
+        return "" if stamp is None else "".join(map(stamp, self.names))
 
-    def _fits(self) -> bool:
-        worker = get_worker_info()
-        processes = 1 if worker is None else worker.num_workers
-        return len(self) * int(np.prod(self.sample_shape)) * processes <= self._cache_bytes
+    def _file(self, folder: Path) -> ImageFile:
+        """Returns the file of all images, whose fingerprint must be cheap: it is no `fingerprint`.
+
+        Versions of Pillow may differ in the last bit.
+        """
+        form = f"{self._form} {self.sample_shape}"
+        digest = hashlib.sha256(f"images 1 {form} {PIL.__version__} {self._stamps()}".encode())
+        digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
+        key = f"{self._folder} {self._part} {form}"
+        return ImageFile(folder, key, digest.hexdigest(), (len(self), *self.sample_shape))
 
     def _decode_many(self, rows: Ints) -> Bytes:
         images = np.empty((len(rows), *self.sample_shape), np.uint8)
@@ -189,14 +194,15 @@ class LazyImages(Dataset):
             for place in places:
                 images[place] = self._decode(int(rows[place]))
 
-        fill(range(min(1, len(rows))))
-        threads = min(_threads(), len(rows) - 1)
-        if threads <= 1 or len(self._source.read(self.names[rows[0]])) < _THREADED_FROM:
-            fill(range(1, len(rows)))
+        fill(range(min(1, len(rows))))  # one alone: what is opened or set up once, is then
+        threads = max(min(_threads(), len(rows) - 1), 1)
+        shares = [range(1 + t, len(rows), threads) for t in range(threads)]
+        if threads == 1:
+            fill(shares[0])
         else:
             # A pool for each call: one that is kept would not survive a fork.
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(fill, [range(1 + t, len(rows), threads) for t in range(threads)]))
+                list(pool.map(fill, shares))
         return images
 
     def _decode(self, index: int) -> Bytes:

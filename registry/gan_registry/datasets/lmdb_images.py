@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from gan_registry.datasets.decoding import ImageOptions, image_format
+from gan_registry.datasets.image_cache import cache_settings
 from gan_registry.datasets.image_folder import require_folder
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.options import read_options
@@ -46,6 +47,8 @@ class LmdbFiles:
     def __init__(self, path: Path) -> None:
         self.path = path
         _open(path)
+        facts = os.stat(path / "data.mdb")
+        self._stamp = f"{facts.st_size} {facts.st_mtime_ns} "
 
     def keys(self) -> list[str]:
         """Returns all keys in their order; bytes are mapped to characters one by one."""
@@ -65,6 +68,10 @@ class LmdbFiles:
         if value is None:
             raise UserError(f"The LMDB {self.path} has no key {name!r}.")
         return bytes(value)
+
+    def stamp(self, name: str) -> str:
+        """Returns size and time of the whole database, whatever the key."""
+        return self._stamp
 
     def locate(self, name: str) -> str:
         """Returns the database and the key."""
@@ -147,6 +154,8 @@ def build_lmdb(config: Config, data_dir: Path | None) -> LazyImages:
         keys[: options.num_samples],
         image_format(config, options),
         skip_corrupt=options.skip_corrupt,
+        cache=cache_settings(config, source.path),
+        part=f"{options.num_samples}",
     )
 
 

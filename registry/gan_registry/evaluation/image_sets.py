@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_registry.catalogs import Catalogs
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch
+from gan_registry.datasets.fetching import read_ahead
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices, standard_metrics
@@ -102,12 +102,13 @@ def _measure(
     suite.read_real()
     suite.start()
     chosen = choose_indices(len(fake), num)
-    for start in range(0, len(chosen), _BATCH):
-        rows = chosen[start : start + _BATCH]
-        x, y = fetch(fake, rows)
+    parts = [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
+    done = 0
+    for rows, (x, y) in zip(parts, read_ahead(fake, parts, "cpu"), strict=True):
         labels = y if fake.num_classes > 1 else None
         suite.update(x, labels, None if groups is None else groups[rows])
-        progress("generated samples", start + len(rows), len(chosen))
+        done += len(rows)
+        progress("generated samples", done, len(chosen))
     overall, by_group = suite.compute()
     result: dict[str, Any] = {
         "real": str(paths[0]),

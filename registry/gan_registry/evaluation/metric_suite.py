@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_registry.catalogs import HOST, Catalogs
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import read_ahead, to_device
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.guarded_extractor import GuardedExtractor
 from gan_registry.evaluation.metric_choice import (
@@ -150,9 +150,10 @@ class MetricSuite:
             self._lack("groups", f"groups, which the dataset {self._dataset.name!r} lacks")
         labels, groups = self._dataset.labels, self._dataset.groups
         reads = self._needing("samples") or (labels is None and self._needing("labels"))
-        for start in range(0, self.num_real, _BATCH):
-            rows = self._indices[start : start + _BATCH]
-            x, y = fetch(self._dataset, rows) if reads else (None, None)
+        parts = [self._indices[start : start + _BATCH] for start in range(0, self.num_real, _BATCH)]
+        samples = read_ahead(self._dataset, parts if reads else [], self._device)
+        for start, rows in zip(range(0, self.num_real, _BATCH), parts, strict=True):
+            x, y = next(samples, (None, None))
             if labels is not None:
                 y = torch.from_numpy(labels[rows])
             self._show(

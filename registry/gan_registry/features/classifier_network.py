@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, silu
 
 from gan_registry.backbones.base import seeded_weights
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import fetch_to, to_device
 from gan_registry.seeding import derive_seed
 
 NUM_FEATURES = 128
@@ -105,8 +105,8 @@ def train_classifier(
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * 0.5 * (1.0 + math.cos(math.pi * step / steps))
             y = rng.integers(len(taught), size=_BATCH)
-            x, _ = fetch(dataset, order[starts[y] + rng.integers(sizes[y])])
-            _, logits = network((to_device(x, device).float() - scale[0]) * scale[1])
+            x, _ = fetch_to(dataset, order[starts[y] + rng.integers(sizes[y])], device)
+            _, logits = network((x.float() - scale[0]) * scale[1])
             loss = cross_entropy(logits, to_device(torch.from_numpy(y), device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ def _accuracy(
     shares = []
     for number, members in enumerate(held):
         if len(members):
-            x, _ = fetch(dataset, members)
-            _, logits = network((to_device(x, device).float() - scale[0]) * scale[1])
+            x, _ = fetch_to(dataset, members, device)
+            _, logits = network((x.float() - scale[0]) * scale[1])
             shares.append(float((logits.argmax(1) == number).float().mean()))
     return float(np.mean(shares)) if shares else math.nan

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, to_device
+from gan_registry.datasets.fetching import read_ahead
 from gan_registry.errors import PluginError, UserError
 from gan_registry.features.base import FeatureExtractor, Features
 from gan_registry.features.kept import keep, key_of, read_kept
@@ -111,14 +111,15 @@ def real_features(
             return found
     features = torch.empty(len(chosen), extractor.num_features)
     probabilities: Tensor | None = None
-    # No samples are a batch too: it tells whether there are probabilities.
-    for start in range(0, max(len(chosen), 1), batch_size):
-        stop = min(start + batch_size, len(chosen))
-        if stop:
-            x, _ = fetch(dataset, chosen[start:stop])
-        else:
-            x = torch.empty(0, *dataset.sample_shape)
-        part = extract(extractor, to_device(x, device or torch.device("cpu")))
+    device = device or torch.device("cpu")
+    starts = range(0, len(chosen), batch_size)
+    read = read_ahead(dataset, (chosen[start : start + batch_size] for start in starts), device)
+    if not len(chosen):  # a batch too: it tells whether there are probabilities
+        none = torch.empty(0, *dataset.sample_shape, device=device)
+        starts, read = range(1), iter([(none, None)])
+    for start, (x, _) in zip(starts, read, strict=True):
+        stop = start + len(x)
+        part = extract(extractor, x)
         features[start:stop] = part.features
         if part.probabilities is not None:
             if probabilities is None:

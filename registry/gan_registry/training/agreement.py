@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ def rank_0_first(group: Group, work: Callable[[], None]) -> None:
         return
     store, key = shared_store(), f"rank_0_first/{next(_numbers)}"
     if group.rank != 0:
+        store.wait([key], timedelta(days=7))  # which a launcher cuts short if rank 0 ends
         answer = store.get(key).decode()
         if answer != "done":
             raise UserError(answer)

@@ -6,6 +6,7 @@ It reads from top to bottom as the pseudocode at the head of :mod:`gan_registry.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from gan_registry.config.schema import Config
 from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.config.trust import EVAL_FEATURES, named_code, refuse_code
 from gan_registry.errors import UserError
+from gan_registry.evaluation.progress import ProgressBar
 from gan_registry.files import remove_temporaries
 from gan_registry.formatting import duration
+from gan_registry.metrics.base import no_progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
-from gan_registry.training.agreement import StepAgreement
+from gan_registry.training.agreement import StepAgreement, rank_0_first
 from gan_registry.training.build import build_all, look_up_all
 from gan_registry.training.checkpoint import read_checkpoint, read_newest, save_checkpoint
 from gan_registry.training.interruption import Interrupted, Interruption
@@ -82,6 +85,7 @@ def _train(run: Run, quiet: bool) -> None:
     look_up_all(run)
     with run_folder.claimed(run, before):
         build_all(run, state)
+        _prepare_data(run, quiet or run.rank != 0)
     began = time.monotonic()
     try:
         with kept_random_state(run.device):
@@ -168,6 +172,25 @@ def _prepare_folder(run: Run) -> tuple[dict[str, str] | None, dict[str, Any] | N
             f"{run.total_steps}; ask for more steps, or choose another folder with --out."
         )
     return before, state
+
+
+def _prepare_data(run: Run, quiet: bool) -> None:
+    """Has the dataset make ready what it keeps for the steps that are left."""
+    drawn = (run.total_steps - run.step) * run.samples_per_step
+    bar = ProgressBar()
+
+    def show(what: str, done: int, total: int) -> None:
+        if not done:  # a line as well, for where there is no bar
+            print(what, file=sys.stderr, flush=True)
+        bar(what.partition(" ")[0], done, total)
+
+    try:
+        # Rank 0 makes what the others then find, or, on a machine of their own, make too.
+        rank_0_first(run.group, lambda: run.dataset.prepare(drawn, no_progress if quiet else show))
+        if run.rank != 0:
+            run.dataset.prepare(drawn)
+    finally:
+        bar.close()
 
 
 @dataclass

@@ -35,7 +35,7 @@ from gan_registry.errors import UserError
 CHECKOUT = Path(__file__).resolve().parents[3]
 PAGE = CHECKOUT / "docs" / "studiogan-configs.md"
 DATA = Path(os.environ.get("DIAGAN_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
-BEGIN = "<!-- begin generated: python tests/gan_registry/test_studiogan_configs.py -->"
+BEGIN = "<!-- begin generated: python tests/gan_registry/config/test_studiogan_configs.py -->"
 END = "<!-- end generated -->"
 ROOT = os.environ.get("STUDIOGAN_ROOT")
 

@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gan_registry.catalogs import Catalog
-from gan_registry.datasets import BUILTIN
+from gan_registry.config.schema import Config
+from gan_registry.datasets import BUILTIN, lazy_images
 from gan_registry.datasets.arrays_file import read_arrays
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.decoding import (
@@ -26,6 +26,7 @@ from gan_registry.datasets.decoding import (
     decode,
     resize_images,
 )
+from gan_registry.datasets.image_cache import CacheSettings
 from gan_registry.datasets.image_folder import Folder, find_images
 from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.opening import open_images
@@ -39,12 +40,20 @@ needs_cifar = pytest.mark.skipif(
 )
 
 
-def make(name: str, data_dir: Path | None, img_size: int = 8, **options: Any) -> Dataset:
+def make(
+    name: str, data_dir: Path | None, img_size: int = 8, cache: str = "auto", **options: Any
+) -> Dataset:
     catalog = Catalog("dataset")
     for known, path in BUILTIN.items():
         catalog.register(known, path)
-    data = SimpleNamespace(name=name, img_size=img_size, options=options, max_pixels=10**6)
-    config = SimpleNamespace(DATA=data)
+    data = {
+        "name": name,
+        "img_size": img_size,
+        "options": options,
+        "max_pixels": 10**6,
+        "cache": cache,
+    }
+    config = Config.model_validate({"DATA": data})
     dataset = catalog[name](config, data_dir)
     assert isinstance(dataset, Dataset)
     assert dataset.name == name
@@ -345,10 +354,10 @@ class Counting(Folder):
         return super().read(name)
 
 
-def lazy(root: Path, cache_bytes: int) -> LazyImages:
+def lazy(root: Path, size: int) -> LazyImages:
     Counting.reads = 0
     return LazyImages(
-        "lazy", Counting(root), find_images(root), ImageFormat(8), cache_bytes=cache_bytes
+        "lazy", Counting(root), find_images(root), ImageFormat(8), cache=CacheSettings(size=size)
     )
 
 
@@ -558,6 +567,24 @@ def test_lsun_databases(tmp_path):
     )
     assert torch.equal(torch.cat([x for x, _ in loader]), dataset.__getitems__(range(4))[0])
     assert len(pickle.loads(pickle.dumps(dataset)).__getitems__([0])[0]) == 1
+
+
+def test_a_database_is_decoded_into_a_file_once_and_again_after_a_change(tmp_path, monkeypatch):
+    monkeypatch.delenv("GAN_REGISTRY_CACHE")
+    images = [noise(8, 8, 3, seed=i) for i in range(2)]
+    items = {bytes([i]): encoded(Image.fromarray(x), "png") for i, x in enumerate(images)}
+    write_lmdb(tmp_path, items)
+    decoded = []
+    plain = lazy_images.decode
+    monkeypatch.setattr(lazy_images, "decode", lambda *args: decoded.append(1) or plain(*args))
+    for count in (2, 2, 4):
+        if count == 4:
+            os.utime(tmp_path / "data.mdb", ns=(1, 1))
+        dataset = make("LSUN", tmp_path, cache="disk")
+        dataset.prepare(0)
+        assert (pixels_of(dataset) == np.stack(images).transpose(0, 3, 1, 2)).all()
+        assert len(decoded) == count
+    assert len(list(tmp_path.glob(".gan_registry-*.safetensors"))) == 1
 
 
 def test_databases_prepared_for_stylegan2(tmp_path):

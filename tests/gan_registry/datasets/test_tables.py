@@ -6,14 +6,15 @@ import io
 import os
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gan_registry.catalogs import Catalog
+from gan_registry.config.schema import Config
 from gan_registry.datasets import BUILTIN, download
 from gan_registry.datasets.celeba_tables import read_attributes, read_partition
 from gan_registry.datasets.download import Download
@@ -28,12 +29,20 @@ needs_mnist = pytest.mark.skipif(
 )
 
 
-def make(name: str, data_dir: Path | None, img_size: int = 8, **options: Any) -> Any:
+def make(
+    name: str, data_dir: Path | None, img_size: int = 8, cache: str = "auto", **options: Any
+) -> Any:
     catalog = Catalog("dataset")
     for known, path in BUILTIN.items():
         catalog.register(known, path)
-    data = SimpleNamespace(name=name, img_size=img_size, options=options, max_pixels=10**6)
-    config = SimpleNamespace(DATA=data)
+    data = {
+        "name": name,
+        "img_size": img_size,
+        "options": options,
+        "max_pixels": 10**6,
+        "cache": cache,
+    }
+    config = Config.model_validate({"DATA": data})
     return catalog[name](config, data_dir)
 
 
@@ -113,6 +122,17 @@ def test_an_attribute_makes_the_groups(tmp_path):
         make("CelebA", tmp_path, attribute="Bold")
     with pytest.raises(UserError, match=r"needs DATA\.options\.attribute"):
         make("CelebA", tmp_path, labels="attribute")
+
+
+def test_each_split_has_a_file_of_decoded_images(tmp_path, monkeypatch):
+    monkeypatch.delenv("GAN_REGISTRY_CACHE")
+    write_celeba(tmp_path)
+    for number, split in enumerate(("train", "valid", "test", "all"), 1):
+        dataset = make("CelebA", tmp_path, cache="disk", split=split)
+        plain = dataset.__getitems__(range(len(dataset)))[0]
+        dataset.prepare(0)
+        assert len(list(tmp_path.glob(".gan_registry-*.safetensors"))) == number
+        assert torch.equal(dataset.__getitems__(range(len(dataset)))[0], plain)
 
 
 def test_attributes_follow_images_that_are_left_out(tmp_path):

@@ -20,7 +20,6 @@ from gan_registry.evaluation import joined_metrics
 from gan_registry.evaluation.evaluate import evaluate, is_evaluated
 from gan_registry.evaluation.metric_choice import choose_indices, standard_metrics
 from gan_registry.evaluation.metric_suite import MetricSuite
-from gan_registry.features import store
 from gan_registry.features.base import Features
 from gan_registry.features.raw import Raw
 from gan_registry.hookspecs import hookimpl
@@ -108,8 +107,7 @@ def test_twice_gives_the_same_and_reads_no_data_again(tmp_path: Path, monkeypatc
     def no_reading(*_: object) -> None:
         raise AssertionError("read the dataset")
 
-    monkeypatch.setattr(store, "fetch", no_reading)
-    monkeypatch.setattr("gan_registry.evaluation.metric_suite.fetch", no_reading)
+    monkeypatch.setattr("gan_registry.datasets.fetching.fetch_batch", no_reading)
     again = evaluate(open_run(tmp_path, manager()), 150, metrics=["fid", "recall"])
     assert again["metrics"] == first["metrics"]
     assert json.loads((tmp_path / "result.json").read_text())["metrics"] == again["metrics"]

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from processes import in_processes
-from small_runs import fit, points_config, state_of
+from small_runs import digits_config, fit, points_config, state_of
 
+from gan_registry.datasets import lazy_images
 from gan_registry.errors import UserError
 from gan_registry.training.distributed import Group
 from gan_registry.training.launch import process_group
@@ -30,6 +35,32 @@ def test_two_processes_train_what_one_does(tmp_path: Path):
         assert torch.equal(first[name], second[name]), name
         if "exp_avg" not in name:
             assert torch.allclose(first[name], expected, rtol=1e-4, atol=1e-5), name
+
+
+def train_on_a_folder(rank: int, folder: Path) -> tuple[int, dict[str, torch.Tensor]]:
+    decoded, plain = [], lazy_images.decode
+
+    def decode(*arguments: Any) -> Any:
+        decoded.append(arguments)
+        return plain(*arguments)
+
+    with patch.object(lazy_images, "decode", decode):
+        data = {"DATA__name": "image_folder", "DATA__options": {}, "DATA__cache": "disk"}
+        config = digits_config(
+            **data, DATA__path=str(folder / "data"), OPTIMIZATION__batch_size=4, MODEL__d_bn=False
+        )
+        state = state_of(fit(config, folder / "run"))
+    return len(decoded), state
+
+
+def test_rank_0_decodes_images_into_a_file_and_all_train_from_it(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "data" / f"{number}.png")
+    (first, one), (second, other) = in_processes(train_on_a_folder, tmp_path)
+    assert (first, second) == (10, 0)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def communicate(rank: int, folder: Path) -> dict[str, object]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,28 @@ def test_new_weights_drop_what_was_prefetched():
         sequences.append(before + after)
         batches.close()
     assert sequences[0] == sequences[1]
+
+
+class Worker(Numbered):
+    """Each sample is the process that read it."""
+
+    def __getitems__(self, indices) -> tuple[Tensor, Tensor]:
+        return torch.full((len(indices), 1), os.getpid()), torch.zeros(len(indices))
+
+
+def test_new_weights_start_no_new_workers():
+    batches = BatchStream(Worker(10), DiaSampler(10, seed=0), 4, CPU, num_workers=2)  # type: ignore[arg-type]
+
+    def processes() -> set[int]:
+        return {int(x) for _ in range(2) for x in batches.next().x}
+
+    before = processes()
+    batches.sampler.set_weights(np.eye(10)[7], batches.position)
+    batches.seek(batches.position)
+    assert processes() == before
+    batches.close()
+    assert processes().isdisjoint(before)
+    batches.close()
 
 
 def test_seeking_continues_the_same_sequence():
