@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 from pathlib import Path
@@ -40,8 +41,11 @@ def test_prints_a_table_and_writes_json(tmp_path):
             assert row["theirs"] > 0
             assert row["ratio"] > 0
         if row["benchmark"] == "epoch_indices" and row["theirs"] is not None:
-            # Above 1 where ours is faster, whether there is an aim for that size or not.
-            assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"], rel=1e-6)
+            # Above 1 where ours is faster, with an aim for that size or without; but a bound from
+            # above is on what ours costs.
+            cost = row["ours"] / row["theirs"]
+            ratio = cost if row["aim"].startswith("≤") else 1 / cost
+            assert row["ratio"] == pytest.approx(ratio, rel=1e-6)
         assert row["met"] is None  # of tiny sizes, nothing is claimed
     assert content["settings"] == {"quick": True, "repeats": None, "threads": 1, "clock": "wall"}
     assert content["machine"]["torch_threads"] == 1
@@ -49,6 +53,31 @@ def test_prints_a_table_and_writes_json(tmp_path):
     # Nothing that tells whose machine it was.
     for private in (str(ROOT), str(Path.home()), str(tmp_path)):
         assert private not in path.read_text(encoding="utf-8")
+
+
+def test_the_table_as_markdown_says_met_or_missed_in_words():
+    module = importlib.import_module("benchmarks.speed.harness")
+    pair = module.Pair([1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
+    rows = [
+        pair.row("a", "slower", module.at_most(0.9), unit="ms"),
+        pair.row("a", "faster", module.at_most(1.5)),
+        module.Row("b", "left out", note="skipped: no peer"),
+    ]
+    assert module.markdown(rows).splitlines()[2:] == [
+        "| `a`: slower | 2 ms | 2 ms | 1× (0.5–1.5) | ≤ 0.9× | **missed** |",
+        "| `a`: faster | 2 s | 2 s | 1× (0.5–1.5) | ≤ 1.5× | met |",
+        "| `b`: left out |  |  |  |  | skipped: no peer |",
+    ]
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs(tmp_path):
+    path = tmp_path / "speed.json"
+    done = benchmarks("--quick", "--threads", "1", "--json", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    names = importlib.import_module("benchmarks.speed").BENCHMARKS
+    assert {row["benchmark"] for row in rows} == set(names)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from benchmarks.speed.harness import (
     Settings,
     Skipped,
     machine,
+    markdown,
     table,
     use_clock,
     write_json,
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="cpu: the process's own time, for a busy machine, best with --threads 1 (wall)",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     options = parser.parse_args(arguments)
     names = [name for name in options.only.split(",") if name]
     unknown = sorted(set(names) - set(BENCHMARKS))
@@ -75,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_json(options.json, rows, settings)
     facts = machine(settings.threads)
     versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
-    print(table(rows))
+    print(markdown(rows) if options.markdown else table(rows))
     print(
         f"\n{facts['system']} {facts['architecture']} ({facts['cpu_capability']}), "
         f"{facts['cpus']} CPUs, {facts['torch_threads']} torch threads, "

@@ -19,8 +19,7 @@ from PIL import Image
 
 from benchmarks.speed.harness import Row, Settings, Skipped, Work, alternate, at_most
 from benchmarks.speed.memory import peak_memory
-from benchmarks.speed.setups import packaged, plugin_manager, untrained
-from diagan_plugin.recording.sweep import sweep
+from benchmarks.speed.setups import packaged, plugin_manager, sweep_of, untrained
 from gan_registry.datasets.fetching import fetch_to
 from gan_registry.datasets.image_folder import find_images
 from gan_registry.files import CACHE_VARIABLE
@@ -76,14 +75,6 @@ def open_run(folder: str, config: str, side: int, kind: str) -> Run:
     return built
 
 
-def sweep_of(run: Run) -> Work:
-    """Returns a sweep."""
-    return partial(
-        sweep, run.logits, run.dataset, discriminator=run.discriminator, mode="eval",
-        batch_size=run.batch_size, seed=0, step=0, device=run.device,
-    )  # fmt: skip
-
-
 def passes_of(run: Run) -> Work:
     """Returns D's passes over the same batches, which are floats in memory."""
     order = torch.arange(len(run.dataset)).split(4 * run.batch_size)
@@ -100,7 +91,7 @@ def passes_of(run: Run) -> Work:
 
 def prepare_sweep(folder: str, config: str, side: int, kind: str) -> Callable[[], object]:
     """Prepares a sweep for a measurement of memory."""
-    return sweep_of(open_run(folder, config, side, kind))
+    return partial(sweep_of, open_run(folder, config, side, kind))
 
 
 def _rows(settings: Settings, label: str, folder: str, config: str, side: int) -> list[Row]:
@@ -108,14 +99,14 @@ def _rows(settings: Settings, label: str, folder: str, config: str, side: int) -
 
     def first() -> None:
         shutil.rmtree(kept, ignore_errors=True)
-        sweep_of(open_run(folder, config, side, "disk"))()
+        sweep_of(open_run(folder, config, side, "disk"))
 
     passes = passes_of(open_run(folder, config, side, "memory"))
     pairs, rows = settings.pairs(5), []
     pair = alternate(first, passes, pairs, warmup=0)
     rows.append(pair.row(NAME, f"{label}: first sweep, the file is made", note="building D too"))
     for kind, aim in (("disk", at_most(1.2)), ("memory", at_most(1.2)), ("none", None)):
-        pair = alternate(sweep_of(open_run(folder, config, side, kind)), passes, pairs)
+        pair = alternate(prepare_sweep(folder, config, side, kind), passes, pairs)
         aim = None if settings.quick else aim
         rows.append(pair.row(NAME, f"{label}: later sweep, DATA.cache={kind}", aim))
     (file,) = kept.rglob("*.safetensors")

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -208,7 +209,7 @@ def alternate(ours: Work, theirs: Work, pairs: int, warmup: int = 1) -> Pair:
 def machine(threads: int) -> dict[str, Any]:
     """Returns what the numbers depend on, and nothing that names the machine."""
     versions = {"python": platform.python_version()}
-    for package in ("diagan-plugin", "torch", "numpy", "torch-mimicry"):
+    for package in ("diagan-plugin", "torch", "numpy", "torch-mimicry", "torch-fidelity"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {
@@ -254,6 +255,31 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """Writes rows as a table of Markdown, aims met or missed in words."""
+    lines = [
+        "| what | ours | theirs or floor | ratio | aim | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        unit = f" {row.unit}" if row.ours is not None else ""
+        cells = [
+            f"`{row.benchmark}`: {row.name}",
+            _number(row.ours) + unit,
+            _number(row.theirs) + unit if row.theirs is not None else "",
+            "" if row.ratio is None else f"{row.ratio:.3g}×{_spread(row.note)}",
+            row.aim,
+            {True: "met", False: "**missed**", None: "" if row.ours else row.note}[row.met],
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(note: str) -> str:
+    found = re.search(r"ratios (\S+)$", note)
+    return f" ({found[1]})" if found else ""
+
+
 def write_json(path: Path, rows: Sequence[Row], settings: Settings) -> None:
     """Writes machine, settings and rows."""
     content = {
@@ -266,4 +292,6 @@ def write_json(path: Path, rows: Sequence[Row], settings: Settings) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

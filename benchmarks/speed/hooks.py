@@ -3,8 +3,8 @@
 The calls that one step makes are recorded, and replayed by themselves many times: their cost lies
 far below the noise of a step's time, so a difference of two steps could not show it.
 
-Two more rows have no aim: a step with `dia` loaded but not asked for, and the whole host against a
-loop written by hand that does the same arithmetic.
+A step with `dia` loaded but not asked for has no aim. The last rows are the whole step of the host,
+seeds, health and all, against a loop written by hand that does the same arithmetic.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.harness import Pair, Row, Settings, alternate, seconds
-from benchmarks.speed.setups import one_step, packaged, plugin_manager, untrained
+from benchmarks.speed.harness import Pair, Row, Settings, alternate, at_most, seconds
+from benchmarks.speed.setups import packaged, plugin_manager, untrained
 from gan_registry.dispatch import Dispatcher
 from gan_registry.training.run import Run
+from gan_registry.training.step import train_step
 
 NAME = "hooks"
 _SHARE = 0.03
@@ -48,12 +49,12 @@ class Recorder:
 
 def run(settings: Settings) -> list[Row]:
     """Measures on the `gaussian` configuration: two MLPs for points in the plane."""
-    steps, replays = (5, 50) if settings.quick else (300, 20_000)
-    pairs = settings.pairs(9)
+    steps, replays = (5, 50) if settings.quick else (30, 2_000)
+    pairs = settings.pairs(5)
     bare = _run(dia=False)
     recorder = Recorder(bare.hooks)
     bare.hooks = recorder  # type: ignore[assignment]
-    one_step(bare)
+    train_step(bare)
     bare.hooks = recorder.dispatcher
 
     def replay() -> None:
@@ -61,7 +62,7 @@ def run(settings: Settings) -> list[Row]:
             for call in recorder.calls:
                 call()
 
-    many = _times(lambda: one_step(bare), steps)
+    many = _times(lambda: train_step(bare), steps)
     many()
     measured = Pair(
         [seconds(replay) / replays for _ in range(pairs)],
@@ -74,17 +75,20 @@ def run(settings: Settings) -> list[Row]:
     rows = [_with_aim(measured, measured.ratio)]
 
     idle = _run(dia=True)
-    pair = alternate(_times(lambda: one_step(idle), steps), many, pairs)
+    pair = alternate(_times(lambda: train_step(idle), steps), many, pairs)
     rows.append(
         pair.row(
             NAME, "a step with dia loaded but idle, against none", unit="µs", scale=1e6 / steps
         )
     )
-    by_hand = hand_written_step(_run(dia=False))
-    pair = alternate(many, _times(by_hand, steps), pairs)
-    rows.append(
-        pair.row(NAME, "a step of the host, against a loop by hand", unit="µs", scale=1e6 / steps)
-    )
+    for name in ("gaussian",) if settings.quick else ("gaussian", "gmm25", "colored_digits"):
+        host, by_hand = _run(dia=False, name=name), hand_written_step(_run(dia=False, name=name))
+        few = 2 if settings.quick else 10
+        pair = alternate(
+            _times(lambda run=host: train_step(run), few), _times(by_hand, few), 3 * pairs
+        )
+        label = f"{name}: a step of the host, against a loop by hand"
+        rows.append(pair.row(NAME, label, at_most(1.05), unit="µs", scale=1e6 / few))
     return rows
 
 
@@ -95,9 +99,9 @@ def _with_aim(row: Row, share: float) -> Row:
     )  # fmt: skip
 
 
-def _run(*, dia: bool) -> Run:
+def _run(*, dia: bool, name: str = "gaussian") -> Run:
     plugins = plugin_manager(dia=dia)
-    return untrained(packaged("gaussian", plugins), plugins)
+    return untrained(packaged(name, plugins), plugins)
 
 
 def _times(work: Call, steps: int) -> Call:

@@ -6,11 +6,14 @@ Empty packages stand in for the two whose `__init__` does so; the modules used a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import io
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +62,19 @@ def wrapped(generator: nn.Module, discriminator: nn.Module, z_dim: int, loss: st
     d = type("Discriminator", (gan.BaseDiscriminator,), {"forward": forward})(0, loss)
     g.network, d.network = generator, discriminator
     return Networks(g, d)
+
+
+def colored_mnist(checkout: str) -> Networks:
+    """Builds the paper's networks for Colored MNIST from a checkout of its code."""
+    package = str(Path(checkout).resolve() / "diagan-pkg")
+    if package not in sys.path:
+        sys.path.append(package)
+    module = importlib.import_module("diagan.models.mnist")
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells of each network
+        return Networks(
+            module.MNIST_DCGAN_Generator(loss_type="ns", topk=False),
+            module.MNIST_DCGAN_Discriminator(loss_type="ns"),
+        )
 
 
 class Adapter(nn.Module):

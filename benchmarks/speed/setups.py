@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.harness import now
+from diagan_plugin.dia.driver import DiaDriver
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.recording.logit_modes import resolve_logit_mode
+from diagan_plugin.recording.sweep import sweep
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import ArrayDataset
@@ -17,7 +19,6 @@ from gan_registry.plugins import PluginManager
 from gan_registry.training.build import build_data, build_networks, build_optimizers
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import train
-from gan_registry.training.updates import update_discriminator, update_generator
 
 NOISE_IMAGES = 10_000
 
@@ -37,27 +38,6 @@ class NoiseImages:
             return ArrayDataset("noise32", rng.integers(0, 256, (self.size, 3, 32, 32), np.uint8))
 
         catalogs.datasets.register("noise32", build)
-
-
-class Stopwatch:
-    """Notes when each step has ended, with everything that plugins did in it."""
-
-    def __init__(self) -> None:
-        self.marks: list[float] = []
-
-    @hookimpl
-    def gan_models_ready(self) -> None:
-        """Starts."""
-        self.marks = [now()]
-
-    @hookimpl
-    def gan_step_end(self) -> None:
-        """Notes the time. The name it is registered under is the last in the alphabet."""
-        self.marks.append(now())
-
-    def seconds(self, first: int, last: int) -> float:
-        """Returns the time from the end of step `first` to the end of step `last`."""
-        return self.marks[last] - self.marks[first]
 
 
 class StopAfter:
@@ -81,6 +61,19 @@ def plugin_manager(*, dia: bool = True, **others: object) -> PluginManager:
     for name, plugin in others.items():
         plugins.register(plugin, name)
     return plugins
+
+
+def driver_of(run: Run) -> DiaDriver:
+    """Returns what acts for `dia` in a run."""
+    (plugin,) = (each for each in run.plugins.hooks.get_plugins() if isinstance(each, DiaPlugin))
+    driver = plugin.driver(run)
+    assert driver is not None
+    return driver
+
+
+def packaged_options(name: str) -> dict[str, Any]:
+    """Returns the options of `dia` in a packaged configuration."""
+    return dict(read_config(name)[2]["PLUGINS"]["dia"])
 
 
 def packaged(name: str, plugins: PluginManager, **settings: Any) -> Config:
@@ -136,12 +129,18 @@ def phase2(config: Config, plugins: PluginManager, **dia: Any) -> Run:
     config.OPTIMIZATION.total_steps = 1_000_000
     config.RUN.sampler = "dia"
     plugins.register(StopAfter(3), "stop")
-    return trained(config, plugins, {"phase1": 2e-6, "record_every": 1, **dia})
+    return trained(config, plugins, {**dia, "phase1": 2e-6, "record_every": 1})
 
 
-def one_step(run: Run) -> None:
-    """A step of the training loop, without its outputs."""
-    update_discriminator(run, 0)
-    update_generator(run, 0)
-    run.step += 1
-    run.hooks.step_end(run)
+def sweep_of(run: Run) -> object:
+    """Makes the log-density ratios of a run's data, as Dia does."""
+    return sweep(
+        run.logits,
+        run.dataset,
+        discriminator=run.discriminator,
+        mode=resolve_logit_mode("auto", run.discriminator),
+        batch_size=run.batch_size,
+        seed=run.seed,
+        step=run.step,
+        device=run.device,
+    )

@@ -1,41 +1,44 @@
 """(3) A whole training run: `--sampler dia` against `uniform`, by phase and in all.
 
-`colored_digits` is trained from end to end, all its 5,500 steps; nothing is written to a folder,
-and a plugin notes when each step ended. On the DCGAN such a run takes half a day, so its parts are
-measured, steps of both phases and both kinds of sweeps, and added up as the schedule of a run of
-50,000 steps has them (the paper's length: 40,000 of phase 1 on CIFAR-10).
+`colored_digits` as it is packaged, and a 32-px DCGAN with 10,000 images for 50,000 steps (the
+paper's length: 40,000 of phase 1 on CIFAR-10). Whole runs take from minutes to half a day, in which
+a machine changes more than what is to be measured. So the parts are measured in turns, steps of
+both phases, a sweep and the verdict so far, and added up as the run's own schedule has
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from benchmarks.speed.harness import Aim, Pair, Row, Settings, at_most, seconds
 from benchmarks.speed.setups import (
     NoiseImages,
-    Stopwatch,
     dcgan32,
-    one_step,
+    driver_of,
     packaged,
+    packaged_options,
     phase2,
     plugin_manager,
-    trained,
+    sweep_of,
     untrained,
 )
 from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.progress import is_due, progress_verdict
 from diagan_plugin.dia.schedule import HISTORY_SAMPLES, Schedule
-from diagan_plugin.recording.logit_modes import resolve_logit_mode
-from diagan_plugin.recording.sweep import sweep
+from gan_registry.config.schema import Config
+from gan_registry.plugins import PluginManager
 from gan_registry.training.run import Run
+from gan_registry.training.step import train_step
 
 NAME = "training_overhead"
 PHASE1, PHASE2, ALL = "phase 1", "phase 2", "in all"
+_DIGITS = "colored_digits"
 _STEPS = 50_000
-_DIGITS_OPTIONS = {"k": 1.0, "phase1": 0.73}  # of the packaged configuration
+Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -44,149 +47,146 @@ class Variant:
 
     Attributes:
         label: What it is called in the table.
-        sampler: `RUN.sampler`.
-        dia: Options of `dia`.
+        step: The part that a step of phase 2 is.
+        weighted: Whether there is a phase 2.
         aim: Bound on its time in all.
-        parts: What has a row of its own.
+        shown: What has a row of its own.
     """
 
     label: str
-    sampler: str = "uniform"
-    dia: dict[str, Any] = field(default_factory=dict)
-    aim: Aim | None = None
-    parts: tuple[str, ...] = (ALL,)
+    step: str
+    weighted: bool
+    aim: Aim
+    shown: tuple[str, ...]
 
 
-BASELINE = Variant("uniform")
-EACH, SECOND, SWEEPS = (
-    Variant("auxiliary D each step", "dia", {}, at_most(1.15), (PHASE1, PHASE2, ALL)),
-    Variant(
-        "auxiliary D each 2nd step", "dia", {"aux_every": 2}, at_most(1.08), (PHASE1, PHASE2, ALL)
-    ),
-    Variant("the sweeps alone", "uniform", {"diagnose": True}, at_most(1.02)),
+_VARIANTS = (
+    Variant("auxiliary D each step", "each", True, at_most(1.15), (PHASE1, PHASE2, ALL)),
+    Variant("auxiliary D each 2nd step", "second", True, at_most(1.08), (PHASE2, ALL)),
+    Variant("the sweeps alone", "uniform", False, at_most(1.02), (ALL,)),
 )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training.
+
+    Attributes:
+        label: What it is called in the table.
+        make: Reads its configuration, for a plugin manager.
+        plugins: Makes a plugin manager.
+        options: Options of `dia`.
+        steps: Steps of a measurement, an even number.
+        samples: Training samples of the run, if more than there are to measure with: a sweep takes
+            as much longer.
+    """
+
+    label: str
+    make: Callable[[PluginManager], Config]
+    plugins: Callable[[], PluginManager]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 2
+    samples: int = 0
 
 
 def run(settings: Settings) -> list[Row]:
     """Measures both trainings."""
-    return [*_digits(settings), *_dcgan(settings)]
-
-
-def _digits(settings: Settings) -> list[Row]:
-    """Whole runs, in turns."""
-    variants = (BASELINE, EACH, SECOND, SWEEPS)
-    _whole_run(EACH, 40)  # pays for what a process does only once
-    times: dict[str, list[dict[str, float]]] = {variant.label: [] for variant in variants}
-    for number in range(settings.pairs(3)):
-        for variant in variants if number % 2 == 0 else reversed(variants):
-            times[variant.label].append(_whole_run(variant, 40 if settings.quick else None))
-    return _rows("colored_digits", times, "")
-
-
-def _whole_run(variant: Variant, steps: int | None) -> dict[str, float]:
-    watch = Stopwatch()
-    plugins = plugin_manager(stopwatch=watch)
-    config = packaged("colored_digits", plugins, RUN__sampler=variant.sampler)
-    if steps is not None:
-        config.OPTIMIZATION.total_steps = steps
-    total = config.OPTIMIZATION.total_steps
-    every = 40 if steps is None else 8
-    trained(config, plugins, {**_DIGITS_OPTIONS, "record_every": every, **variant.dia})
-    end = round(_DIGITS_OPTIONS["phase1"] * total)
-    # Uniform runs are cut at the same step, so that like is compared with like.
-    return {
-        PHASE1: watch.seconds(0, end),
-        PHASE2: watch.seconds(end, total),
-        ALL: watch.seconds(0, total),
-    }
-
-
-def _dcgan(settings: Settings) -> list[Row]:
-    """The parts of a run, in turns, and their sum."""
     quick = settings.quick
-    images = NoiseImages(300 if quick else 10_000)
+    digits = Case(
+        _DIGITS, partial(packaged, _DIGITS), plugin_manager, packaged_options(_DIGITS),
+        2 if quick else 20,
+    )  # fmt: skip
+    images, samples = NoiseImages(100 if quick else 500), 10_000
     size = {"MODEL__g_conv_dim": 8, "MODEL__d_conv_dim": 8, "OPTIMIZATION__batch_size": 16}
+    make = partial(
+        dcgan32, OPTIMIZATION__total_steps=50 if quick else _STEPS, **(size if quick else {})
+    )
+    dcgan = Case(
+        f"DCGAN, 32 px, {samples:,} images", make, partial(plugin_manager, noise=images),
+        samples=samples,
+    )  # fmt: skip
+    return [*_measure(digits, settings, 9), *_measure(dcgan, settings, 5)]
 
-    def build(variant: Variant) -> Run:
-        plugins = plugin_manager(noise=images)
-        config = dcgan32(plugins, **(size if quick else {}))
-        made = untrained(config, plugins)
-        if variant.sampler == "dia":
-            made = phase2(config, plugin_manager(noise=images), logits="eval", **variant.dia)
-        made.generator.train()
-        made.discriminator.train()
-        return made
 
-    uniform, each, second = (build(variant) for variant in (BASELINE, EACH, SECOND))
-    subset = np.arange(min(HISTORY_SAMPLES, images.size))
-
-    def two_steps(live: Run) -> Callable[[], object]:
-        def work() -> None:
-            one_step(live)
-            one_step(live)  # one of them is without the auxiliary D where that is every=2
-
-        return work
-
-    parts: dict[str, tuple[Callable[[], object], int]] = {
-        "uniform": (two_steps(uniform), 2),
-        "each": (two_steps(each), 2),
-        "second": (two_steps(second), 2),
-        "sweep": (lambda: _sweep(uniform, None), 1),
-        "history": (lambda: _sweep(uniform, subset), 1),
-    }
-    schedule = Schedule(DiaOptions(), 50 if quick else _STEPS, weighted=True)
-    times: dict[str, list[dict[str, float]]] = {
-        variant.label: [] for variant in (BASELINE, EACH, SECOND, SWEEPS)
-    }
+def _measure(case: Case, settings: Settings, usual: int) -> list[Row]:
+    plugins = case.plugins()
+    config = case.make(plugins)
+    total = config.OPTIMIZATION.total_steps
+    uniform = untrained(config, plugins)
+    samples = case.samples or len(uniform.dataset)
+    parts, longer = _parts(case, uniform), samples / len(uniform.dataset)
+    subset = min(HISTORY_SAMPLES / samples, 1.0)
     for work, _ in parts.values():
         work()
-    for _ in range(settings.pairs(5)):
-        cost = {name: seconds(work) / count for name, (work, count) in parts.items()}
-        for variant, step in ((EACH, "each"), (SECOND, "second")):
-            times[variant.label].append(_composed(schedule, cost, step, records=True))
-        times[SWEEPS.label].append(_composed(schedule, cost, "uniform", records=True))
-        times[BASELINE.label].append(_composed(schedule, cost, "uniform", records=False))
-    note = f"added up from parts for {schedule.total_steps:,} steps"
-    return _rows(f"DCGAN, 32 px, {images.size:,} images", times, note)
+    rounds = []
+    for number in range(settings.pairs(usual)):
+        order = list(parts.items())
+        cost = {
+            name: seconds(work) / count
+            for name, (work, count) in (order if number % 2 == 0 else reversed(order))
+        }
+        cost["sweep"] *= longer
+        rounds.append({**cost, "history": subset * cost["sweep"]})
+    rows = []
+    for variant in _VARIANTS:
+        schedule = Schedule(DiaOptions(**case.options), total, variant.weighted)
+        add = partial(_composed, schedule, whole=subset == 1.0)
+        ours = [add(cost, variant.step, records=True) for cost in rounds]
+        theirs = [add(cost, "uniform", records=False) for cost in rounds]
+        for part in variant.shown:
+            pair = Pair([each[part] for each in ours], [each[part] for each in theirs])
+            note = f"added up from parts for {total:,} steps"
+            aim = variant.aim if part == ALL else None
+            rows.append(pair.row(NAME, f"{case.label}: {variant.label}, {part}", aim, note=note))
+    return rows
 
 
-def _sweep(run: Run, indices: Any) -> object:
-    return sweep(
-        run.logits,
-        run.dataset,
-        discriminator=run.discriminator,
-        mode=resolve_logit_mode("auto", run.discriminator),
-        batch_size=run.batch_size,
-        seed=run.seed,
-        step=run.step,
-        device=run.device,
-        indices=indices,
-    )
+def _parts(case: Case, uniform: Run) -> dict[str, tuple[Work, int]]:
+    """Returns the parts of a run, and how many of them a call is."""
+
+    def weighted(**dia: Any) -> Run:
+        plugins = case.plugins()
+        return phase2(case.make(plugins), plugins, **{**case.options, **dia})
+
+    each, second = weighted(), weighted(aux_every=2)
+    driver = driver_of(each)
+
+    def verdict() -> object:
+        diagnosis = driver.diagnosis(each, named=False)
+        assert diagnosis is not None
+        return progress_verdict(each, diagnosis)
+
+    steps = {"uniform": uniform, "each": each, "second": second}
+    return {
+        **{name: (partial(_train, live, case.steps), case.steps) for name, live in steps.items()},
+        "sweep": (partial(sweep_of, uniform), 1),
+        "verdict": (verdict, 1),
+    }
+
+
+def _train(live: Run, steps: int) -> None:
+    for _ in range(steps):
+        train_step(live)
 
 
 def _composed(
-    schedule: Schedule, cost: dict[str, float], step: str, *, records: bool
+    schedule: Schedule, cost: Mapping[str, float], step: str, *, records: bool, whole: bool
 ) -> dict[str, float]:
-    """Adds up a run from the seconds of its parts; `step` is that of phase 2."""
+    """Adds up a run from the seconds of its parts; `step` is that of phase 2.
+
+    A sweep of all samples is the heat map's record, too, where its samples are the `whole` data.
+    """
     total, end = schedule.total_steps, schedule.phase1_end
-    drawn = [at for at in range(1, total + 1) if schedule.history_at(at)]
-    early = sum(at <= end for at in drawn) + 1  # one before the first step
-    first = end * cost["uniform"]
-    rest = (total - end) * cost[step]
+    first, rest = end * cost["uniform"], (total - end) * cost[step]
     if records:
-        first += len(schedule.record_steps) * cost["sweep"] + early * cost["history"]
-        rest += (len(drawn) + 1 - early) * cost["history"]
+        first += cost["history"]  # before the first step
+        for at in range(1, total + 1):
+            extra = cost["verdict"] if is_due(at, total) else 0.0
+            swept = schedule.records_at(at)
+            extra += cost["sweep"] if swept else 0.0
+            extra += cost["history"] if schedule.history_at(at) and not (swept and whole) else 0.0
+            if at <= end:
+                first += extra
+            else:
+                rest += extra
     return {PHASE1: first, PHASE2: rest, ALL: first + rest}
-
-
-def _rows(case: str, times: dict[str, list[dict[str, float]]], note: str) -> list[Row]:
-    rows = []
-    for variant in (EACH, SECOND, SWEEPS):
-        for part in variant.parts:
-            pair = Pair(
-                [measured[part] for measured in times[variant.label]],
-                [measured[part] for measured in times[BASELINE.label]],
-            )
-            aim = variant.aim if part == ALL else None
-            rows.append(pair.row(NAME, f"{case}: {variant.label}, {part}", aim, note=note))
-    return rows

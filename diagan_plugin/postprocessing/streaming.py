@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from diagan_plugin.arguments import as_real, as_whole, as_work
+from gan_registry.arriving import Arriving
+from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import UserError
 
 _MIN_ACCEPTED = 10
@@ -82,6 +84,7 @@ class SampleStream(ABC):
         self.accepted = 0
         self.invalid = 0
         self._waiting: Proposal | None = None
+        self._coming: tuple[Proposal, Arriving] | None = None
 
     @property
     def acceptance_rate(self) -> float:
@@ -152,15 +155,26 @@ class SampleStream(ABC):
 
         A logit of +inf is unusable, too: it would outdo all others for ever.
         """
+        batch, logits = self._coming or self._begun()
+        # A GPU makes the next proposals while these are judged, so that it never waits for us.
+        self._coming = self._begun() if logits.travels else None
+        return batch._replace(logits=self._usable(logits.read()))
+
+    def _begun(self) -> tuple[Proposal, Arriving]:
         batch = self._propose(self.batch_size)
-        # On the CPU, as not every device has float64.
-        logits = without_infinity(batch.logits.to("cpu", torch.float64))
+        return batch, Arriving(batch.logits)
+
+    def _usable(self, logits: Tensor) -> Tensor:
+        """Counts unusable logits, and returns them as NaN; in float64, of which a CPU is sure."""
+        logits = without_infinity(logits.double())
         self.invalid += int(logits.isnan().sum())
-        return batch._replace(logits=logits)
+        return logits
 
     def _burn_in(self, count: int) -> Tensor:
         """Returns the logits of `count` proposals, in whole batches, that are not kept."""
-        return torch.cat([self._draw().logits for _ in range(math.ceil(count / self.batch_size))])
+        batches = range(math.ceil(count / self.batch_size))
+        logits = torch.cat([self._propose(self.batch_size).logits for _ in batches])
+        return self._usable(Arriving(logits).read())
 
     def _check_floor(self, method: str, advice: str, fact: str = "") -> None:
         """Stops where the acceptance rate is too low.
@@ -196,6 +210,6 @@ def rows(batch: Proposal, chosen: Tensor | slice) -> Proposal:
     def pick(tensor: Tensor | None) -> Tensor | None:
         if tensor is None:
             return None
-        return tensor[chosen if isinstance(chosen, slice) else chosen.to(tensor.device)]
+        return tensor[chosen if isinstance(chosen, slice) else to_device(chosen, tensor.device)]
 
     return Proposal(*map(pick, batch))  # type: ignore[arg-type]

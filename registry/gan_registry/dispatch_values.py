@@ -11,11 +11,11 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan_registry.arriving import Arriving
 from gan_registry.errors import Diverged, PluginError
 
 Judge = Callable[[float], "Exception | None"]
@@ -31,7 +31,7 @@ class DeviceValues:
     def __init__(self) -> None:
         self._told: set[str] = set()
         self._noted: list[tuple[Tensor, Judge]] = []
-        self._travelling: deque[tuple[Tensor, Any, list[Judge]]] = deque()
+        self._travelling: deque[tuple[Arriving, list[Judge]]] = deque()
 
     def tell(self, text: str) -> None:
         """Warns of something odd, once in a run."""
@@ -56,33 +56,25 @@ class DeviceValues:
 
     def poll(self) -> None:
         """Judges what has arrived; never waits."""
-        while self._travelling and (event := self._travelling[0][1]) and event.query():
+        while self._travelling and self._travelling[0][0].has_arrived:
             self._receive()
 
     def settle(self) -> None:
         """Judges everything; waits for the device."""
         self._send()
         while self._travelling:
-            if event := self._travelling[0][1]:
-                event.synchronize()
             self._receive()
 
     def _send(self) -> None:
         if not self._noted:
             return
         values = torch.stack([value.float().reshape(()) for value, _ in self._noted])
-        judges, event = [judge for _, judge in self._noted], None
+        self._travelling.append((Arriving(values), [judge for _, judge in self._noted]))
         self._noted = []
-        if values.is_cuda:
-            there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            values = there.copy_(values, non_blocking=True)
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
-        self._travelling.append((values, event, judges))
 
     def _receive(self) -> None:
-        values, _, judges = self._travelling.popleft()
-        for value, judge in zip(values.tolist(), judges, strict=True):
+        values, judges = self._travelling.popleft()
+        for value, judge in zip(values.read().tolist(), judges, strict=True):
             if error := judge(value):
                 raise error
 

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gan_registry.arriving import read_scalars
 from gan_registry.catalogs import Catalogs
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import Dataset
@@ -393,10 +394,7 @@ class LiveRun(ABC):
 
     def noted(self) -> dict[str, Any]:
         """Returns what was noted since the last log line, as plain values."""
-        return {
-            name: value.item() if isinstance(value, Tensor) else value
-            for name, value in self._logged.items()
-        }
+        return read_scalars(self._logged)
 
     def take_log(self) -> dict[str, Any]:
         """Returns what was noted since the last log line, and forgets it."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+_WORD = 2**32 - 1
+
 
 def derive_seed(seed: int, *parts: int | str) -> int:
     """Derives an independent 63-bit seed from the run's seed and a description of its purpose.
@@ -21,9 +23,16 @@ def derive_seed(seed: int, *parts: int | str) -> int:
     Returns:
         A seed for `torch.Generator.manual_seed`, equal on every machine.
     """
-    words = [zlib.crc32(part.encode()) if isinstance(part, str) else int(part) for part in parts]
-    state = np.random.SeedSequence([int(seed), *words]).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+    numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else int(part) for part in parts]
+    words: list[int] = []
+    for number in (int(seed), *numbers):
+        # As numpy takes a list of numbers apart, which by itself costs as much as all the rest.
+        while number > _WORD:
+            words.append(number & _WORD)
+            number >>= 32
+        words.append(number)
+    low, high = np.random.SeedSequence(np.array(words, np.uint32)).generate_state(2).tolist()
+    return int(low | high << 32) >> 1
 
 
 def generator_for(

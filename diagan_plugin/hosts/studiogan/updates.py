@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diagan_plugin.hosts.studiogan.run import StudioRun
+from gan_registry.arriving import Arriving
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import PluginError
 from gan_registry.records import Fake, MicroBatch, Real
@@ -36,7 +37,7 @@ class Updates:
         self.fake: Fake | None = None
         self.latents: Tensor | None = None
         self._basket: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]] | None = None
-        self._kept: Tensor | None = None  # real samples that are not replaced by generated ones
+        self._kept: Arriving | None = None  # real samples that are not replaced by generated ones
         self._pending: list[MicroBatch] = []
         self._outputs: list[dict[str, Any]] = []
 
@@ -107,7 +108,8 @@ class Updates:
     def replaced(self, before: Tensor, after: Tensor) -> None:
         """Notes which real samples adaptive pseudo augmentation has replaced by generated ones."""
         if self.phase == "discriminator":
-            self._kept = None if after is before else (after == before).flatten(1).all(1)
+            same = after is before
+            self._kept = None if same else Arriving((after == before).flatten(1).all(1))
 
     def real(self) -> Real:
         """Returns the real samples of D's current micro-batch, on the device."""
@@ -121,9 +123,10 @@ class Updates:
         kept, self._kept = self._kept, None
         if kept is None:
             return real, logits
-        rows = kept.nonzero().flatten()
-        y = None if real.y is None else real.y[rows]
-        return Real(real.indices[rows.cpu()], real.x[rows], y), logits[rows]
+        rows = kept.read().nonzero().flatten()  # known before D has begun
+        there = to_device(rows, logits.device)
+        y = None if real.y is None else real.y[there]
+        return Real(real.indices[rows], real.x[there], y), logits[there]
 
     def passed(
         self, real: Real, fake: Fake, real_out: dict[str, Any], fake_out: dict[str, Any]

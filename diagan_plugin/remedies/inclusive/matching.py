@@ -43,9 +43,10 @@ def nearby_latents(z: Tensor, noise: float, prior: str, rng: torch.Generator) ->
         rng: Draws ε, on its own device.
     """
     if prior == "gaussian":
-        drawn = torch.randn(z.shape, generator=rng, device=rng.device).to(z)
+        drawn = to_device(torch.randn(z.shape, generator=rng, device=rng.device), z.device).to(z)
         return math.sqrt(1 - noise**2) * z + noise * drawn
-    drawn = (torch.rand(z.shape, generator=rng, device=rng.device) * 2 - 1).to(z)
+    drawn = torch.rand(z.shape, generator=rng, device=rng.device) * 2 - 1
+    drawn = to_device(drawn, z.device).to(z)
     return (1 - noise) * z + noise * drawn
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gan_registry.datasets.fetching import to_device
+
 
 def loss_weights(probabilities: Tensor, indices: Tensor) -> Tensor:
     """Returns the weights N · P(i) of a batch drawn uniformly.
@@ -24,5 +26,5 @@ def loss_weights(probabilities: Tensor, indices: Tensor) -> Tensor:
             raise ValueError(
                 f"Argument `{name}` must be one-dimensional, but got {list(value.shape)}."
             )
-    weights = probabilities[indices.to(probabilities.device)] * len(probabilities)
+    weights = probabilities[to_device(indices, probabilities.device)] * len(probabilities)
     return weights.float()

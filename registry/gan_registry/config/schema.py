@@ -230,6 +230,10 @@ class RunSettings(Section):
     channels_last: Annotated[Literal["auto", "true", "false"], BeforeValidator(_bool_as_text)] = (
         Field(default="auto", description="ours: convolutions channels-last; auto: if that works")
     )
+    cudnn_benchmark: bool = Field(
+        default=False,
+        description="ours: cuDNN times its algorithms and takes the fastest; not bit-reproducible",
+    )
     print_freq: Count = Field(default=100, description="steps between two log lines")
     sample_freq: Annotated[Integer, Field(ge=0)] = Field(
         default=0, description="ours: steps between two sample grids; 0: ten in all"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss, pad
 
+from gan_registry.datasets.fetching import to_device
 from gan_registry.regularizers.full_precision import at_least_float32
 
 COMPARED = ("adv_output", "cls_output", "embed")
@@ -83,7 +84,7 @@ def neighbouring_latent(
         noise = 2.0 * torch.rand(z.shape, generator=generator, device=device) - 1.0
     else:
         raise ValueError(f"Argument `z_prior` must be gaussian or uniform, but got {z_prior!r}.")
-    return z + radius * noise.to(z.device, z.dtype)
+    return z + radius * to_device(noise, z.device).to(z.dtype)
 
 
 def flip_and_shift(
@@ -117,7 +118,7 @@ def flip_and_shift(
 
     def draw(low: int, high: int) -> Tensor:
         drawn = torch.randint(low, high + 1, (count, 1, 1), generator=generator, device=device)
-        return drawn.to(x.device)
+        return to_device(drawn, x.device)
 
     flips, down, right = draw(0, 1), draw(-up, up), draw(-left, left)
     rows = torch.arange(height, device=x.device)[:, None] + down + up

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gan_registry.backbones.base import realness as read_realness
+from gan_registry.datasets.fetching import to_device
 from gan_registry.regularizers.full_precision import at_least_float32, full_precision
 
 Discriminator = Callable[[Tensor, "Tensor | None"], Any]
@@ -166,4 +167,5 @@ def _one_a_sample(x: Tensor) -> tuple[int, ...]:
 
 def _uniform(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
     device = torch.device("cpu") if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device).to(like.device, like.dtype)
+    drawn = torch.rand(shape, generator=generator, device=device)
+    return to_device(drawn, like.device).to(like.dtype)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gan_registry.datasets.fetching import to_device
 from gan_registry.regularizers.full_precision import at_least_float32, full_precision
 
 
@@ -44,7 +45,7 @@ def path_length_penalty(
             f"[B, num_layers, w_dim], B ≥ 1, but got {tuple(images.shape)} and {tuple(w.shape)}."
         )
     device = torch.device("cpu") if generator is None else generator.device
-    noise = torch.randn(images.shape, generator=generator, device=device).to(images.device)
+    noise = to_device(torch.randn(images.shape, generator=generator, device=device), images.device)
     with full_precision(images):
         images = at_least_float32(images)
         noise = noise.to(images.dtype) / math.sqrt(images.shape[2] * images.shape[3])

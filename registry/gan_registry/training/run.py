@@ -96,6 +96,7 @@ class Run(LiveRun):
         self.average: MovingAverage | None = None
         if config.RUN.samples != "plain":
             self.postprocessors.append(config.RUN.samples)
+        _tune_convolutions(config.RUN.cudnn_benchmark)
         if config.RUN.cpu_threads:
             torch.set_num_threads(config.RUN.cpu_threads)
 
@@ -189,6 +190,21 @@ def _measured_by(config: Config) -> list[tuple[str, str]]:
         ("features", config.RUN.eval_features),
         *(("metrics", name) for name in config.RUN.eval_metrics),
     ]
+
+
+def _tune_convolutions(benchmark: bool) -> None:
+    """Lets cuDNN choose its algorithms by timing them, or by its own rules.
+
+    Raises:
+        UserError: They are to be timed, and torch is to use deterministic ones only.
+    """
+    if benchmark and torch.are_deterministic_algorithms_enabled():
+        raise UserError(
+            "RUN.cudnn_benchmark takes whichever algorithm was fastest in a trial, so that numbers "
+            "differ from start to start, but torch.use_deterministic_algorithms is on; leave one "
+            "of them out."
+        )
+    torch.backends.cudnn.benchmark = benchmark
 
 
 def resolve_device(name: str) -> torch.device:

@@ -14,8 +14,9 @@ def train_step(run: Run) -> None:
     seed_modules(run.seed, run.rank, run.step, run.device)
     run.new_step()
     set_learning_rates(run)
-    run.generator.train()
-    run.discriminator.train()
+    for network in (run.generator, run.discriminator):
+        if not network.training:  # a walk over all modules, which small networks feel
+            network.train()
 
     # D and G in turn.
     rounds = [

@@ -91,7 +91,8 @@ def update_discriminator(run: Run, number: int) -> None:
                 loss = loss + penalty
 
         # Gradients, added up over the micro-batches.
-        loss = loss / settings.acml_steps
+        if settings.acml_steps > 1:
+            loss = loss / settings.acml_steps
         _backward(run, loss, "discriminator")
         total = total + loss.detach()
         batches.append(MicroBatch(real, fake, detached(real_out), detached(fake_out)))
@@ -152,7 +153,8 @@ def update_generator(run: Run, number: int) -> None:
                     loss = loss + penalty
 
             # Gradients, added up over the micro-batches.
-            loss = loss / settings.acml_steps
+            if settings.acml_steps > 1:
+                loss = loss / settings.acml_steps
             _backward(run, loss, "generator")
             total = total + loss.detach()
     finally:
@@ -189,6 +191,8 @@ def _inputs(run: Run, network: str, number: int) -> list[tuple[Tensor, Tensor | 
         return [piece[run.rank :: run.world_size] for piece in pieces]
 
     z, y = run.latents(count, *purpose), run.labels(count, *purpose)
+    if settings.acml_steps == run.world_size == 1:
+        return [(z, y)]
     labels: list[Any] = [None] * settings.acml_steps if y is None else share(y)
     return list(zip(share(z), labels, strict=True))
 

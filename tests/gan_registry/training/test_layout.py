@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import assert_equal_runs, digits_config, fit, manager
+from small_runs import assert_equal_runs, digits_config, fit, manager, points_config
 from torch import Tensor, nn
 
 from gan_registry import PluginManager
@@ -277,3 +277,16 @@ def test_a_dry_run_tries_the_networks_that_it_measures_alone(
     assert "estimate, in all" in text
     assert len(tried) == 1
     assert layouts(tried[0]) == (False, False)
+
+
+def test_cudnn_may_time_its_algorithms_but_not_where_they_have_to_be_deterministic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # put back afterwards
+    for asked in (True, False):
+        fit(points_config(RUN__cudnn_benchmark=asked))
+        assert torch.backends.cudnn.benchmark is asked
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    fit(points_config())
+    with pytest.raises(UserError, match=r"^RUN\.cudnn_benchmark .* one of them out\.$"):
+        fit(points_config(RUN__cudnn_benchmark=True))
