@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from diagan_plugin.report.export import load_export
 from gan_registry.errors import UserError
 from gan_registry.formatting import printable
+from gan_registry.numpy_files import load_arrays
 from gan_registry.regular_files import read_regular
 from gan_registry.state_checks import tensor
 
@@ -162,11 +163,7 @@ def _entries(file: Path) -> Iterable[Any]:
 
 
 def _load_array(file: Path) -> NDArray[Any]:
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"{FLAG} {file} cannot be read as a NumPy array: {error}") from error
-    plain = isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in "iuUV"
-    if not plain:
+    array = load_arrays(file).get("x")
+    if array is None or array.ndim != 1 or array.dtype.kind not in "iuUV":
         raise UserError(f"{FLAG} {file} must hold a list of indices or names.")
-    return array  # type: ignore[no-any-return]
+    return array

@@ -135,7 +135,8 @@ class DiaPlugin(DrivingPlugin):
 
         path, driver = run.folder / DIAGNOSIS_FILE, self.driver(run)
         result = read_result(run.folder) if report.result is None else report.result
-        if path.exists() and "unfinished" not in result:
+        finished = "unfinished" not in result
+        if path.exists() and finished:
             diagnosis: Diagnosis | None = Diagnosis.load(path)
         else:  # not written yet, or deleted; the checkpoint holds the same numbers
             diagnosis = None if driver is None else driver.diagnosis(run)
@@ -143,7 +144,7 @@ class DiaPlugin(DrivingPlugin):
             add_dia_sections(report, run.dataset, result, diagnosis, seed=run.seed)
             add_recovery(report, run.dataset.group_names, result, diagnosis)
             found = add_closer_look(report, run, diagnosis)
-            if found is not None and path.exists() and run.rank == 0:
+            if found is not None and path.exists() and finished and run.rank == 0:
                 found.added_to(diagnosis).save(path)
 
 

@@ -90,7 +90,8 @@ class PostprocessingPlugin:
         from diagan_plugin.postprocessing.calibration_section import add_calibration
         from gan_registry.evaluation.results import read_result
 
-        add_calibration(report, read_result(run.folder).get(CALIBRATION))
+        result = read_result(run.folder) if report.result is None else report.result
+        add_calibration(report, result.get(CALIBRATION))
 
 
 def _trains_auxiliary(run: LiveRun) -> bool:

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from diagan_plugin.rarity.looking import Seen
 from diagan_plugin.rarity.neighbours import LabelDoubt, doubt_labels
 from diagan_plugin.report.diagnosis import LIKELY
-from gan_registry.formatting import percent
+from gan_registry.formatting import format_cell, percent
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -198,10 +198,10 @@ def sentence(
     if judged.flat[row]:
         return f"A single colour.{where}"
     if judged.noisy[row]:
-        here, usual = judged.coherence[row], judged.usual[row]
+        here, usual = (format_cell(x[row], ".2f") for x in (judged.coherence, judged.usual))
         return (
-            f"Looks like noise: the correlation of neighbouring pixels is {here:.2f}, and "
-            f"{usual:.2f} in the middle of the data.{where}"
+            f"Looks like noise: the correlation of neighbouring pixels is {here}, and "
+            f"{usual} in the middle of the data.{where}"
         )
     return f"Nothing in the data looks like it: its nearest neighbours are {far}.{where}"
 

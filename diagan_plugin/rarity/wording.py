@@ -24,7 +24,8 @@ CLUSTERS_TEXT = (
     "Under-represented samples that look alike, found among one half of the data; score, test and "
     "factor are those of the other half, so that no cluster is found by its own luck. The first "
     "factor is the discriminator's opinion, the second one was measured: the cluster's share of "
-    "the data over its share of generated samples, by the nearest cluster. Intervals hold for 95 %."
+    "the data over its share of generated samples, by the nearest cluster. Intervals hold for "
+    "95\xa0%."
 )
 
 
@@ -94,7 +95,8 @@ def frequent(names: Sequence[str], groups: Sequence[int]) -> str:
     counts = np.bincount(known[known >= 0], minlength=len(names))
     top = int(counts.argmax())
     share = counts[top] / known.size
-    return f"; {percent(share)} of them “{names[top]}”" if share >= 0.5 else ""
+    part = "all" if share == 1 else percent(share)
+    return f"; {part} of them “{names[top]}”" if share >= 0.5 else ""
 
 
 def _times(factor: Factor) -> str:
@@ -103,7 +105,9 @@ def _times(factor: Factor) -> str:
     value, low, high, way = factor.value, factor.low, factor.high, "rarely"
     if value < 1:  # the same, read the other way around
         value, low, high, way = 1 / value, 1 / high, 1 / low if low else math.inf, "often"
-    return f"about {_number(value)} times too {way} ({_number(low)} to {_number(high)})"
+    times = f"{_number(value)} times too {way}"
+    about = "about as often as they occur" if _number(value) == "1.0" else f"about {times}"
+    return f"{about} ({_number(low)} to {_number(high)} times too {way})"
 
 
 def _number(value: float) -> str:

@@ -23,11 +23,12 @@ def advice(evidence: Evidence, decision: Decision) -> tuple[str, ...]:
     if evidence.unfinished is not None:
         return ("The training goes on; this is what is known now.",)
     claim, weighted = decision.claim, evidence.weighted
+    more = "--dia-window" if evidence.window_is_full else "--dia-record-every"
     todo: list[str] = []
     if claim == "nothing recognised":
         todo.append("Look at the pictures: train longer, or with a lower learning rate.")
     elif decision.conflicts:
-        todo += _at_odds(decision.conflicts, weighted)
+        todo += _at_odds(decision.conflicts, weighted, more)
     elif claim == "rated":
         todo += [_COUNT, *([] if weighted else [TRY_DIA])]
     elif claim == "overdone":
@@ -42,20 +43,20 @@ def advice(evidence: Evidence, decision: Decision) -> tuple[str, ...]:
     elif claim == "short":
         todo.append(
             "D's scores do not show it, so that drawing by them would not help: train longer, or "
-            "record longer (--dia-window)."
+            f"take more records ({more})."
         )
     elif claim == "harder" and not weighted:
         todo.append("Look at the samples of highest score: they may be made, but badly.")
     return tuple(todo)
 
 
-def _at_odds(conflicts: Sequence[GroupFinding], weighted: bool) -> list[str]:
+def _at_odds(conflicts: Sequence[GroupFinding], weighted: bool, more: str) -> list[str]:
     missed = [f for f in conflicts if f.stands_out]
-    about = f" {listing(names_of(missed))}" if missed else " groups that are made often enough"
-    stop = "showed" if weighted else "would show"
+    about = listing(names_of(missed)) if missed else "groups that are made often enough"
+    shows = "emphasised" if weighted else "would emphasise"
     return [
-        f"Trust the count. Drawing by these scores {stop}{about} more often.",
-        "Train phase 1 longer (--dia-phase1), average over more records (--dia-window), or record "
+        f"Trust the count: drawing by these scores {shows} {about}.",
+        f"Train phase 1 longer (--dia-phase1), average over more records ({more}), or record "
         "in another mode (--dia-logits), until both agree"
         + ("; or let the draws follow the generator (--dia-rule feedback)." if weighted else "."),
     ]

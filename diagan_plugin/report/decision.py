@@ -36,7 +36,7 @@ class Decision:
         claim: Its kind.
         subjects: The groups it is about, those that fare worst first.
         conflicts: Groups of which D says another thing than the count.
-        agreed: Whether D and the count agree on a group that is made too rarely.
+        agreed: Groups of which D and the count agree that they are made too rarely.
         drawn_less: Groups that the weights made clearly rarer among the draws, most so first.
         fates: What phase 2 did to each group that it changed, and to each that was short.
     """
@@ -44,7 +44,7 @@ class Decision:
     claim: Claim
     subjects: tuple[GroupFinding, ...] = ()
     conflicts: tuple[GroupFinding, ...] = ()
-    agreed: bool = False
+    agreed: tuple[GroupFinding, ...] = ()
     drawn_less: tuple[GroupFinding, ...] = ()
     fates: tuple[tuple[GroupFinding, Fate], ...] = ()
 
@@ -80,7 +80,7 @@ def decide(evidence: Evidence) -> Decision:
         claim,
         subjects,
         conflicts,
-        any(_then(f, weighted) in SHORT and f.stands_out for f in found.findings),
+        tuple(f for f in rated if _then(f, weighted) in SHORT),
         _drawn_less(found) if weighted else (),
         _fates(found) if weighted else (),
     )
@@ -94,12 +94,12 @@ def _then(finding: GroupFinding, weighted: bool) -> ShareState | None:
 def _conflicts(found: GroupDiagnosis, weighted: bool) -> tuple[GroupFinding, ...]:
     """Finds the groups of which D and the count say opposite things.
 
-    Those that D misses though they are made too often; and those that are made too rarely and that
-    D does not miss, while it misses others that are not. A group that D rates high and that is made
-    often enough is no contradiction: its samples may look wrong.
+    Those that D misses though they are made too often, unless the end proves it right; and those
+    that are made too rarely and that D does not miss, while it misses others that are not. A group
+    that D rates high and that is made often enough is no contradiction: its samples may look wrong.
     """
     rated = found.standing_out
-    missed = [f for f in rated if _then(f, weighted) == "too often"]
+    missed = [f for f in rated if _then(f, weighted) == "too often" and not f.is_short]
     misled = any(_then(f, weighted) in ENOUGH for f in rated)
     unseen = [f for f in found.findings if _then(f, weighted) in SHORT and not f.stands_out]
     return (*missed, *(unseen if misled else ()))

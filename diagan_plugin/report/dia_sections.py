@@ -34,9 +34,11 @@ from gan_registry.report.document import (
     Report,
     Table,
     Text,
+    Width,
 )
 
 _TALL = 15  # rows
+_NARROW = 4  # columns of shares beside a chart
 _THUMBNAIL = 48  # pixels
 
 
@@ -81,8 +83,7 @@ def add_dia_sections(
         if blocks:
             report.add_section(title, *blocks, order=order, anchor=anchor)
     add_choices(report, result)
-    if found is not None:
-        blocks = _shares(share_table(result, found, diagnosis))
+    if found is not None and (blocks := _shares(share_table(result, found, diagnosis))):
         title = "Shares before and after"
         report.add_section(title, *blocks, order=40, anchor="group-shares", replaces="shares")
 
@@ -124,7 +125,7 @@ def _thumbnails(
 ) -> ImageGrid:
     x, _ = dataset.__getitems__(indices)
     labels = [
-        f"{say.short_name(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
+        f"{say.label_of(diagnosis, index)}\n{format_cell(diagnosis.score[index], '.2f')}"
         for index in indices.tolist()
     ]
     if names := dataset.group_names:
@@ -164,17 +165,20 @@ def _sample_table(
 
 
 def _shares(table: ShareTable) -> list[Block]:
+    if len(table.columns) < 2:
+        return []
     names = [finding.name for finding in table.findings]
     shares = {say.share_title(key): column for key, column in table.columns.items()}
     few = len(names) <= charts.MAX_GROUPS
+    width: Width = "half" if len(shares) <= _NARROW else "full"
     blocks: list[Block] = [
         Table(
             [Column("Group"), *(Column(title, "percent", "right") for title in shares)],
             [list(row) for row in zip(names, *shares.values(), strict=True)],
             say.shares_caption(table),
-            frozenset(i for i, finding in enumerate(table.findings) if finding.is_flagged),
+            table.set_off,
             tall=len(names) > _TALL,
-            width="half",
+            width=width,
         )
     ]
     if few and len(shares) > 1:

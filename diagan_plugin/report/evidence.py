@@ -18,6 +18,9 @@ from gan_registry.report.document import Verdict
 _EARLY = 30
 """Passes over the data below which D is called young."""
 
+_FEW = 20
+"""Records of a sample from which on their chance hardly matters."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -35,6 +38,7 @@ class Evidence:
         step: The step of `before`.
         circumstances: Why D may err here, a part of a sentence each.
         unfinished: (step, of how many) of a run in progress.
+        window_is_full: Whether more records would have to be asked for by a longer window.
     """
 
     groups: GroupDiagnosis | None = None
@@ -48,6 +52,7 @@ class Evidence:
     step: int | None = None
     circumstances: tuple[str, ...] = ()
     unfinished: tuple[int, int] | None = None
+    window_is_full: bool = True
 
 
 def gather(
@@ -85,6 +90,7 @@ def gather(
         step=kept.get("step"),
         circumstances=_circumstances(diagnosis),
         unfinished=(int(result["steps"]), of) if isinstance(of, int) else None,
+        window_is_full=_records(diagnosis) >= _number(diagnosis, "window"),
     )
 
 
@@ -98,13 +104,25 @@ def _circumstances(diagnosis: Diagnosis) -> tuple[str, ...]:
             f"D has batch norm and was recorded in the mode {metadata.get('logits')}: what it says "
             "of a sample depends on the batch around it"
         )
-    try:
-        passes = float(metadata.get("epochs", "inf"))
-    except ValueError:
-        passes = float("inf")
+    passes = _number(diagnosis, "epochs", float("inf"))
     if passes < _EARLY:
         found.append(f"D was young: it had seen the data {passes:.2g} times")
+    if 0 < _records(diagnosis) < _FEW:
+        found.append(f"a sample has only {_records(diagnosis)} records")
     return tuple(found)
+
+
+def _records(diagnosis: Diagnosis) -> int:
+    """Returns how many records the sample with the most has."""
+    return int(diagnosis.count.max(initial=0))
+
+
+def _number(diagnosis: Diagnosis, key: str, default: float = 0.0) -> float:
+    """Returns a number of the metadata, which are text from a file."""
+    try:
+        return float(diagnosis.metadata.get(key, default))
+    except ValueError:
+        return default
 
 
 def _numbers(metrics: Any) -> dict[str, float]:

@@ -16,6 +16,7 @@ from diagan_plugin.report.sample_table import COLUMNS, data_frame, sample_column
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.formatting import one_line
+from gan_registry.numpy_files import load_arrays
 
 Columns = dict[str, NDArray[Any]]
 _WHOLE = ("index", "cluster")
@@ -153,13 +154,15 @@ def _read_parquet(path: Path) -> Columns:
 
 
 def _read_npy(path: Path) -> Columns:
-    table = np.load(path, allow_pickle=False)
-    if table.dtype.names is None or table.ndim != 1:
+    table = load_arrays(path).get("x")
+    if table is None or table.dtype.names is None or table.ndim != 1:
         raise ValueError("it is no table of samples, but an array.")
     return {name: table[name] for name in table.dtype.names}
 
 
 def _typed(name: str, column: NDArray[Any]) -> NDArray[Any]:
+    if column.ndim != 1:
+        raise ValueError(f"its column {name!r} holds several values a row.")
     if name not in (*_WHOLE, *_REAL):
         return column.astype(object)
     if column.dtype == object:

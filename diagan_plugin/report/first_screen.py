@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from diagan_plugin.report.decision import decide
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import GroupDiagnosis, GroupFinding
-from gan_registry.formatting import percent
+from gan_registry.formatting import NBSP, percent
 from gan_registry.report.document import Block, Number, Numbers, Text, Verdict
 
 _SENTENCES = 3
@@ -56,7 +56,7 @@ def _share(found: GroupDiagnosis, subjects: Sequence[GroupFinding]) -> Number | 
     if shown.interval is None:
         return None
     low, high = shown.interval
-    between = f"95 % interval {percent(low)} to {percent(high)}"
+    between = f"95{NBSP}% interval {percent(low)} to {percent(high)}"
     return Number(
         f"“{shown.name}” of what is generated",
         percent(shown.generated[""]),

@@ -44,8 +44,12 @@ def headline(found: GroupDiagnosis, decision: Decision) -> tuple[str, Tone]:
 def _short_headline(
     short: Sequence[GroupFinding], found: GroupDiagnosis, decision: Decision
 ) -> str:
-    unseen = any(f in short for f in decision.conflicts)
-    end = "; the discriminator points elsewhere." if unseen else "."
+    end = "."
+    if any(f in short for f in decision.conflicts):
+        seen = [f for f in short if f.stands_out]
+        end = "; the discriminator points elsewhere."
+        if seen:
+            end = f"; the discriminator agrees about {listing(names_of(seen))} alone."
     if any(f.state != "too rare" for f in short):
         parts = []
         for state, how in zip(SHORT, ("never", "hardly ever", "too rarely"), strict=True):
@@ -67,7 +71,7 @@ def _short_headline(
 def _overdone_headline(over: Sequence[GroupFinding], short: Sequence[GroupFinding]) -> str:
     lost = f", at the expense of {listing(names_of(short))}" if short else ""
     if len(over) > 1:
-        return f"{listing(names_of(over))} were hard to learn; Dia overcorrects{lost}."
+        return f"Dia overcorrects: {listing(names_of(over))} are now made too often{lost}."
     only = over[0]
     was = "was made often enough" if only.state_before in ENOUGH else "was hard to learn"
     return (

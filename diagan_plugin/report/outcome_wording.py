@@ -17,9 +17,6 @@ _CHANGE = 0.05
 _QUALITY = (("fid", "FID", "down"), ("recall", "recall", "up"), ("coverage", "coverage", "up"))
 """Metrics that say whether it helped: name, what to call it, which way is better."""
 
-_TOLD = 2
-"""So many groups are followed from one end of phase 2 to the other."""
-
 _GOOD: tuple[Fate, ...] = ("recovered", "better")
 _BAD: tuple[Fate, ...] = ("overdone", "lost", "worse")
 
@@ -32,20 +29,27 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     fates = () if decision is None else decision.fates
     good = sum(fate in _GOOD for _, fate in fates)
     bad = sum(fate in _BAD for _, fate in fates)
-    moves = [
-        _moved(evidence.before[name], plain[name], better)
-        for name, _, better in _QUALITY
+    moves = {
+        name: _moved(evidence.before[name], plain[name], way)
+        for name, _, way in _QUALITY
         if name in evidence.before and name in plain
-    ]
-    good, bad = good + moves.count("better"), bad + moves.count("worse")
+    }
+    good += sum(move == "better" for move in moves.values())
+    bad += sum(move == "worse" for move in moves.values())
     if good and bad:
         opening = "Phase 2 helped in part"
     elif good:
         opening = "Phase 2 helped"
     else:
         opening = "Phase 2 did not help" if bad else "Phase 2 changed little"
-    facts = [_share(f) for f, _ in fates[:_TOLD]]
-    facts += [_metric(name, label, evidence.before, evidence.after) for name, label, _ in _QUALITY]
+    worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
+    followed = [worse[0], better[0]] if worse and better else [f for f, _ in fates[:2]]
+    facts = [_share(f) for f in followed]
+    facts += [
+        _metric(name, label, evidence.before, evidence.after)
+        for name, label, _ in _QUALITY
+        if moves.get(name, "same") != "same" or name == "fid"
+    ]
     told = "; ".join(fact for fact in facts if fact)
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []
 
@@ -62,7 +66,7 @@ def conflict_sentences(evidence: Evidence, decision: Decision) -> list[str]:
     if unseen:
         parts.append(f"it does not miss {_counted(unseen, evidence)}, made too rarely")
     when = " when phase 1 ended" if evidence.weighted else ""
-    why = "; ".join((*evidence.circumstances, "a score also says how badly a group is drawn"))
+    why = "; ".join((*evidence.circumstances, "a score also says how badly a group's samples look"))
     return [
         f"The discriminator contradicts the count{when}: {', and '.join(parts)}.",
         f"Why that may be: {why}.",

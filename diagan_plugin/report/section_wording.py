@@ -35,18 +35,21 @@ WEIGHTS_TEXT = (
 def ranking_captions(most: int, least: int, grouped: bool, named: bool = False) -> tuple[str, str]:
     """Says what stands below so many samples with the highest, and the lowest, score."""
     return (
-        f"The {most} most under-represented: number in the data set{', name' if named else ''}, "
+        f"The {most} most under-represented: number{', name' if named else ''}, "
         f"score{', group' if grouped else ''}.",
         f"The {least} least under-represented.",
     )
 
 
-def short_name(diagnosis: Diagnosis, index: int) -> str:
-    """Calls a sample by its number and, below, the end of its file's name, as a picture holds."""
-    if not diagnosis.names:
-        return f"#{index}"
-    name = printable(PurePosixPath(diagnosis.name(index)).stem)
-    return f"#{index}\n{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}"
+def label_of(diagnosis: Diagnosis, index: int) -> str:
+    """Calls a sample by its number and, below, its file's short name."""
+    return f"#{index}\n{short_name(diagnosis.name(index))}" if diagnosis.names else f"#{index}"
+
+
+def short_name(path: str) -> str:
+    """Returns the end of a file's name, as much as stands below a picture."""
+    name = printable(PurePosixPath(path).stem)
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def file_lines(diagnosis: Diagnosis, indices: NDArray[np.int64]) -> str:
@@ -68,8 +71,8 @@ def frequent_group_sentence(found: FrequentGroup, names: Sequence[str], most: in
 
 
 _TITLES = {
-    DATA: "Training data",
-    BEFORE: "Generated when phase 1 ended",
+    DATA: "Data",
+    BEFORE: "Before phase 2",
     DRAWN: "Draws in phase 2",
 }
 
@@ -79,7 +82,7 @@ def share_title(key: str) -> str:
     if key in _TITLES:
         return _TITLES[key]
     kind = kind_of(key)
-    return f"Generated, corrected by {kind}" if kind else "Generated"
+    return f"Corrected by {kind}" if kind else "Generated"
 
 
 def shares_caption(table: ShareTable) -> str:
@@ -90,7 +93,7 @@ def shares_caption(table: ShareTable) -> str:
         if DRAWN in table.columns
         else "How common each group is in the data and in what the generator makes."
     )
-    if any(finding.is_flagged for finding in table.findings):
+    if table.set_off:
         caption += " Groups that were found under-represented are set off."
     return caption
 

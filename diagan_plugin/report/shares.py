@@ -35,6 +35,14 @@ class ShareTable:
     findings: tuple[GroupFinding, ...]
     columns: Mapping[str, list[float | None]]
 
+    @property
+    def set_off(self) -> frozenset[int]:
+        """Rows of the groups that are made too rarely; where none was counted, as D rates them."""
+        counted = any(f.state is not None for f in self.findings)
+        return frozenset(
+            i for i, f in enumerate(self.findings) if (f.is_short if counted else f.stands_out)
+        )
+
 
 def share_table(
     result: Mapping[str, Any], found: GroupDiagnosis, diagnosis: Diagnosis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagan_plugin.report.coverage_change import Change, Comparison, Reach, reach_of
+from diagan_plugin.report.section_wording import short_name
 from diagan_plugin.report.shares import DATA, GENERATED, group_share
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch, read_ahead, to_device
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices
 from gan_registry.evaluation.results import read_result
+from gan_registry.evaluation.shown_result import with_counts
 from gan_registry.evaluation.sources import PlainSource, collect
 from gan_registry.features.base import FeatureContext, FeatureExtractor
 from gan_registry.features.choose import AUTO, extractor_for
@@ -65,7 +67,7 @@ def compare_runs(
     Raises:
         UserError: A run cannot be opened, or the two have learnt different data.
     """
-    results = [read_result(folder) for folder in folders]
+    results = [with_counts(read_result(folder)) for folder in folders]
     runs = [open_run(folder, trust=trust) for folder in folders]
     dataset = runs[0].dataset
     if runs[0].fingerprint != runs[1].fingerprint:
@@ -225,7 +227,7 @@ def _samples(dataset: Dataset, indices: NDArray[np.int64]) -> list[Block]:
         pngs = to_pngs(x, dataset.value_range, max_size=_THUMBNAIL)
         caption = f"{len(chosen)} of {len(indices):,}, evenly over the dataset."
         pixelated = int(dataset.sample_shape[-1]) <= TINY
-        return [ImageGrid(pngs, _names(dataset, chosen), caption, pixelated), text]
+        return [ImageGrid(pngs, _names(dataset, chosen, short_name), caption, pixelated), text]
     if tuple(dataset.sample_shape) == (2,):
         every = np.asarray(dataset.__getitems__(np.arange(len(dataset)))[0])
         caption = f"{len(indices):,} training samples, on the axes of all."
@@ -233,9 +235,11 @@ def _samples(dataset: Dataset, indices: NDArray[np.int64]) -> list[Block]:
     return [text]
 
 
-def _names(dataset: Dataset, indices: NDArray[np.int64]) -> list[str]:
+def _names(
+    dataset: Dataset, indices: NDArray[np.int64], shorten: Callable[[str], str] = str
+) -> list[str]:
     """Names samples: number, file where there is one, group."""
-    named = [name if "." in name else "" for name in dataset.sample_names(indices)]
+    named = [shorten(name) if "." in name else "" for name in dataset.sample_names(indices)]
     groups = [-1] * len(indices) if dataset.groups is None else dataset.groups[indices].tolist()
     of = [dataset.group_names[g] if 0 <= g < len(dataset.group_names) else "" for g in groups]
     return [

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diagan_plugin.report.action_wording import correction_sentences, drawn_sentences
 from diagan_plugin.report.advice import TRY_DIA, advice
 from diagan_plugin.report.decision import Decision, decide
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import (
     ALPHA,
-    DRAWN_CHANGE,
     MIN_EFFECT,
     MIN_RECOGNISED,
     MIN_SHORTFALL,
     MUCH_UNRECOGNISED,
-    SHORT,
     GroupDiagnosis,
     GroupFinding,
     SampleDiagnosis,
@@ -27,6 +26,9 @@ from diagan_plugin.report.naming import SHOWN, listing, names_of
 from diagan_plugin.report.outcome_wording import conflict_sentences, help_sentences
 from gan_registry.formatting import format_cell, percent
 from gan_registry.report.document import Verdict
+
+_FIRST = 2
+"""So many groups are told in numbers before it is said whether phase 2 helped."""
 
 
 def word(evidence: Evidence) -> Verdict:
@@ -59,12 +61,12 @@ def _sentences(evidence: Evidence, found: GroupDiagnosis, decision: Decision) ->
     if decision.claim == "recovered":
         shown = list(scored)
     one = len(told) == 1 and decision.claim in ("overdone", "short", "lost")
-    sentences = _made(shown, skip_first=one)
-    sentences += help_sentences(evidence, decision)
+    made = _made(shown, skip_first=one)
+    sentences = [*made[:_FIRST], *help_sentences(evidence, decision), *made[_FIRST:]]
     sentences += conflict_sentences(evidence, decision)
-    sentences += _correction(decision.subjects if decision.claim == "overdone" else ())
+    sentences += correction_sentences(decision.subjects if decision.claim == "overdone" else ())
     if weighted:
-        sentences += _action([*short, *(f for f in scored if f not in short)], decision)
+        sentences += drawn_sentences([*short, *(f for f in scored if f not in short)], decision)
     sentences += _scores(found, scored, decision)
     if found.is_measured and not short and decision.claim != "recovered":
         sentences.append(
@@ -182,73 +184,15 @@ def _scores(
             f"higher, in standard deviations: {listed}{more}."
         ]
     if decision.agreed:
-        sentences[0] += " The count agrees."
+        others = [f.name for f in scored if f not in decision.agreed]
+        about = f" about {listing(names_of(decision.agreed))}, not about " if others else ""
+        sentences[0] += f" The count agrees{about}{listing(others) if others else ''}."
     times = diagnosis.shuffles_beyond(scored)
     sentences.append(
         f"The scores differ beyond chance: {f'only {times}' if times else 'none'} of "
         f"{diagnosis.permutations:,} random shuffles of the samples between the groups gave such a "
         "difference."
     )
-    return sentences
-
-
-def _action(affected: Sequence[GroupFinding], decision: Decision) -> list[str]:
-    """Says what Dia did about it: shares among the draws against shares of the data."""
-    drawn = [(f, f.share_drawn) for f in affected if f.share_drawn is not None][:SHOWN]
-    more = [(f, share) for f, share in drawn if f.was_favoured]
-    less = [(f, share) for f, share in drawn if f.was_displaced]
-    neither = [f for f, _ in drawn if not (f.was_favoured or f.was_displaced)]
-    told = names_of(f for f, _ in less)
-    less += [
-        (f, f.share_drawn)
-        for f in decision.drawn_less[:SHOWN]
-        if f.share_drawn is not None and f.name not in told
-    ]
-    sentences = []
-    if more:
-        parts = [
-            f"“{f.name}” made up {percent(share)} of the draws in phase 2, {percent(f.share_data)} "
-            "of the data"
-            for f, share in more
-        ]
-        sentences.append(
-            f"Dia showed {'it' if len(more) == 1 else 'them'} to the networks more often: "
-            f"{'; '.join(parts)}."
-        )
-    for f, share in less:
-        if f.is_short and not more:
-            start = (
-                f"For “{f.name}” Dia's weights went the wrong way, as its score is not above the "
-                f"rest: it made up {percent(share)} of the draws in phase 2"
-            )
-        else:
-            start = f"“{f.name}” was drawn less often in return: {percent(share)} of the draws"
-        sentences.append(f"{start}, {percent(f.share_data)} of the data.")
-    if neither:
-        sentences.append(
-            f"Dia's weights did not favour {listing(names_of(neither))} by "
-            f"{_rounded(DRAWN_CHANGE)} or more, so little was done about that."
-        )
-    return sentences
-
-
-def _correction(over: Sequence[GroupFinding]) -> list[str]:
-    """Says what correction does about groups that the weights pushed beyond their share."""
-    sentences = []
-    for finding in over[:SHOWN]:
-        after = {kind: state for kind, state in finding.states.items() if kind}
-        fixed = [kind for kind, state in after.items() if state == "fitting"]
-        under = [kind for kind, state in after.items() if state in SHORT]
-        if fixed:
-            effect = f"{' and '.join(fixed)} brings “{finding.name}” back to its share"
-        elif under:
-            effect = f"{' and '.join(under)} pushes “{finding.name}” below its share"
-        elif after:
-            effect = f"{' and '.join(after)} leaves “{finding.name}” above its share"
-        else:
-            sentences.append(f"“{finding.name}” is made too often because it was drawn so often.")
-            continue
-        sentences.append(f"Correction by {effect}.")
     return sentences
 
 

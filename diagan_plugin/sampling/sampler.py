@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
-from diagan_plugin.arguments import as_kind, as_state, as_whole, check_data
+from diagan_plugin.arguments import as_array, as_kind, as_state, as_whole, check_data
 from diagan_plugin.sampling.draws import DRAW_METHODS
 from diagan_plugin.sampling.stream import WeightedStream
 
@@ -125,6 +125,27 @@ class DiaSampler(Sampler[int]):
         self.fingerprint = fingerprint
         self._stream = WeightedStream(num_samples, seed, method)
         self._pass = _Pass(0, 0, 0)
+
+    @classmethod
+    def from_weights(cls, weights: npt.ArrayLike | torch.Tensor, **options: Any) -> DiaSampler:
+        """Returns a sampler that draws by weights from the start, as those of an export.
+
+        Args:
+            weights: [N], as :meth:`set_weights` takes them.
+            **options: Further arguments of the class.
+
+        Raises:
+            TypeError: If the weights are not real numbers.
+            ValueError: If the weights are out of range or not [N], or an option is refused.
+
+        Example:
+            >>> sorted(DiaSampler.from_weights([0.0, 1.0, 1.0, 2.0], seed=0))
+            [1, 2, 3, 3]
+        """
+        array = as_array("weights", weights)
+        sampler = cls(array.size, **options)
+        sampler.set_weights(array)
+        return sampler
 
     # ------------------------------------------------------------------ the stream
 

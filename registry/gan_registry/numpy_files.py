@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -52,14 +53,28 @@ def read_arrays(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
         packed = file.read(len(_ZIP)) == _ZIP
         file.seek(0)
         if packed:
-            return _read_archive(file, size)
-        _check_header(file, size)
-        file.seek(0)
-        return {"x": np.load(file, allow_pickle=False)}
+            arrays = _read_archive(file, size)
+        else:
+            _check_header(file, size)
+            file.seek(0)
+            arrays = {"x": np.load(file, allow_pickle=False)}
+        for array in arrays.values():
+            _check_text(array)
+        return arrays
     except (MemoryError, NoArraysError):
         raise
     except Exception as error:  # what zipfile and NumPy raise depends on how it is broken
         raise NoArraysError(str(error) or type(error).__name__) from error
+
+
+def _check_text(array: NDArray[Any]) -> None:
+    """Refuses text that Python cannot hold, which it would stumble over later."""
+    for name in array.dtype.names or ():
+        _check_text(array[name])
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        code = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if int(np.ascontiguousarray(array).reshape(-1).view(code).max()) > sys.maxunicode:
+            raise NoArraysError("it holds text that is no Unicode")
 
 
 def _read_archive(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:

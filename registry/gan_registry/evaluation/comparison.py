@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_registry.evaluation.metric_directions import direction_of
+from gan_registry.evaluation.shown_result import with_counts
 
 JOINT = " / "
 """Between the parts of a label."""
@@ -139,6 +140,7 @@ def compare(
             which the runs differ are part of a column's label, but for those that only follow from
             the configuration's name, or, of plugins, from the sampler.
     """
+    results = [with_counts(result) for result in results]
     settings = [{}] * len(results) if settings is None else settings
     differing = _differing(results, settings)
     columns: dict[str, list[Mapping[str, Any]]] = {}

@@ -38,7 +38,8 @@ def compared_tables(comparison: Comparison, width: int | None = None) -> list[Co
 
     Args:
         comparison: The runs.
-        width: Characters of a line, beyond which no more groups are shown; None shows all.
+        width: Characters of a line, beyond which no more groups are shown; None shows all, and
+            names the number in each row.
     """
     metrics = [row for row in comparison.differing if not row.name.startswith(_GROUPS)]
     made = [_table_of_metrics(comparison, metrics)] if metrics else []
@@ -137,11 +138,15 @@ def _table_of_groups(
         arrow = with_arrow(key, next(iter(rows.values())).direction)
         texts = {group: _texts(comparison, row) for group, row in rows.items()}
         for i, name in enumerate(names):
+            cells = [texts[group][i] if group in texts else DASH for group in groups]
+            if all(cell == DASH for cell in cells):
+                continue
             chosen |= {
                 (len(lines), c) for c, g in enumerate(groups) if g in rows and i in rows[g].best
             }
-            cells = [texts[group][i] if group in texts else DASH for group in groups]
-            lines.append((f"{'' if i else arrow:{longest}}  {name}", cells))
+            lines.append((f"{arrow:{longest}}  {name}", cells))
+            if width is not None:
+                arrow = ""
     spreads = [max(_spread(rows[g]) for rows in shown.values() if g in rows) for g in groups]
     widths = [max(len(g), *(len(cells[c]) for _, cells in lines)) for c, g in enumerate(groups)]
     room = None if width is None else width - max(len(head) for head, _ in lines)

@@ -46,6 +46,9 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def _is_sound(result: Mapping[str, Any]) -> bool:
     """Whether tables, reports and comparisons can read what they look for, if it is there."""
+    kept = result.get("kept", {})
+    if not (isinstance(kept, dict) and all(map(_is_kept, kept.values()))):
+        return False
     groups, directions = result.get("groups", {}), result.get("directions", {})
     metrics = [part for key, part in result.items() if key.partition("_")[0] == "metrics"]
     if not all(isinstance(part, dict) for part in (groups, directions, *metrics)):
@@ -60,6 +63,16 @@ def _is_sound(result: Mapping[str, Any]) -> bool:
         numbers.extend(part.values())
     return all(value is None or isinstance(value, (int, float)) for value in numbers) and all(
         isinstance(value, str) for value in directions.values()
+    )
+
+
+def _is_kept(entry: Any) -> bool:
+    """Whether what was measured of a kept generator is what a result holds of the last one."""
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("step")) is int
+        and {"metrics", "groups"} <= entry.keys()
+        and _is_sound(entry)
     )
 
 

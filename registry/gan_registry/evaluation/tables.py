@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.shown_result import KEPT, as_shown, kept_title
 from gan_registry.formatting import DASH, align, format_cell, is_number
 
 _SHARE = "share_"
@@ -20,7 +21,11 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
         result: The content of `result.json`.
         max_rows: With more groups than this, those furthest below their share in the data are
             shown.
+
+    What was measured of a generator that was kept on the way stands in columns "before".
     """
+    result, notes = as_shown(result)
+    titles = _titles(result)
     groups: Mapping[str, Mapping[str, Any]] = result.get("groups") or {}
     shown = list(groups)
     if len(shown) > max_rows:
@@ -29,7 +34,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
     own = group_metrics(result)
     if groups:
         columns = _columns(groups.values(), own)
-        rows = [["group", *(_heading(key) for key in columns)]]
+        rows = [["group", *(_heading(key, titles) for key in columns)]]
         rows += [[name, *(_cell(key, groups[name].get(key)) for key in columns)] for name in shown]
         lines += align(rows)
         if len(groups) > max_rows:
@@ -38,7 +43,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
     directions = result.get("directions") or {}
     if own:
         heads = [
-            with_arrow(name if not kind else f"{name}, {kind}", directions.get(name))
+            with_arrow(f"{name}, {titles[kind]}" if kind else name, directions.get(name))
             for name, kind in own.values()
         ]
         rows = [["group", *heads]]
@@ -46,7 +51,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
         lines += [*align(rows), ""]
     kinds = metric_kinds(result)
     names = list(dict.fromkeys(name for values in kinds.values() for name in values))
-    rows = [["metric", *(kind or "plain" for kind in kinds)]]
+    rows = [["metric", *(titles[kind] for kind in kinds)]]
     rows += [
         [
             with_arrow(name, directions.get(name)),
@@ -55,6 +60,7 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
         for name in names
     ]
     lines += align(rows)
+    lines += [f"({note})" for note in notes]
     if result.get("num_real") is not None:
         features = (result.get("features") or {}).get("name")
         seen = f", by the features {features}" if features else ""
@@ -63,6 +69,13 @@ def result_table(result: Mapping[str, Any], max_rows: int = 12) -> str:
             f"ones{seen})"
         )
     return "\n".join(lines)
+
+
+def _titles(result: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what each kind of samples is called."""
+    kept = result.get("kept") or {}
+    before = {f"{KEPT}{name}": kept_title(name, kept) for name in kept}
+    return {kind: before.get(kind, kind or "plain") for kind in metric_kinds(result)}
 
 
 def _columns(entries: Collection[Mapping[str, Any]], own: Collection[str]) -> list[str]:
@@ -78,16 +91,20 @@ def _columns(entries: Collection[Mapping[str, Any]], own: Collection[str]) -> li
 def _place(key: str) -> int:
     if key == "share_data":
         return 0
-    if key.startswith("share_generated"):
+    if key.startswith(f"share_generated_{KEPT}"):
         return 2
-    return 1 if key.startswith(_SHARE) else 3
+    if key.startswith("share_generated"):
+        return 3
+    return 1 if key.startswith(_SHARE) else 4
 
 
-def _heading(key: str) -> str:
+def _heading(key: str, titles: Mapping[str, str]) -> str:
     name = key.removeprefix(_SHARE)
     if name == key:
         return key
     kind = name.removeprefix("generated_")
+    if kind.startswith(KEPT):
+        return titles[kind]
     return name if kind == name else f"generated, {kind}"
 
 

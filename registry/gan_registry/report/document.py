@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from gan_registry.files import atomic_write
 from gan_registry.formatting import format_cell, is_number, printable_lines
+
+_FEW, _LONG = 3, 40
+"""A table of more columns, or with a cell of more characters, is too wide for a phone."""
+
+_FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 Width = Literal["full", "half", "third", "quarter"]
 """Narrow blocks sit side by side where the screen is wide enough."""
@@ -151,6 +156,12 @@ class Table:
             ]
             for row in self.rows
         ]
+
+    @property
+    def folds(self) -> bool:
+        """Whether each row becomes a card on a phone, as there it is too wide."""
+        long = (len(text) > _LONG for row in self.cells for text, _ in row)
+        return len(self.columns) > _FEW or any(long)
 
     @property
     def _columns(self) -> list[tuple[Column, str]]:
@@ -332,6 +343,11 @@ class Report:
             temporary.write_text(self.html(), encoding="utf-8")
 
 
+def _with_flags(text: str) -> Markup:
+    """Escapes a text and sets flags of commands off, which are then not broken over lines."""
+    return Markup(_FLAG.sub(r"<code>\g<0></code>", str(escape(text))))
+
+
 def _data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -345,4 +361,5 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["flags"] = _with_flags
     return environment.from_string(_resource("template.html"))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 INK = "#1b2733"
-SOFT = "#6b7a89"
+SOFT = "#576675"
 LINE = "#d9e0e7"
 PALETTE = (
     "#0072B2",  # blue

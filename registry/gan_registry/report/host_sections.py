@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gan_registry.config.settings import CONFIG_FILE
 from gan_registry.config.yaml_text import YamlError, read_yaml_file
 from gan_registry.errors import UserError
 from gan_registry.evaluation.metric_directions import group_metrics, metric_kinds, with_arrow
+from gan_registry.evaluation.shown_result import KEPT, as_shown
 from gan_registry.formatting import duration, is_number, percent
 from gan_registry.live_run import LiveRun
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
@@ -47,12 +48,13 @@ def run_sections(
     assert folder is not None
     if samples is None:
         samples = load_generated(folder / "samples" / "final.npz")
+    shown, notes = as_shown(result)
     sections: list[tuple[int, str, str, list[Block]]] = [
         (12, "health", "Sick training", _health(result)),
         (20, "run", "What was run", [_what_was_run(run, folder, result)]),
         (11, "samples", "Data, before and after", sample_blocks(run, samples, result)),
-        (40, "shares", "Shares of the groups", _shares(result)),
-        (70, "metrics", "Metrics", [*_metrics(result), *_group_metrics(result)]),
+        (40, "shares", "Shares of the groups", _shares(shown, notes)),
+        (70, "metrics", "Metrics", [*_metrics(shown), *_group_metrics(shown)]),
         (80, "losses", "Losses over time", _losses(folder / "metrics.jsonl")),
         (900, "config", "Configuration", [_configuration(run, folder)]),
     ]
@@ -108,27 +110,29 @@ def _what_was_run(run: LiveRun, folder: Path, result: Mapping[str, Any]) -> Fact
     return Facts(tuple((label, _plain(value)) for label, value in facts if value is not None))
 
 
-def _shares(result: Mapping[str, Any]) -> list[Block]:
-    groups = result.get("groups")
-    if not isinstance(groups, Mapping) or not groups:
+def _shares(result: Mapping[str, Any], notes: Sequence[str]) -> list[Block]:
+    groups = result["groups"]
+    if not groups:
         return []
     prefix = "share_generated"
     found = {key for entry in groups.values() for key in entry if key.startswith(prefix)}
-    kinds = sorted(key for key in found if any(e.get(key) is not None for e in groups.values()))
+    kinds = sorted(
+        (key for key in found if any(e.get(key) is not None for e in groups.values())),
+        key=lambda key: (KEPT not in key, key),
+    )
     columns = [Column("Group"), Column("In the data", "percent", "right")]
-    columns += [Column(made(key[len(prefix) + 1 :]), "percent", "right") for key in kinds]
+    columns += [Column(made(key[len(prefix) + 1 :], result), "percent", "right") for key in kinds]
     rows = [
         [name, entry.get("share_data"), *(entry.get(key) for key in kinds)]
         for name, entry in groups.items()
     ]
-    caption = "The share of each group, in the data and in what is generated."
-    return [Table(columns, rows, caption)]
+    said = ["The share of each group, in the data and in what is generated"]
+    said += [note[0].upper() + note[1:] for note in notes if "classifier" in note]
+    return [Table(columns, rows, ". ".join([*said, ""]).strip())]
 
 
 def _metrics(result: Mapping[str, Any]) -> list[Block]:
-    kinds = {made(kind): metrics for kind, metrics in metric_kinds(result).items()}
-    for entry in (result.get("kept") or {}).values():
-        kinds = {f"Generated at step {entry['step']:,}": entry["metrics"], **kinds}
+    kinds = {made(kind, result): metrics for kind, metrics in metric_kinds(result).items()}
     directions = result.get("directions") or {}
     names = dict.fromkeys(name for metrics in kinds.values() for name in metrics)
     rows = [
@@ -162,7 +166,8 @@ def _group_metrics(result: Mapping[str, Any]) -> list[Block]:
     columns = [Column("Group")]
     for name, kind in found.values():
         title = with_arrow(name, directions.get(name))
-        columns.append(Column(f"{title}, corrected by {kind}" if kind else title, align="right"))
+        how = made(kind, result).removeprefix("Generated").removeprefix(",").strip()
+        columns.append(Column(f"{title}, {how}" if how else title, align="right"))
     groups = result["groups"]
     rows = [[group, *(entry.get(key) for key in found)] for group, entry in groups.items()]
     meanings = {name: MEANINGS[name] for name, _ in found.values() if name in MEANINGS}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_registry.evaluation.shown_result import KEPT
 from gan_registry.images import TINY, grid_png
 from gan_registry.integrity import ZIP, DamagedError, read_sealed
 from gan_registry.live_run import LiveRun
@@ -125,17 +126,19 @@ def _titled(arrays: Arrays, result: Mapping[str, Any]) -> dict[str, NDArray[Any]
     """Gives each array its title, in the order of time: kept, plain, corrected."""
     kept = result.get("kept") or {}
     titled = {
-        f"Generated at step {kept[name]['step']:,}": arrays[f"{_KEPT}{name}"]
+        made(f"{KEPT}{name}", result): arrays[f"{_KEPT}{name}"]
         for name in sorted(kept)
         if f"{_KEPT}{name}" in arrays
     }
     names = sorted(name for name in arrays if not name.startswith(_KEPT))
-    return titled | {made(name[2:]): arrays[name] for name in names}
+    return titled | {made(name[2:], result): arrays[name] for name in names}
 
 
-def made(postprocessor: str) -> str:
-    """Returns what to call generated samples, plain ("") or corrected."""
-    return f"Generated, corrected by {postprocessor}" if postprocessor else "Generated"
+def made(kind: str, result: Mapping[str, Any]) -> str:
+    """Returns what to call generated samples: plain (""), corrected, or of a kept generator."""
+    if kind.startswith(KEPT):
+        return f"Generated at step {result['kept'][kind.removeprefix(KEPT)]['step']:,}"
+    return f"Generated, corrected by {kind}" if kind else "Generated"
 
 
 def _width(panels: int) -> Width:

@@ -143,8 +143,8 @@ def test_the_list_is_part_of_the_run(tmp_path: Path) -> None:
     plugin = DiaPlugin()
     driver = plugin.driver(open_run(tmp_path / "run", manager(dia=plugin)))
     assert driver is not None
-    assert driver.excluded is not None
-    assert driver.excluded.tolist() == [1, 5]
+    assert driver.weights.excluded is not None
+    assert driver.weights.excluded.tolist() == [1, 5]
 
 
 def test_a_plan_reads_the_list(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def planted(
     drawn: Array | None = None,
     health: list[dict[str, Any]] | None = None,
     metrics: dict[str, Any] | None = None,
+    records: int = 50,
     **metadata: Any,
 ) -> Evidence:
     """A run on ten groups, "7" of which is rare: shares that were counted, and scores by group.
@@ -46,7 +47,7 @@ def planted(
         metadata["phase_boundary"] = 960
     diagnosis = Diagnosis(
         score, np.full(group.size, 0.1), score, np.exp(score) / np.exp(score).sum(),
-        np.full(group.size, 50), group, metadata=metadata,
+        np.full(group.size, records), group, metadata=metadata,
     )  # fmt: skip
 
     def counted(true: Array) -> dict[str, dict[str, Any]]:
@@ -120,7 +121,25 @@ def test_d_that_points_elsewhere_is_contradicted() -> None:
     assert "The discriminator contradicts the count: it misses “4” (1" in text
     assert "D has batch norm and was recorded in the mode batchstat" in text
     assert "young" not in text  # 43 passes are many
-    assert "Trust the count. Drawing by these scores would show “4” more often." in verdict.todo
+    assert "Trust the count: drawing by these scores would emphasise “4”." in verdict.todo
+
+
+def test_d_that_sees_one_of_several_groups_is_said_to() -> None:
+    evidence = planted(0, times({7: 0.5, 5: 0.5}), rated={7: 2.0, 3: 1.5})
+    headline = word(evidence).headline
+    assert headline.endswith("what the generator makes; the discriminator agrees about “7” alone.")
+
+
+def test_d_that_the_end_proves_right_is_not_contradicted() -> None:
+    """What was made too often when phase 1 ended, a collapse say, is made too rarely now."""
+    evidence = planted(
+        0, times({7: 0.2, 5: 0.5}), before=times({7: 6.0, 5: 0.3}), rated={7: 2.0},
+        drawn=times({7: 2.0}),
+    )  # fmt: skip
+    verdict = word(evidence)
+    assert [f.name for f in decide(evidence).conflicts] == ["5"]
+    assert verdict.headline.endswith("the discriminator agrees about “7” alone.")
+    assert "emphasised “7”" not in " ".join(verdict.todo)
 
 
 def test_d_alone_against_the_count() -> None:
@@ -143,7 +162,7 @@ def test_an_overcorrection_is_called_so_with_both_ends_in_numbers() -> None:
     (told,) = [text for text in word(evidence).sentences if text.startswith("Phase 2")]
     assert told.startswith("Phase 2 did not help: ")
     assert "share of “7” 0." in told
-    assert "FID 30 → 60; recall 0.5 → 0.51 (when phase 1 ended → now)." in told
+    assert "FID 30 → 60 (when phase 1 ended → now)." in told
 
 
 def test_a_group_that_the_weights_took_away_is_named() -> None:
@@ -157,8 +176,38 @@ def test_a_group_that_the_weights_took_away_is_named() -> None:
     verdict = word(evidence)
     assert verdict.headline.startswith("Phase 2 cost “7”: 3.0\xa0% of the data, ")
     text = " ".join(verdict.sentences)
-    assert "“7” was drawn less often in return: 1.4\xa0% of the draws, 3.0\xa0% of the data" in text
+    assert "Drawn less often in return: “7” 1.4\xa0% of the draws, 3.0\xa0% of the data" in text
     assert "--dia-rule feedback" in verdict.todo[0]
+
+
+def test_of_several_groups_it_is_said_what_the_count_agrees_about() -> None:
+    """As a small DCGAN on a folder of digits did: D rates five groups, two of which were rare."""
+    before = times({0: 0.7, 3: 1.2, 7: 0.5, 8: 0.5, 5: 1.3})
+    evidence = planted(
+        0, times({0: 1.5, 3: 1.0, 7: 1.0, 8: 0.4, 5: 0.5}), before=before,
+        rated={0: 2.0, 3: 1.0, 7: 1.5}, drawn=times({0: 1.4, 3: 1.2, 7: 1.2, 8: 0.7, 5: 0.9}),
+        metrics={"before": {"fid": 35}, "after": {"fid": 38}},
+    )  # fmt: skip
+    verdict = word(evidence)
+    text = " ".join(verdict.sentences)
+    assert "The count agrees about “0” and “7”, not about “3”." in text
+    assert "For “8” Dia's weights went the wrong way" in text  # it was short before
+    assert "Drawn less often in return: “5”" in text  # it was not
+    assert "more often in phase 2: “0” 1" in text
+    helped = next(sentence for sentence in verdict.sentences if "Phase 2 helped" in sentence)
+    assert helped.startswith("Phase 2 helped in part: share of “5”")  # what it cost …
+    assert "share of “7”" in helped  # … and what it mended
+    assert helped in verdict.sentences[:3]  # which the first screen shows
+
+
+@pytest.mark.parametrize(
+    ("records", "window", "flag"), [(9, 50, "record-every"), (50, 50, "window")]
+)
+def test_few_records_are_a_reason_and_have_a_remedy(records: int, window: int, flag: str) -> None:
+    evidence = planted(0, times({4: 1.7}), rated={4: 1.0}, records=records, window=window)
+    said = word(evidence)
+    assert f"average over more records (--dia-{flag})" in " ".join(said.todo)
+    assert ("a sample has only 9 records" in " ".join(said.sentences)) == (records == 9)
 
 
 def test_a_group_that_was_mended_is_said_to_be() -> None:

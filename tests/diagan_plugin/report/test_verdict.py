@@ -227,7 +227,7 @@ def test_too_rare_groups_are_given_in_numbers() -> None:
     )
     text = " ".join(verdict.sentences)
     assert "4.8\xa0% after correction by drs" in text
-    assert "“green” made up 14.0\xa0% of the draws in phase 2, 5.0\xa0% of the data" in text
+    assert "more often in phase 2: “green” 14.0\xa0% of the draws, 5.0\xa0% of the data" in text
     assert "none of 2,000 random shuffles" in text
 
 
@@ -272,7 +272,7 @@ def test_a_group_displaced_by_the_weights_is_not_blamed_on_the_generator() -> No
     assert verdict.headline.endswith("at the expense of “red”.")
     assert verdict.tone == "attention"
     text = " ".join(verdict.sentences)
-    assert "“red” was drawn less often in return: 57.0\xa0% of the draws, 95.0\xa0%" in text
+    assert "Drawn less often in return: “red” 57.0\xa0% of the draws, 95.0\xa0%" in text
     assert "--samples drs" in verdict.todo[0]
     # Without weights the same shares are the generator's own doing.
     plain = group_verdict(diagnosed(score, group, **options), weighted=False)
@@ -299,7 +299,7 @@ def test_weights_that_went_the_wrong_way_are_admitted() -> None:
     found = diagnosed(score, group, drawn=[0.977, 0.023], **options)
     text = " ".join(group_verdict(found, weighted=True).sentences)
     assert "For “group 1” Dia's weights went the wrong way" in text
-    assert "2.3\xa0% of the draws in phase 2, 5.0\xa0% of the data" in text
+    assert "not above the rest: “group 1” 2.3\xa0% of the draws, 5.0\xa0% of the data" in text
     assert "favour “group 1”" not in text
 
 

@@ -167,6 +167,20 @@ def test_weights_are_copied_and_may_be_a_tensor():
     assert DiaSampler(N).probabilities_at(5) is None
 
 
+@pytest.mark.parametrize("kind", [list, torch.tensor, np.asarray])
+def test_a_sampler_from_weights_draws_by_them_from_the_start(kind):
+    expected = DiaSampler(N, seed=3, method="iid")
+    expected.set_weights(weights())
+    made = DiaSampler.from_weights(kind(weights()), seed=3, method="iid")
+    assert list(made) == list(expected)
+
+
+@pytest.mark.parametrize("bad", [[], 5.0, [[1.0]], ["a"], None, [np.nan, 1.0], [-1.0, 2.0]])
+def test_what_are_no_weights_is_refused(bad):
+    with pytest.raises((TypeError, ValueError), match=r"weights|num_samples"):
+        DiaSampler.from_weights(bad)
+
+
 def test_old_weights_are_forgotten_with_an_error_and_not_silently():
     sampler = DiaSampler(N)
     for segment in range(6):

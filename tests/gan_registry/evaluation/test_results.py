@@ -60,6 +60,8 @@ HOSTILE = {
     '{"groups": {"red": 1}': "something else", '{"directions": ["fid"]': "something else",
     '{"directions": {"fid": 5}': "something else", '{"metrics": {"fid": "3"}': "something else",
     '{"metrics_drs": 1': "something else", '{"metrics": {"fid": [1]}': "something else",
+    '{"kept": 3': "something else", '{"kept": {"phase1": {"step": 3}}': "something else",
+    '{"kept": {"phase1": {"step": 3, "metrics": 1, "groups": {}}}': "something else",
     '{"num_real": "many"': "something else", '{"seconds": []': "something else",
     '{"metrics": {"fid": ' + "1" * 400 + "}": "a number of 400 digits",
     '{"metrics": {"fid": ' + "1" * 5000 + "}": "a number of 5000 digits",
@@ -139,6 +141,63 @@ def test_of_many_groups_the_table_shows_the_worst():
     ]  # fmt: skip
     assert "(17 more groups in result.json)" in text
     assert result_table({"metrics": {}})
+
+
+def test_what_was_measured_before_stands_beside_what_is_measured_now():
+    groups = {
+        "red": {"share_data": 0.95, "share_drawn": 0.7, "share_generated": 0.9, "recall": 0.5},
+        "green": {"share_data": 0.05, "share_drawn": 0.3, "share_generated": 0.1},
+    }
+    entry = {
+        "step": 1200, "metrics": {"fid": 20.0, "early": 1.0},
+        "groups": {"red": {"share_generated": 0.99, "recall": 0.25}},
+    }  # fmt: skip
+    result = {**RESULT, "directions": {"recall": "up"}, "groups": groups, "kept": {"early": entry}}
+    shares, own, metrics = (part.splitlines() for part in result_table(result).split("\n\n"))
+    assert shares[0].split() == ["group", "data", "drawn", "before", "generated"]
+    assert shares[2].replace("\N{NO-BREAK SPACE}", "").split() == [
+        "red", "95.0%", "70.0%", "99.0%", "90.0%",
+    ]  # fmt: skip
+    assert shares[3].split()[-3:] == ["–", "10.0", "%"]
+    assert [part.strip() for part in own[0].split("  ") if part] == [
+        "group", "recall, before ↑", "recall ↑",
+    ]  # fmt: skip
+    assert own[2].split() == ["red", "0.25", "0.5"]
+    assert metrics[0].split() == ["metric", "before", "plain", "drs"]
+    assert metrics[2].split() == ["fid", "20", "12.35", "–"]
+    assert metrics[-1] == "(before: the generator as it was at step 1,200)"
+    several = result_table({**result, "kept": {"early": entry, "late": {**entry, "step": 2000}}})
+    assert several.splitlines()[0].split("  ")[-3:-1] == ["before, early", "before, late"]
+    assert several.endswith("(before, late: the generator as it was at step 2,000)")
+
+
+def test_a_classifiers_counts_are_the_generated_shares_where_the_data_have_no_rule():
+    of_real = {"classifier_accuracy": 0.98, "occurrence_real": 0.9, "occurrence_real_seen": 0.89}
+    cat = {
+        "share_data": 0.9, "occurrence": 0.75, "occurrence_drs": 0.8, "recall": 0.5, **of_real,
+        **{f"{key}_drs": value for key, value in of_real.items()},
+    }  # fmt: skip
+    dog = {**cat, "share_data": 0.1, "occurrence": 0.25, "classifier_accuracy": 0.5}
+    entry = {"step": 5, "metrics": {}, "groups": {"cat": {"occurrence": 0.7}}}
+    directions = {"recall": "up", "occurrence": "none", "classifier_accuracy": "up"}
+    result = {
+        "groups": {"cat": cat, "dog": dog}, "directions": directions, "kept": {"phase1": entry},
+        "metrics": {"occurrence_other": 0.01}, "metrics_drs": {"occurrence_other": 0.0},
+    }  # fmt: skip
+    shares, own, metrics = (part.splitlines() for part in result_table(result).split("\n\n"))
+    assert [part.strip() for part in shares[0].split("  ") if part] == [
+        "group", "data", "before", "generated", "generated, drs",
+    ]  # fmt: skip
+    assert shares[2].replace("\N{NO-BREAK SPACE}", "").split() == [
+        "cat", "90.0%", "70.0%", "75.0%", "80.0%",
+    ]  # fmt: skip
+    assert own[0].split() == ["group", "recall", "↑"]
+    assert metrics[2].split() == ["other", "–", "0.01", "0"]
+    assert metrics[-1].endswith(
+        "which knows at least 50.0\N{NO-BREAK SPACE}% of each group's real samples)"
+    )
+    dog["share_generated"] = 0.3  # a rule counts: then the classifier's numbers are its own
+    assert "occurrence" in result_table(result).split("\n\n")[1]
 
 
 def seeded(seed: int, fid: float | None, **changes) -> dict:
@@ -266,8 +325,24 @@ def test_groups_are_columns_and_shares_percentages():
     table = comparison_text(found).split("\n\n")[1].replace("\N{NO-BREAK SPACE}", "").splitlines()
     assert table[0].split() == ["group", "x"], "the other does not differ"
     assert [line.split() for line in table[2:]] == [
-        ["share_generated", "s", "(n=1)", "10.0%"], ["t", "(n=1)", "30.0%"],
+        ["share_generated", "s", "(n=1)", "10.0%"], ["share_generated", "t", "(n=1)", "30.0%"],
     ]  # fmt: skip
+    narrow = comparison_text(found, width=80).split("\n\n")[1].splitlines()
+    assert narrow[-1].split()[0] == "t"  # on a terminal a block of lines has its name once
+
+
+def test_of_classified_groups_the_counted_shares_are_compared_and_no_empty_line_is_written():
+    def run(sampler: str, share: float, **more: float) -> dict:
+        entry = {"occurrence": share, "occurrence_real": 0.5, "classifier_accuracy": 0.9, **more}
+        return {**RESULT, "sampler": sampler, "metrics": {}, "groups": {"cat": entry}}
+
+    corrected = {"occurrence_drs": 0.4, "occurrence_real_drs": 0.5}
+    text = comparison_text(compare([run("s", 0.1), run("t", 0.3, **corrected)]))
+    lines = [line.replace("\N{NO-BREAK SPACE}", "").split() for line in text.splitlines()]
+    assert ["share_generated", "t", "(n=1)", "30.0%"] in lines
+    assert ["share_generated_drs", "t", "(n=1)", "40.0%"] in lines
+    assert not any(line[:2] == ["share_generated_drs", "s"] for line in lines)
+    assert "occurrence" not in text
 
 
 def test_of_many_groups_a_narrow_terminal_shows_those_that_differ_most():
