@@ -39,6 +39,7 @@ class Evidence:
         circumstances: Why D may err here, a part of a sentence each.
         unfinished: (step, of how many) of a run in progress.
         window_is_full: Whether more records would have to be asked for by a longer window.
+        steered: Whether the weights of phase 2 followed what the generator made.
     """
 
     groups: GroupDiagnosis | None = None
@@ -53,6 +54,7 @@ class Evidence:
     circumstances: tuple[str, ...] = ()
     unfinished: tuple[int, int] | None = None
     window_is_full: bool = True
+    steered: bool = False
 
 
 def gather(
@@ -91,6 +93,7 @@ def gather(
         circumstances=_circumstances(diagnosis),
         unfinished=(int(result["steps"]), of) if isinstance(of, int) else None,
         window_is_full=_records(diagnosis) >= _number(diagnosis, "window"),
+        steered="feedback" in result,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from diagan_plugin.report.decision import decide
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import GroupDiagnosis, GroupFinding
-from gan_registry.formatting import NBSP, percent
+from gan_registry.formatting import NBSP, figure, percent
 from gan_registry.report.document import Block, Number, Numbers, Text, Verdict
 
 _SENTENCES = 3
@@ -39,13 +39,13 @@ def _numbers(evidence: Evidence) -> list[Number]:
     after, before = evidence.after.get("", {}), evidence.before
     for name, label, note in _METRICS:
         if name in after:
-            was = f"{before[name]:.3g} when phase 1 ended" if name in before else note
+            was = f"{figure(before[name])} when phase 1 ended" if name in before else note
             corrected = [
-                f"{values[name]:.3g} corrected by {kind}"
+                f"{figure(values[name])} corrected by {kind}"
                 for kind, values in evidence.after.items()
                 if kind and name in values
             ]
-            numbers.append(Number(label, f"{after[name]:.3g}", "; ".join([was, *corrected])))
+            numbers.append(Number(label, figure(after[name]), "; ".join([was, *corrected])))
     return [number for number in numbers if number is not None]
 
 

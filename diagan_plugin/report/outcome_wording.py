@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from diagan_plugin.report.decision import Decision, Fate
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import GroupFinding
 from diagan_plugin.report.naming import SHOWN
-from gan_registry.formatting import percent
+from gan_registry.formatting import figure, percent
 
 _CHANGE = 0.05
 """Smallest relative change of a metric that counts."""
@@ -25,23 +25,18 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     """Says whether phase 2 helped, by what was measured when phase 1 ended and at the end."""
     if not evidence.weighted or not evidence.before:
         return []
-    plain = evidence.after.get("", {})
     fates = () if decision is None else decision.fates
-    good = sum(fate in _GOOD for _, fate in fates)
-    bad = sum(fate in _BAD for _, fate in fates)
-    moves = {
-        name: _moved(evidence.before[name], plain[name], way)
-        for name, _, way in _QUALITY
-        if name in evidence.before and name in plain
-    }
-    good += sum(move == "better" for move in moves.values())
-    bad += sum(move == "worse" for move in moves.values())
+    moves = _moves(evidence, "")
+    good = _count(moves, "better") + sum(fate in _GOOD for _, fate in fates)
+    bad = _count(moves, "worse") + sum(fate in _BAD for _, fate in fates)
     if good and bad:
         opening = "Phase 2 helped in part"
     elif good:
         opening = "Phase 2 helped"
+    elif bad:
+        opening = f"Phase 2 did not help{_once_corrected(evidence, fates)}"
     else:
-        opening = "Phase 2 did not help" if bad else "Phase 2 changed little"
+        opening = "Phase 2 changed little"
     worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
     followed = [worse[0], better[0]] if worse and better else [f for f, _ in fates[:2]]
     facts = [_share(f) for f in followed]
@@ -52,6 +47,31 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     ]
     told = "; ".join(fact for fact in facts if fact)
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []
+
+
+def _once_corrected(evidence: Evidence, fates: Sequence[tuple[GroupFinding, Fate]]) -> str:
+    """Says whether it helped what a post-processor makes of the samples; empty where it did not."""
+    for kind in filter(None, evidence.after):
+        moves = _moves(evidence, kind)
+        mended = sum(f.was_short and f.states.get(kind) == "fitting" for f, _ in fates)
+        if _count(moves, "better") + mended:
+            part = " in part" if _count(moves, "worse") else ""
+            return f" by itself, but{part} once corrected by {kind}"
+    return ""
+
+
+def _moves(evidence: Evidence, kind: str) -> dict[str, Literal["better", "worse", "same"]]:
+    """Says how the metrics of a kind of samples compare with those when phase 1 ended."""
+    before, after = evidence.before, evidence.after.get(kind, {})
+    return {
+        name: _moved(before[name], after[name], way)
+        for name, _, way in _QUALITY
+        if name in before and name in after
+    }
+
+
+def _count(moves: Mapping[str, str], which: str) -> int:
+    return sum(move == which for move in moves.values())
 
 
 def conflict_sentences(evidence: Evidence, decision: Decision) -> list[str]:
@@ -105,9 +125,9 @@ def _metric(
     if name not in before or name not in after.get("", {}):
         return ""
     corrected = [
-        f"{metrics[name]:.3g} corrected by {kind}"
+        f"{figure(metrics[name])} corrected by {kind}"
         for kind, metrics in after.items()
         if kind and name in metrics
     ]
     end = f" ({', '.join(corrected)})" if corrected else ""
-    return f"{label} {before[name]:.3g} → {after[''][name]:.3g}{end}"
+    return f"{label} {figure(before[name])} → {figure(after[''][name])}{end}"

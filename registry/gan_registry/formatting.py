@@ -64,6 +64,16 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def figure(value: float) -> str:
+    """Formats a measured number: three digits that count, or all before the point.
+
+    Example:
+        >>> figure(0.4339), figure(28.93), figure(1189.4)
+        ('0.434', '28.9', '1,189')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def percent(share: float) -> str:
     r"""Formats a share of [0, 1], keeping a digit that matters where it is small.
 

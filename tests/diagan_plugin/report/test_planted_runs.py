@@ -30,6 +30,8 @@ def planted(
     health: list[dict[str, Any]] | None = None,
     metrics: dict[str, Any] | None = None,
     records: int = 50,
+    drs: Array | None = None,
+    steered: bool = False,
     **metadata: Any,
 ) -> Evidence:
     """A run on ten groups, "7" of which is rare: shares that were counted, and scores by group.
@@ -60,6 +62,12 @@ def planted(
     if drawn is not None:
         for name, share in zip(NAMES, drawn, strict=True):
             result["groups"][name]["share_drawn"] = share
+    if drs is not None:
+        result["metrics_drs"] = (metrics or {}).get("drs", {"fid": 30})
+        for name, share in counted(drs).items():
+            result["groups"][name]["share_generated_drs"] = share["share_generated"]
+    if steered:
+        result["feedback"] = {}
     if before is not None:
         kept = {
             "step": 960,
@@ -163,6 +171,32 @@ def test_an_overcorrection_is_called_so_with_both_ends_in_numbers() -> None:
     assert told.startswith("Phase 2 did not help: ")
     assert "share of “7” 0." in told
     assert "FID 30 → 60 (when phase 1 ended → now)." in told
+
+
+@pytest.mark.parametrize(
+    ("seven", "fid", "told", "todo"),
+    [
+        (1.0, {"fid": 20}, "did not help by itself, but once corrected by drs: ",
+         "Take the corrected samples (--samples drs)."),
+        (1.6, {"fid": 20, "recall": 0.3}, "did not help by itself, but in part once corrected by ",
+         "Take the corrected samples (--samples drs), which come much nearer; or weight less"),
+        (4.0, {"fid": 50}, "did not help: ", "Weight less (--dia-max-ratio)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("steered", [False, True])
+def test_what_a_correction_mends_is_said(seven, fid, told, todo, steered) -> None:
+    evidence = planted(
+        3, times({7: 5.0}), before=times({7: 0.1}), rated={7: 2.0}, drawn=times({7: 6.0}),
+        drs=times({7: seven}), steered=steered,
+        metrics={"before": {"fid": 30, "recall": 0.5}, "after": {"fid": 6000}, "drs": fid},
+    )  # fmt: skip
+    verdict = word(evidence)
+    (sentence,) = [text for text in verdict.sentences if text.startswith("Phase 2")]
+    assert sentence.startswith(f"Phase 2 {told}")
+    assert f"FID 30 → 6,000 ({fid['fid']} corrected by drs)" in sentence
+    assert verdict.todo[0].startswith(todo)
+    # What a run does already is no advice.
+    assert ("--dia-rule feedback" in verdict.todo[0]) == (seven > 1 and not steered)
 
 
 def test_a_group_that_the_weights_took_away_is_named() -> None:
