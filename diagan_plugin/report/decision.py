@@ -56,7 +56,7 @@ def decide(evidence: Evidence) -> Decision:
     weighted = evidence.weighted
     short, rated = found.short, found.standing_out
     overdone = found.overdone if weighted else ()
-    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH)
+    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and _fell(f))
     conflicts = _conflicts(found, weighted)
     claim: Claim
     subjects: tuple[GroupFinding, ...] = ()
@@ -125,18 +125,31 @@ def _fate(finding: GroupFinding) -> Fate:
     before, after = finding.state_before, finding.state
     if before is None or after is None or finding.before is None or finding.interval is None:
         return "kept"
-    # Both shares are uncertain: the difference is by √2 more than one of them.
-    now, (low, high) = finding.generated[""], finding.interval
-    more = finding.before < now - 1.42 * (now - low)
-    less = finding.before > now + 1.42 * (high - now)
     if before in SHORT:
         if after == "fitting":
             return "recovered"
         if after == "too often":
             return "overdone"
-        return "better" if more else "worse" if less else "short as before"
+        return "better" if _rose(finding) else "worse" if _fell(finding) else "short as before"
     if after in SHORT:
-        return "lost"
+        return "lost" if _fell(finding) else "short as before"
     if after == "too often" and before == "fitting":
         return "overdone"
     return "kept"
+
+
+# Both shares are uncertain: the difference is by √2 more than one of them.
+
+
+def _rose(finding: GroupFinding) -> bool:
+    if finding.before is None or finding.interval is None:
+        return False
+    now = finding.generated[""]
+    return finding.before < now - 1.42 * (now - finding.interval[0])
+
+
+def _fell(finding: GroupFinding) -> bool:
+    if finding.before is None or finding.interval is None:
+        return False
+    now = finding.generated[""]
+    return finding.before > now + 1.42 * (finding.interval[1] - now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,20 @@ def test_a_group_that_the_weights_took_away_is_named() -> None:
     text = " ".join(verdict.sentences)
     assert "Drawn less often in return: “7” 1.4\xa0% of the draws, 3.0\xa0% of the data" in text
     assert "--dia-rule feedback" in verdict.todo[0]
+
+
+def test_what_was_too_few_to_tell_before_is_not_lost() -> None:
+    """Of the few samples of phase 1 that belong to any group, none is a "7", by chance or not."""
+    evidence = planted(0, times({7: 0.0}), before=times({7: 0.0}), drawn=SHARES, rated={7: 2.0})
+    assert evidence.groups is not None
+    unsure = [
+        dataclasses.replace(f, state_before="fitting") if f.name == "7" else f
+        for f in evidence.groups.findings
+    ]
+    groups = dataclasses.replace(evidence.groups, findings=tuple(unsure))
+    decision = decide(dataclasses.replace(evidence, groups=groups))
+    assert decision.claim == "short"
+    assert [(f.name, fate) for f, fate in decision.fates] == [("7", "short as before")]
 
 
 def test_of_several_groups_it_is_said_what_the_count_agrees_about() -> None:
