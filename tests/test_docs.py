@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))  # tests/test_tutorial.py runs them
 ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")]
-MAIN_JOB = "gan-registry train --config colored_digits --sampler dia"
+MAIN_JOB = "gan-registry train --config colored_digits --sampler dia --dia-rule feedback"
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
 SMALL = {"gmm25": "--set DATA.options.num_samples=1000"}  # of 25,000, each evaluation takes seconds

@@ -76,13 +76,13 @@ def test_a_constant_of_d_changes_no_score(record, centre):
 
 
 def test_as_it_is_the_constant_decides():
-    raw = [driver_of(constant, centre="none")[1].score for constant in (0.0, 60.0)]
+    raw = [driver_of(constant, centre="none")[1].weights.score for constant in (0.0, 60.0)]
     np.testing.assert_allclose(raw[1] - raw[0], 60.0, atol=1e-3)
 
 
 def test_a_density_ratio_is_left_as_it_is_unless_asked():
     auto, none, data = (
-        driver_of(0.0, loss="logistic", centre=c)[1].score for c in ("auto", "none", "data")
+        driver_of(0.0, loss="logistic", centre=c)[1].weights.score for c in ("auto", "none", "data")
     )
     np.testing.assert_array_equal(auto, none)
     assert np.abs(data - none).max() > 1e-3
