@@ -115,7 +115,10 @@ def executed(work: Path) -> dict[str, Any]:
 
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     os.environ["PATH"] = os.pathsep.join(programs)
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    # Without this folder, whose own gan_registry/ would hide an editable installation.
+    here = Path(__file__).resolve().parent
+    found = (path for path in sys.path if path and here not in (p := Path(path), *p.parents))
+    os.environ["PYTHONPATH"] = os.pathsep.join(found)
     os.environ["GAN_REGISTRY_CACHE"] = str(work / "cache")
     where = {"metadata": {"path": str(work)}}
     notebook = nbformat.read(NOTEBOOK, 4)

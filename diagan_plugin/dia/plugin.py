@@ -82,14 +82,17 @@ class DiaPlugin(DrivingPlugin):
             )
         driver = DiaDriver(run, options, weighted)
         if not driver.recorder.is_density_ratio:
+            known = run.loss.is_ratio_up_to_constant
             _LOG.warning(
                 "The loss %r has %s: D's raw output%s is recorded as a surrogate, of "
-                "which only order and spread mean anything. --dia-aux-ratio measures a ratio.",
+                "which only order and spread mean anything. %s.",
                 run.config.LOSS.adv_loss,
-                "a density ratio up to a constant only"
-                if run.loss.is_ratio_up_to_constant
-                else "no density ratio",
+                "a density ratio up to a constant only" if known else "no density ratio",
                 "" if options.centre == "none" else ", less its constant,",
+                "Sweeps that are centred on the data fix it: leave out --dia-record and "
+                "--dia-centre"
+                if known
+                else "--dia-aux-ratio measures a ratio",
             )
         self.drive(run, driver)
 

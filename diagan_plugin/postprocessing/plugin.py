@@ -67,8 +67,15 @@ class PostprocessingPlugin:
 
     @hookimpl
     def gan_models_ready(self, run: LiveRun) -> None:
-        """Refuses held-out data that cannot be had, before the training rather than after it."""
-        settings = run.options[NAME]["holdout"]
+        """Refuses what could not be done at the end, before the training rather than after it."""
+        options = run.options[NAME]
+        settings, score, judge = options["holdout"], options["threshold_score"], options["judge"]
+        own = judge == "own" or (judge == "auto" and not _trains_auxiliary(run))
+        if run.config.RUN.samples == "threshold" and score is not None and own:
+            from diagan_plugin.postprocessing.sources import without_level
+
+            if run.loss.is_shift_invariant:
+                raise without_level(run, score)
         if settings and run.config.RUN.samples in CALIBRATED:
             from diagan_plugin.postprocessing.calibrated import held_out
 

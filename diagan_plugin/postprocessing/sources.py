@@ -161,6 +161,15 @@ def fresh_metropolis_hastings(run: LiveRun, seed: int = 0) -> MetropolisHastings
     return MetropolisHastingsSource(run, seed, options, "mh_fresh")
 
 
+def without_level(run: LiveRun, score: float) -> UserError:
+    """Words that a fixed score asks for a level that the discriminator's output has not."""
+    return UserError(
+        f"--threshold-score {score:g}: under the loss {run.config.LOSS.adv_loss!r} a constant "
+        "added to all that D says changes nothing, so that no fixed score means anything: use "
+        "--threshold-percentile, or --post-judge fresh."
+    )
+
+
 class ThresholdSource(StreamSource):
     """Threshold rejection (post-processor `threshold`)."""
 
@@ -169,11 +178,7 @@ class ThresholdSource(StreamSource):
         score = options.threshold_score
         judge = choose_judge(run, options, needs_ratio=score is not None)
         if score is not None and not judge.has_level:
-            raise UserError(
-                f"--threshold-score {score:g}: under the loss {run.config.LOSS.adv_loss!r} a "
-                "constant added to all that D says changes nothing, so that no fixed score means "
-                "anything: use --threshold-percentile, or --post-judge fresh."
-            )
+            raise without_level(run, score)
         super().__init__(
             ThresholdSampler(
                 judge.proposer(seed),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from diagan_plugin.report.decision import Decision
 from diagan_plugin.report.evidence import Evidence
-from diagan_plugin.report.findings import GroupFinding
+from diagan_plugin.report.findings import SHORT, GroupFinding
 from diagan_plugin.report.naming import listing, names_of
 
 TRY_DIA = (
@@ -33,16 +33,9 @@ def advice(evidence: Evidence, decision: Decision) -> tuple[str, ...]:
     elif claim == "rated":
         todo += [_COUNT, *([] if weighted else [TRY_DIA])]
     elif claim == "overdone":
-        todo.append(_corrected(decision.subjects, evidence.steered))
+        todo.append(_corrected(decision.subjects, evidence))
     elif claim in ("short", "lost") and weighted:
-        todo.append(
-            (
-                "Give phase 2 more steps (--steps, --dia-phase1)"
-                if evidence.steered
-                else "Draw by what the generator makes in phase 2 (--dia-rule feedback)"
-            )
-            + ", or weight less (--dia-max-ratio)."
-        )
+        todo.append(_still_short(decision.subjects, evidence.steered))
     elif claim == "short" and decision.agreed:
         todo.append(TRY_DIA)
     elif claim == "short":
@@ -55,28 +48,45 @@ def advice(evidence: Evidence, decision: Decision) -> tuple[str, ...]:
     return tuple(todo)
 
 
+def _still_short(short: Sequence[GroupFinding], steered: bool) -> str:
+    more = "Give phase 2 more steps (--steps, or a lower --dia-phase1)"
+    if all(f.was_favoured for f in short):
+        return f"{more}."
+    if not steered:
+        more = "Draw by what the generator makes in phase 2 (--dia-rule feedback)"
+    return f"{more}, or weight less (--dia-max-ratio)."
+
+
 def _at_odds(conflicts: Sequence[GroupFinding], evidence: Evidence, more: str) -> list[str]:
     missed = [f for f in conflicts if f.stands_out]
-    about = listing(names_of(missed)) if missed else "groups that are made often enough"
-    weighted = evidence.weighted
-    shows = "emphasised" if weighted else "would emphasise"
-    follow = "; or let the draws follow the generator (--dia-rule feedback)"
+    shows = "would emphasise"
+    if evidence.weighted:
+        shows = "emphasised" if any(f.was_favoured for f in missed) else "speak for"
+    if missed:
+        trust = f"Trust the count: the scores {shows} {listing(names_of(missed))}."
+    else:
+        trust = f"Trust the count: the scores leave out {listing(names_of(conflicts))}."
+    follow = ""
+    if evidence.weighted and not evidence.steered:
+        follow = "; or let the draws follow the generator (--dia-rule feedback)"
     return [
-        f"Trust the count: drawing by these scores {shows} {about}.",
+        trust,
         f"Train phase 1 longer (--dia-phase1), average over more records ({more}), or record "
-        "in another mode (--dia-logits), until both agree"
-        + (f"{follow}." if weighted and not evidence.steered else "."),
+        f"in another mode (--dia-logits), until both agree{follow}.",
     ]
 
 
-def _corrected(over: Sequence[GroupFinding], steered: bool) -> str:
+def _corrected(over: Sequence[GroupFinding], evidence: Evidence) -> str:
+    findings = () if evidence.groups is None else evidence.groups.findings
     kinds = [kind for kind in over[0].states if kind]
     for kind in kinds:
-        if all(f.states.get(kind) == "fitting" for f in over):
+        fixed = all(f.states.get(kind) == "fitting" for f in over)
+        if fixed and not any(f.states.get(kind) in SHORT for f in findings):
             return f"Take the corrected samples (--samples {kind})."
-    less = "weight less (--dia-max-ratio)" + ("" if steered else ", or draw by --dia-rule feedback")
+    feedback = "" if evidence.steered else ", or draw by --dia-rule feedback"
+    less = f"weight less (--dia-max-ratio){feedback}"
     for kind in kinds:
-        if all(_excess(f, kind) < 0.5 * _excess(f, "") for f in over):
+        if all(_is_much_nearer(f, kind) for f in over):
             return (
                 f"Take the corrected samples (--samples {kind}), which come much nearer; or {less}."
             )
@@ -84,7 +94,11 @@ def _corrected(over: Sequence[GroupFinding], steered: bool) -> str:
     return text[0].upper() + text[1:]
 
 
-def _excess(finding: GroupFinding, kind: str) -> float:
-    """Returns by how much a group is made too often, as a logarithm."""
-    share = finding.generated.get(kind, math.inf)
-    return abs(math.log(max(share, 1e-9) / finding.share_data))
+def _is_much_nearer(finding: GroupFinding, kind: str) -> bool:
+    """Whether less than half of an excess, as a logarithm, is left, and no shortfall is made."""
+    if kind not in finding.generated or finding.states.get(kind) in SHORT:
+        return False
+    left, whole = (
+        math.log(max(finding.generated[of], 1e-9) / finding.share_data) for of in (kind, "")
+    )
+    return left < 0.5 * whole

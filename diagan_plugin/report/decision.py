@@ -58,6 +58,7 @@ def decide(evidence: Evidence) -> Decision:
     overdone = found.overdone if weighted else ()
     lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and _fell(f))
     conflicts = _conflicts(found, weighted)
+    counted = tuple(f for f in rated if f.state is not None)
     claim: Claim
     subjects: tuple[GroupFinding, ...] = ()
     if found.recognised.get("") == 0.0:
@@ -68,12 +69,12 @@ def decide(evidence: Evidence) -> Decision:
         claim, subjects = "lost" if len(lost) == len(short) else "short", short
     elif conflicts:
         claim, subjects = "contradicted", conflicts
-    elif rated and not found.is_measured:
+    elif rated and not counted:
         claim, subjects = "rated", rated
-    elif rated and weighted and not any(f.state_before == "fitting" for f in rated):
-        claim, subjects = "recovered", rated
+    elif rated and weighted and not any(f.state_before == "fitting" for f in counted):
+        claim, subjects = "recovered", counted
     elif rated:
-        claim, subjects = "harder", rated
+        claim, subjects = "harder", counted
     else:
         claim = "even"
     return Decision(

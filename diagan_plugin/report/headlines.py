@@ -28,10 +28,9 @@ def headline(found: GroupDiagnosis, decision: Decision) -> tuple[str, Tone]:
     if decision.claim == "contradicted":
         return _contradicted_headline(about), "attention"
     if decision.claim == "rated":
-        return (
-            f"D rates {listing(names_of(about))} as under-represented; no share was measured.",
-            "attention",
-        )
+        counted = "this was not counted" if found.is_measured else "no share was measured"
+        names = listing(names_of(about))
+        return f"D rates {names} as under-represented; {counted}.", "attention"
     if decision.claim == "recovered":
         return _after_dia(about), "ok"
     if decision.claim == "harder":

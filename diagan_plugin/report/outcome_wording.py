@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-from diagan_plugin.report.decision import Decision, Fate
+from diagan_plugin.report.decision import ENOUGH, Decision, Fate
 from diagan_plugin.report.evidence import Evidence
-from diagan_plugin.report.findings import GroupFinding
+from diagan_plugin.report.findings import SHORT, GroupFinding
 from diagan_plugin.report.naming import SHOWN
 from gan_registry.formatting import figure, percent
 
@@ -34,7 +34,7 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     elif good:
         opening = "Phase 2 helped"
     elif bad:
-        opening = f"Phase 2 did not help{_once_corrected(evidence, fates)}"
+        opening = f"Phase 2 did not help{_once_corrected(evidence)}"
     else:
         opening = "Phase 2 changed little"
     worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
@@ -49,13 +49,15 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []
 
 
-def _once_corrected(evidence: Evidence, fates: Sequence[tuple[GroupFinding, Fate]]) -> str:
-    """Says whether it helped what a post-processor makes of the samples; empty where it did not."""
+def _once_corrected(evidence: Evidence) -> str:
+    """Says whether corrected samples are better than those before; empty where they are not."""
+    findings = () if evidence.groups is None else evidence.groups.findings
     for kind in filter(None, evidence.after):
         moves = _moves(evidence, kind)
-        mended = sum(f.was_short and f.states.get(kind) == "fitting" for f, _ in fates)
-        if _count(moves, "better") + mended:
-            part = " in part" if _count(moves, "worse") else ""
+        mended = any(f.was_short and f.states.get(kind) == "fitting" for f in findings)
+        spoilt = any(f.state_before in ENOUGH and f.states.get(kind) in SHORT for f in findings)
+        if mended or _count(moves, "better"):
+            part = " in part" if spoilt or _count(moves, "worse") else ""
             return f" by itself, but{part} once corrected by {kind}"
     return ""
 

@@ -184,7 +184,8 @@ def _scores(
             f"higher, in standard deviations: {listed}{more}."
         ]
     if decision.agreed:
-        others = [f.name for f in scored if f not in decision.agreed]
+        counted = [f for f in scored if (f.state_before or f.state) is not None]
+        others = [f.name for f in counted if f not in decision.agreed]
         about = f" about {listing(names_of(decision.agreed))}, not about " if others else ""
         sentences[0] += f" The count agrees{about}{listing(others) if others else ''}."
     times = diagnosis.shuffles_beyond(scored)

@@ -26,7 +26,8 @@ class Arriving:
             there = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self._values = there.copy_(self._values, non_blocking=True)
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._event.record()
+            # The copy is on the stream of the tensor's device, which need not be the current one.
+            self._event.record(torch.cuda.current_stream(tensor.device))
 
     @property
     def travels(self) -> bool:

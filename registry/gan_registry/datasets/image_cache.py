@@ -34,7 +34,7 @@ class CacheSettings:
         kind: "memory", if all fit; "disk", in a file; "auto", in memory if all fit, else in a file;
             "none".
         size: Bytes of memory for them.
-        processes: How many share that memory.
+        processes: How many share that memory: the run's own, and its loader's.
         folder: The data's folder; without one there is no file.
     """
 
@@ -48,7 +48,7 @@ def cache_settings(config: Config, folder: Path | None) -> CacheSettings:
     """Returns what a configuration asks for, of data that lie in a folder."""
     data = config.DATA
     folder = None if folder is None else folder.expanduser()
-    return CacheSettings(data.cache, data.cache_size * 2**20, config.RUN.num_workers, folder)
+    return CacheSettings(data.cache, data.cache_size * 2**20, config.RUN.num_workers + 1, folder)
 
 
 class ImageCache:
@@ -97,16 +97,18 @@ class ImageCache:
                 "than DATA.cache_size, so none is kept.",
                 math.prod(self._shape) / 2**20,
             )
-        if self._fits() or (kind == "auto" and drawn < self._shape[0]):
+        file = None if self._fits() else self._usable_file()
+        if file is None:
             return
-        file = self._usable_file()
-        if file is not None:
+        if kind == "auto" and drawn < self._shape[0]:
+            self._mapped = file.open(whole=True, progress=progress)
+        else:
             self._mapped = file.make(
                 lambda start, stop: self._decode(np.arange(start, stop)),
                 progress,
                 _SPARE if kind == "auto" else 1,
             )
-            self._looked = True
+        self._looked = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the images out."""
@@ -124,8 +126,8 @@ class ImageCache:
         """Returns memory for all images, which holds those of `rows`."""
         if self._memory is None:
             # The system gives memory only to the parts that are written to.
+            self._there = np.zeros(self._shape[0], np.bool_)
             self._memory = np.empty(self._shape, np.uint8)
-            self._there = np.zeros(len(self._memory), np.bool_)
         missing = np.unique(rows[~self._there[rows]])
         if len(missing):
             self._memory[missing] = self._decode(missing)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -27,18 +28,19 @@ from gan_registry.integrity import (
     MAX_HEADER,
     TENSORS,
     DamagedError,
-    check,
+    check_open,
     open_whole,
     parse_json,
     write_tensors,
 )
-from gan_registry.metrics.base import Progress
+from gan_registry.metrics.base import Progress, no_progress
 
 if sys.platform != "win32":
     import fcntl
 
 _LOG = logging.getLogger(__name__)
 _PIECE = 1024  # images that are decoded and written at a time
+_LARGE = 2**30  # bytes from which on comparing a checksum takes a while
 _WAITING = "waiting for another process that decodes the images"
 
 
@@ -58,25 +60,30 @@ class ImageFile:
         self._shape = shape
         beside = folder / f".gan_registry-{_digest(key)}.safetensors"
         kept = f"{_digest(f'{folder.resolve()} {key}')}.safetensors"
-        self._places = [beside, cache_folder() / "images" / kept]
+        self._places = [beside]
+        with contextlib.suppress(RuntimeError):  # nobody's home: then beside the data alone
+            self._places.append(cache_folder() / "images" / kept)
         if CACHE_VARIABLE in os.environ or not os.access(folder, os.W_OK):
             self._places.reverse()
 
-    def open(self, whole: bool = False) -> Bytes | None:
+    def open(self, whole: bool = False, progress: Progress = no_progress) -> Bytes | None:
         """Maps the images, uint8 [N, C, H, W], into memory; None if there is no file of them.
 
         Args:
             whole: Compare the checksum, for which the file is read through.
+            progress: Told when that begins and ends, of a large file.
         """
         for path in self._places:
             try:
-                start = self._start(path)
-                if start is None:
-                    continue
-                if whole:
-                    check(path, TENSORS)
-                # "c", as torch warns of memory that it may not write to; nobody writes to it.
-                return np.asarray(np.memmap(path, np.uint8, "c", start, self._shape))
+                # Opened once: it may be replaced meanwhile.
+                with open_whole(path) as file:
+                    start = self._start(file)
+                    if start is None:
+                        continue
+                    if whole:
+                        self._check(file, path, progress)
+                    # "c", as torch warns of memory that it may not write to; nobody writes to it.
+                    return np.asarray(np.memmap(file, np.uint8, "c", start, self._shape))
             except FileNotFoundError:
                 continue
             except DamagedError as error:
@@ -86,6 +93,14 @@ class ImageFile:
             except OSError as error:
                 _LOG.warning("Cannot map %s: %s.", printable(path), error.strerror or error)
         return None
+
+    def _check(self, file: BinaryIO, path: Path, progress: Progress) -> None:
+        what = f"comparing the checksum of {printable(path)}"
+        if large := math.prod(self._shape) > _LARGE:
+            progress(what, 0, 1)
+        check_open(file, TENSORS)
+        if large:
+            progress(what, 1, 1)
 
     def make(
         self, decode: Callable[[int, int], Bytes], progress: Progress, spare: int = 1
@@ -109,7 +124,7 @@ class ImageFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(path, progress):
-                found = self.open(whole=True)
+                found = self.open(whole=True, progress=progress)
                 if found is None and self._has_room(path.parent, spare):
                     self._write(path, decode, progress)
                     found = self.open()
@@ -120,22 +135,23 @@ class ImageFile:
             reason = unwritable(path, error)
         except UserError as error:
             reason = error
+        found = self.open(whole=True, progress=progress)  # one of somebody else's may be read
+        if found is not None:
+            return found
         _LOG.warning("%s The run goes on without a file of decoded images.", reason)
         return None
 
-    def _start(self, path: Path) -> int | None:
+    def _start(self, file: BinaryIO) -> int | None:
         """Returns where a file's images begin, or None if they are others.
 
         Raises:
-            FileNotFoundError: There is none.
             DamagedError: It is damaged.
         """
-        with open_whole(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size, MAX_HEADER):
-                raise DamagedError("is not as it was written")
-            header = parse_json(file.read(length))
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size, MAX_HEADER):
+            raise DamagedError("is not as it was written")
+        header = parse_json(file.read(length))
         about = header.get("__metadata__") if isinstance(header, dict) else None
         if not isinstance(about, dict) or about.get("images") != self._fingerprint:
             return None

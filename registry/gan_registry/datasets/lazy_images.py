@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 import torch
+from PIL import features
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -108,7 +110,7 @@ class LazyImages(Dataset):
         self._source = source
         self._form = form
         self._folder = folder
-        self._part = part
+        self._part = f"{part} sound ones" if skip_corrupt else part
         if skip_corrupt:
             self._leave_out_unreadable()
         channels, height, width = form.channels, form.size, form.size
@@ -179,10 +181,10 @@ class LazyImages(Dataset):
     def _file(self, folder: Path) -> ImageFile:
         """Returns the file of all images, whose fingerprint must be cheap: it is no `fingerprint`.
 
-        Versions of Pillow may differ in the last bit.
+        Decoders may differ in the last bit.
         """
-        form = f"{self._form} {self.sample_shape}"
-        digest = hashlib.sha256(f"images 1 {form} {PIL.__version__} {self._stamps()}".encode())
+        form = f"{self._form} {self.sample_shape} {_decoder()}"
+        digest = hashlib.sha256(f"images 1 {form} {self._stamps()}".encode())
         digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
         key = f"{self._folder} {self._part} {form}"
         return ImageFile(folder, key, digest.hexdigest(), (len(self), *self.sample_shape))
@@ -261,3 +263,9 @@ def _threads() -> int:
 def _size(shape: tuple[int, ...]) -> str:
     channels, height, width = shape
     return f"{width}×{height} px of {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _decoder() -> str:
+    """Names what decodes images here."""
+    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    return f"{PIL.__version__} {jpeg} {platform.machine()}"

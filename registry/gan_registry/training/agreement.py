@@ -48,6 +48,16 @@ def rank_0_first(group: Group, work: Callable[[], None]) -> None:
     store.set(key, "done")
 
 
+def meet(group: Group) -> None:
+    """Waits until all processes are here, however long one of them has work to do."""
+    if group.world_size == 1:
+        return
+    store, number = shared_store(), next(_numbers)
+    store.set(f"meet/{number}/{group.rank}", "here")
+    keys = [f"meet/{number}/{rank}" for rank in range(group.world_size)]
+    store.wait(keys, timedelta(days=7))  # which a launcher cuts short if one ends
+
+
 class StepAgreement:
     """Lets any process have all of them do something after the same step.
 

@@ -68,7 +68,8 @@ class Found:
         size = f"of {self.channels} numbers"
         if self.side:
             size = f"about {self.side} px, {'grey' if self.channels == 1 else 'colour'}"
-        classes = f"{len(self.classes)} classes" if self.classes else "no classes"
+        number = len(self.classes)
+        classes = "1 class" if number == 1 else f"{number or 'no'} classes"
         return f"{self.count:,} {what}, {size}, {classes}"
 
 
@@ -121,7 +122,10 @@ def look_at(path: Path) -> Found:
     if not any(colours):
         options["channels"] = (1, "grey; 3 is colour")
     if unreadable:
-        options["skip_corrupt"] = (True, f"{unreadable} of {_LOOKED_AT} tried cannot be read")
+        options["skip_corrupt"] = (
+            True,
+            f"{unreadable} of {unreadable + len(sizes)} tried cannot be read",
+        )
     tops = [file.partition("/")[0] if "/" in file else "" for file in files]
     classes = {name: tops.count(name) for name in sorted(set(tops))}
     if "" in classes:

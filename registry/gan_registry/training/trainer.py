@@ -24,7 +24,7 @@ from gan_registry.metrics.base import no_progress
 from gan_registry.plugins import PluginManager
 from gan_registry.seeding import kept_random_state
 from gan_registry.training import folder as run_folder
-from gan_registry.training.agreement import StepAgreement, rank_0_first
+from gan_registry.training.agreement import StepAgreement, meet, rank_0_first
 from gan_registry.training.build import build_all, look_up_all
 from gan_registry.training.checkpoint import read_checkpoint, read_newest, save_checkpoint
 from gan_registry.training.interruption import Interrupted, Interruption
@@ -189,6 +189,7 @@ def _prepare_data(run: Run, quiet: bool) -> None:
         rank_0_first(run.group, lambda: run.dataset.prepare(drawn, no_progress if quiet else show))
         if run.rank != 0:
             run.dataset.prepare(drawn)
+        meet(run.group)
     finally:
         bar.close()
 

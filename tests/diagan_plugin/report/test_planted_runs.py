@@ -130,7 +130,7 @@ def test_d_that_points_elsewhere_is_contradicted() -> None:
     assert "The discriminator contradicts the count: it misses “4” (1" in text
     assert "D has batch norm and was recorded in the mode batchstat" in text
     assert "young" not in text  # 43 passes are many
-    assert "Trust the count: drawing by these scores would emphasise “4”." in verdict.todo
+    assert "Trust the count: the scores would emphasise “4”." in verdict.todo
 
 
 def test_d_that_sees_one_of_several_groups_is_said_to() -> None:
