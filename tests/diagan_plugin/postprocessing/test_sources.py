@@ -353,7 +353,7 @@ def test_a_discriminator_that_diverged_is_refused():
 
 def test_a_fixed_score_of_a_loss_without_a_level_is_refused_before_the_training():
     post, pairs = {"threshold_score": 0.5}, "relativistic"
-    with pytest.raises(UserError, match="--threshold-score 0.5: under the loss 'relativistic'"):
+    with pytest.raises(UserError, match=r"--threshold-score 0\.5: under the loss 'relativistic'"):
         trained(post=post, LOSS__adv_loss=pairs, RUN__samples="threshold")
     # What judges is another discriminator then.
     trained(post={**post, "judge": "fresh"}, LOSS__adv_loss=pairs, RUN__samples="threshold")
