@@ -47,6 +47,7 @@ class CloserLook:
         judged: The verdict on each of them.
         clusters: Under-represented groups of them.
         labels: Their labels, int64 [M]; None where all are alike.
+        weighted: Whether weights have acted since the discriminator was asked.
     """
 
     num_samples: int
@@ -54,6 +55,7 @@ class CloserLook:
     judged: Judged
     clusters: list[Cluster]
     labels: Integers | None
+    weighted: bool = False
 
     @property
     def likely(self) -> NDArray[np.int8]:
@@ -146,7 +148,8 @@ def look_closer(
         generated=made,
         seed=seed,
     )
-    return CloserLook(len(dataset), chosen.indices, judged, clusters, labels)
+    weighted = diagnosis.phase_boundary is not None
+    return CloserLook(len(dataset), chosen.indices, judged, clusters, labels, weighted)
 
 
 def write_broken(found: CloserLook, path: Path, name: Callable[[int], str] = str) -> int:

@@ -72,6 +72,7 @@ def cluster_sentence(found: CloserLook, cluster: Cluster, group: str = "") -> st
     rated = cluster.rated
     if rated is not None:
         opinion = f"are generated {_times(rated)} by the discriminator's scores"
+        opinion += " of phase 1" if found.weighted else ""
     else:
         opinion = f"score {cluster.effect:.1f} standard deviations above the others"
     text = f"{what} {opinion}"
@@ -81,8 +82,11 @@ def cluster_sentence(found: CloserLook, cluster: Cluster, group: str = "") -> st
     verdict = ", which may be chance" if fits else ""
     if cluster.measured.high < 1.0:
         verdict = ": the discriminator's opinion is not borne out"
+        if found.weighted:
+            verdict = ": phase 2 has overdone it"
+    when = " at the end" if found.weighted else ""
     return (
-        f"{text}. Measured, they are generated {_times(cluster.measured)}{verdict}. "
+        f"{text}. Measured{when}, they are generated {_times(cluster.measured)}{verdict}. "
         f"p = {cluster.p_value:.2g}."
     )
 

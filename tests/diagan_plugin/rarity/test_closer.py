@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from diagan_plugin.dia.exclusion import read_listed
 from diagan_plugin.rarity import closer, sections
 from diagan_plugin.rarity.closer import CloserLook, look_closer, write_broken
+from diagan_plugin.rarity.clusters import Cluster, Factor
 from diagan_plugin.rarity.neighbours import doubt_labels, nearest, projection
 from diagan_plugin.rarity.verdicts import (
     BROKEN,
@@ -22,6 +23,7 @@ from diagan_plugin.rarity.verdicts import (
     persistence_of,
     sentence,
 )
+from diagan_plugin.rarity.wording import cluster_sentence
 from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
 from diagan_plugin.scoring.exclusion import without_emphasis
 from diagan_plugin.scoring.score import sampling_probabilities
@@ -309,6 +311,22 @@ def test_sections_show_each_kind_with_number_and_reason() -> None:
     assert {int(label[1:]) for label in grid.labels} <= set(noisy.tolist())
     assert [f"#{row[0]}" for row in table.rows] == list(grid.labels)
     assert all(row[1] == f"n{row[0]}.png" and "noise" in row[2] for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("weighted", "told"),
+    [
+        (False, "by the discriminator's scores. Measured, they are generated about 15 times too "
+                "often (10 to 20 times too often): the discriminator's opinion is not borne out."),
+        (True, "by the discriminator's scores of phase 1. Measured at the end, they are generated "
+               "about 15 times too often (10 to 20 times too often): phase 2 has overdone it."),
+    ],
+)  # fmt: skip
+def test_weights_that_acted_since_are_no_error_of_the_discriminators(weighted, told) -> None:
+    rows = np.arange(10)
+    cluster = Cluster(rows, 0.1, 0.001, 2.0, Factor(9.0, 8.0, 10.0), Factor(1 / 15, 1 / 20, 0.1))
+    found = CloserLook(100, np.arange(50), None, [cluster], None, weighted)  # type: ignore[arg-type]
+    assert told in cluster_sentence(found, cluster)
 
 
 def test_features_that_fail_cost_the_section_only(tmp_path: Path, caplog: Any) -> None:
