@@ -43,6 +43,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))  # tests/test_tutorial.py runs them
 ROOT_PAGES = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")]
 MAIN_JOB = "gan-registry train --config colored_digits --sampler dia --dia-rule feedback"
+MAIN_OUT = "--out runs/digits"
+DIA_JOB = "gan-registry train --config colored_digits --sampler dia"  # what pages look at
 SHORT = "--steps 24 --num-eval 200 --quiet"
 SHORT_DIA = "--dia-record-every 4"
 SMALL = {"gmm25": "--set DATA.options.num_samples=1000"}  # of 25,000, each evaluation takes seconds
@@ -95,11 +97,11 @@ def commands(block: Block) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which all pages' commands run, with the README's main job done."""
+    """The folder in which all pages' commands run, with the run that they look at."""
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_command(MAIN_JOB, patch)
+        run_command(DIA_JOB, patch)
     return folder
 
 
@@ -181,7 +183,7 @@ def test_readme_commands_are_those_of_ci_and_setup() -> None:
     extras = setup["options.extras_require"]
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     readme = PAGES[0].read_text(encoding="utf-8")
-    assert f"pip install . && {MAIN_JOB}\n" in readme
+    assert f"pip install . && {MAIN_JOB} {MAIN_OUT}\n" in readme
     assert "pip install '.[test]' && pytest\n" in readme
     assert re.search(r"pip install (--quiet )?'\.\[test\]' && pytest; \}", ci)
     assert MAIN_JOB in re.sub(r"\s*\\\n\s*", " ", ci)
