@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import platform
@@ -204,6 +205,18 @@ def alternate(ours: Work, theirs: Work, pairs: int, warmup: int = 1) -> Pair:
             mine.append(seconds(ours))
             others.append(seconds(theirs))
     return Pair(mine, others)
+
+
+def peer(module: str, package: str) -> Any:
+    """Imports the module of a package that ours is compared with.
+
+    Raises:
+        Skipped: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Skipped(f"{package} is missing: pip install --no-deps {package}") from error
 
 
 def machine(threads: int) -> dict[str, Any]:

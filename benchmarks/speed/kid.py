@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed.harness import Row, Settings, Skipped, alternate, at_least
+from benchmarks.speed.harness import Row, Settings, alternate, at_least, peer
 from gan_registry.metrics.kernel import kernel_distance
 
 NAME = "kid"
@@ -18,7 +14,7 @@ _AIM = at_least(1.2)
 
 def run(settings: Settings) -> list[Row]:
     """Measures the published subsets of 1,000, five of the hundred."""
-    theirs = _peer()
+    theirs = peer("torch_fidelity.metric_kid", "torch-fidelity").kid_features_to_metric
     size, width, subset = (300, 32, 100) if settings.quick else (5_000, 2_048, 1_000)
     rng = torch.Generator().manual_seed(0)
     real, fake = (torch.randn(size, width, generator=rng) for _ in range(2))
@@ -38,12 +34,3 @@ def run(settings: Settings) -> list[Row]:
     label = f"{count} subsets of {subset:,} × {width:,} features"
     note = f"distances {values['ours']:.3g} and {values['theirs']:.3g}, of other subsets"
     return [pair.row(NAME, label, _AIM, note=note)]
-
-
-def _peer() -> Callable[..., dict[str, Any]]:
-    try:
-        module = importlib.import_module("torch_fidelity.metric_kid")
-    except ImportError as error:
-        raise Skipped("torch-fidelity is missing: pip install --no-deps torch-fidelity") from error
-    function: Callable[..., dict[str, Any]] = module.kid_features_to_metric
-    return function

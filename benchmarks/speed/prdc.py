@@ -7,16 +7,14 @@ distance matrices and more; ours goes through them in tiles.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from benchmarks.speed.harness import Row, Settings, Skipped, Work, alternate, at_least
+from benchmarks.speed.harness import Row, Settings, Work, alternate, at_least, peer
 from benchmarks.speed.memory import peak_memory
 from gan_registry.metrics.prdc import RESULTS, prdc
 
@@ -28,7 +26,7 @@ _K = 5
 
 def run(settings: Settings) -> list[Row]:
     """Measures time at 10,000 × 512 and memory at 50,000 × 50,000, which takes minutes."""
-    theirs = _peer()
+    theirs = peer("prdc", "prdc").compute_prdc
     size = 500 if settings.quick else 10_000
     real, fake = features(size)
     arrays = real.numpy(), fake.numpy()
@@ -80,12 +78,3 @@ def _memory(size: int, threads: int) -> Row:
         peak.added <= _LIMIT,
         f"beyond the features; k = 3 and {_K}; took {peak.seconds:.0f} s",
     )
-
-
-def _peer() -> Callable[..., dict[str, float]]:
-    try:
-        package = importlib.import_module("prdc")
-    except ImportError as error:
-        raise Skipped("prdc is missing: pip install --no-deps prdc") from error
-    function: Callable[..., dict[str, float]] = package.compute_prdc
-    return function

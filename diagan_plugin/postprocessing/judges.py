@@ -19,7 +19,7 @@ from diagan_plugin.postprocessing.after_the_fact import train_after_the_fact
 from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.postprocessing.streaming import Proposal, Propose
 from diagan_plugin.recording.logit_modes import logit_mode
-from gan_registry.datasets.fetching import fetch_to
+from gan_registry.datasets.fetching import fetch_to, read_ahead
 from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import Proposals
 from gan_registry.losses.logistic import Logistic
@@ -93,7 +93,8 @@ class Judge:
     def logits_of(self, dataset: object, indices: NDArray[np.int64]) -> Tensor:
         """Returns the log-density ratios of samples of a dataset, float32 [n] on the device."""
         parts = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
-        return torch.cat([self.logits(*read(self._run, dataset, part)) for part in parts])
+        read = read_ahead(dataset, parts, self._run.device)
+        return torch.cat([self.logits(*batch) for batch in read])
 
     def proposer(self, seed: int) -> Propose:
         """Returns an endless supply of samples with their logits; `seed` tells draws apart."""
@@ -104,11 +105,6 @@ class Judge:
             return Proposal(made.x, self.logits(made.x, made.y), made.y, made.z)
 
         return propose
-
-
-def read(run: LiveRun, dataset: object, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-    """Reads samples x [n, ...] and labels y [n] or None to the run's device."""
-    return fetch_to(dataset, indices, run.device)
 
 
 def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True) -> Judge:
@@ -194,7 +190,7 @@ def _train(run: LiveRun, steps: int) -> Judge:
     generate, checked = generated_by(run, "fresh judge"), unseen[:_CHECKED]
     trained = train_after_the_fact(
         network.to(run.device),
-        lambda indices: read(run, run.dataset, seen[indices]),
+        lambda indices: fetch_to(run.dataset, seen[indices], run.device),
         len(seen),
         generate,
         realness=run.backbone.realness,
@@ -203,7 +199,7 @@ def _train(run: LiveRun, steps: int) -> Judge:
         batch_size=settings.batch_size,
         lr=settings.d_lr,
         betas=(settings.beta1, settings.beta2),
-        held_out=(read(run, run.dataset, checked), generate(len(checked))),
+        held_out=(fetch_to(run.dataset, checked, run.device), generate(len(checked))),
         forward=lambda net, x, y: net(x, y),
     )
     return Judge(run, trained, logistic=True, unseen=unseen)

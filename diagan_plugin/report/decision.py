@@ -27,6 +27,8 @@ Fate = Literal["recovered", "better", "overdone", "lost", "worse", "short as bef
 
 ENOUGH: tuple[ShareState, ...] = ("fitting", "too often")
 
+_SHORT_STILL: dict[int, Fate] = {1: "better", 0: "short as before", -1: "worse"}
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -56,7 +58,7 @@ def decide(evidence: Evidence) -> Decision:
     weighted = evidence.weighted
     short, rated = found.short, found.standing_out
     overdone = found.overdone if weighted else ()
-    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and _fell(f))
+    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and _change(f) < 0)
     conflicts = _conflicts(found, weighted)
     counted = tuple(f for f in rated if f.state is not None)
     claim: Claim
@@ -131,26 +133,20 @@ def _fate(finding: GroupFinding) -> Fate:
             return "recovered"
         if after == "too often":
             return "overdone"
-        return "better" if _rose(finding) else "worse" if _fell(finding) else "short as before"
+        return _SHORT_STILL[_change(finding)]
     if after in SHORT:
-        return "lost" if _fell(finding) else "short as before"
+        return "lost" if _change(finding) < 0 else "short as before"
     if after == "too often" and before == "fitting":
         return "overdone"
     return "kept"
 
 
-# Both shares are uncertain: the difference is by √2 more than one of them.
-
-
-def _rose(finding: GroupFinding) -> bool:
+def _change(finding: GroupFinding) -> int:
+    """Returns whether a share clearly rose in phase 2 (1) or fell (-1); else 0, as if unknown."""
     if finding.before is None or finding.interval is None:
-        return False
-    now = finding.generated[""]
-    return finding.before < now - 1.42 * (now - finding.interval[0])
-
-
-def _fell(finding: GroupFinding) -> bool:
-    if finding.before is None or finding.interval is None:
-        return False
-    now = finding.generated[""]
-    return finding.before > now + 1.42 * (finding.interval[1] - now)
+        return 0
+    # Both shares are uncertain: the difference is by √2 more than one of them.
+    now, (low, high) = finding.generated[""], finding.interval
+    if finding.before < now - 1.42 * (now - low):
+        return 1
+    return -1 if finding.before > now + 1.42 * (high - now) else 0

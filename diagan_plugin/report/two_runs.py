@@ -16,7 +16,7 @@ from diagan_plugin.report.coverage_change import Change, Comparison, Reach, reac
 from diagan_plugin.report.section_wording import short_name
 from diagan_plugin.report.shares import DATA, GENERATED, group_share
 from gan_registry.datasets.base import Dataset
-from gan_registry.datasets.fetching import fetch, read_ahead, to_device
+from gan_registry.datasets.fetching import fetch, to_device
 from gan_registry.errors import PluginError, UserError
 from gan_registry.evaluation.metric_choice import NUM_REAL, choose_indices
 from gan_registry.evaluation.results import read_result
@@ -24,7 +24,7 @@ from gan_registry.evaluation.shown_result import with_counts
 from gan_registry.evaluation.sources import PlainSource, collect
 from gan_registry.features.base import FeatureContext, FeatureExtractor
 from gan_registry.features.choose import AUTO, extractor_for
-from gan_registry.features.store import extract
+from gan_registry.features.store import extract, real_features
 from gan_registry.files import cache_folder
 from gan_registry.formatting import percent
 from gan_registry.images import TINY, grid_png, to_pngs
@@ -78,7 +78,9 @@ def compare_runs(
         )
     extractor, chosen = _extractor(features, runs[0])
     indices = choose_indices(len(dataset), NUM_REAL)
-    real = _features(extractor, dataset, indices, runs[0].device)
+    real = real_features(
+        extractor, dataset, indices, batch_size=_BATCH, device=runs[0].device
+    ).features
     generated, reaches = [], list[Reach]()
     for run in runs:
         draws = [collect(PlainSource(run, seed), num) for seed in (1, 2)]
@@ -120,15 +122,6 @@ def _extractor(features: str, run: Run) -> tuple[FeatureExtractor, str]:
     except UserError:  # no classes that it could tell
         extractor = extractor_for("raw", catalogs, context)
     return extractor, extractor.identity.split(" ")[0]
-
-
-def _features(
-    extractor: FeatureExtractor, dataset: Dataset, indices: NDArray[np.int64], device: torch.device
-) -> Tensor:
-    parts = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
-    return torch.cat(
-        [extract(extractor, x).features.cpu() for x, _ in read_ahead(dataset, parts, device)]
-    )
 
 
 def _of_samples(extractor: FeatureExtractor, x: Tensor, device: torch.device) -> Tensor:

@@ -21,7 +21,7 @@ from gan_registry.live_run import LiveRun
 from gan_registry.report.document import Block, Column, Details, Facts, Figure, Report, Table, Text
 from gan_registry.report.figures import line_chart
 from gan_registry.report.metric_meanings import MEANINGS
-from gan_registry.report.sample_pictures import load_generated, made, sample_blocks
+from gan_registry.report.sample_pictures import how_made, load_generated, made, sample_blocks
 from gan_registry.training.logs import read_lines
 
 _LOG = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def _shares(result: Mapping[str, Any], notes: Sequence[str]) -> list[Block]:
     ]
     said = ["The share of each group, in the data and in what is generated"]
     said += [note[0].upper() + note[1:] for note in notes if "classifier" in note]
-    return [Table(columns, rows, ". ".join([*said, ""]).strip())]
+    return [Table(columns, rows, f"{'. '.join(said)}.")]
 
 
 def _metrics(result: Mapping[str, Any]) -> list[Block]:
@@ -166,7 +166,7 @@ def _group_metrics(result: Mapping[str, Any]) -> list[Block]:
     columns = [Column("Group")]
     for name, kind in found.values():
         title = with_arrow(name, directions.get(name))
-        how = made(kind, result).removeprefix("Generated").removeprefix(",").strip()
+        how = how_made(kind, result)
         columns.append(Column(f"{title}, {how}" if how else title, align="right"))
     groups = result["groups"]
     rows = [[group, *(entry.get(key) for key in found)] for group, entry in groups.items()]

@@ -136,9 +136,15 @@ def _titled(arrays: Arrays, result: Mapping[str, Any]) -> dict[str, NDArray[Any]
 
 def made(kind: str, result: Mapping[str, Any]) -> str:
     """Returns what to call generated samples: plain (""), corrected, or of a kept generator."""
+    how = how_made(kind, result)
+    return f"Generated{' ' if kind.startswith(KEPT) else ', '}{how}" if how else "Generated"
+
+
+def how_made(kind: str, result: Mapping[str, Any]) -> str:
+    """Returns how a kind of samples differs from the plain ones, which have ""."""
     if kind.startswith(KEPT):
-        return f"Generated at step {result['kept'][kind.removeprefix(KEPT)]['step']:,}"
-    return f"Generated, corrected by {kind}" if kind else "Generated"
+        return f"at step {result['kept'][kind.removeprefix(KEPT)]['step']:,}"
+    return f"corrected by {kind}" if kind else ""
 
 
 def _width(panels: int) -> Width:

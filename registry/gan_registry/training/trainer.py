@@ -85,7 +85,7 @@ def _train(run: Run, quiet: bool) -> None:
     look_up_all(run)
     with run_folder.claimed(run, before):
         build_all(run, state)
-        _prepare_data(run, quiet or run.rank != 0)
+        _prepare_data(run, quiet)
     began = time.monotonic()
     try:
         with kept_random_state(run.device):

@@ -249,13 +249,13 @@ def test_a_fresh_discriminator_is_trained_once_and_not_on_all_samples(run, monke
     assert fresh.fresh_judge(run, 3) is one
     assert len(one.unseen) == 20
     seen = []
-    original = fresh.read
+    original = fresh.fetch_to
 
-    def read(run, dataset, indices):
+    def fetch_to(dataset, indices, device):
         seen.append(indices)
-        return original(run, dataset, indices)
+        return original(dataset, indices, device)
 
-    monkeypatch.setattr(fresh, "read", read)
+    monkeypatch.setattr(fresh, "fetch_to", fetch_to)
     other = fresh.fresh_judge(run, 60)
     held_out, *drawn = seen
     assert set(held_out) == set(other.unseen)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from catalog_datasets import make
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from gan_registry.catalogs import Catalog
-from gan_registry.config.schema import Config
-from gan_registry.datasets import BUILTIN, lazy_images
+from gan_registry.datasets import lazy_images
 from gan_registry.datasets.arrays_file import read_arrays
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.decoding import (
@@ -38,26 +37,6 @@ needs_cifar = pytest.mark.skipif(
     not (DATA / "cifar10" / "train" / "cat").is_dir(),
     reason=f"no CIFAR-10 JPEGs in {DATA / 'cifar10'}; set DIAGAN_TEST_DATA",
 )
-
-
-def make(
-    name: str, data_dir: Path | None, img_size: int = 8, cache: str = "auto", **options: Any
-) -> Dataset:
-    catalog = Catalog("dataset")
-    for known, path in BUILTIN.items():
-        catalog.register(known, path)
-    data = {
-        "name": name,
-        "img_size": img_size,
-        "options": options,
-        "max_pixels": 10**6,
-        "cache": cache,
-    }
-    config = Config.model_validate({"DATA": data})
-    dataset = catalog[name](config, data_dir)
-    assert isinstance(dataset, Dataset)
-    assert dataset.name == name
-    return dataset
 
 
 def noise(height: int, width: int, *channels: int, seed: int = 0) -> np.ndarray:

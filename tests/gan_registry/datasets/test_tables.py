@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from catalog_datasets import make
 from PIL import Image
 
-from gan_registry.catalogs import Catalog
-from gan_registry.config.schema import Config
 from gan_registry.datasets import BUILTIN, download
 from gan_registry.datasets.celeba_tables import read_attributes, read_partition
 from gan_registry.datasets.download import Download
@@ -27,23 +26,6 @@ needs_mnist = pytest.mark.skipif(
     not (DATA / "mnist" / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file(),
     reason=f"no MNIST test digits in {DATA / 'mnist'}; set DIAGAN_TEST_DATA",
 )
-
-
-def make(
-    name: str, data_dir: Path | None, img_size: int = 8, cache: str = "auto", **options: Any
-) -> Any:
-    catalog = Catalog("dataset")
-    for known, path in BUILTIN.items():
-        catalog.register(known, path)
-    data = {
-        "name": name,
-        "img_size": img_size,
-        "options": options,
-        "max_pixels": 10**6,
-        "cache": cache,
-    }
-    config = Config.model_validate({"DATA": data})
-    return catalog[name](config, data_dir)
 
 
 # --- CelebA --------------------------------------------------------------------------------------
