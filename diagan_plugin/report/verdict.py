@@ -130,7 +130,7 @@ def diagnose_groups(
             f"Argument `groups` must have {values.size} values like `score`, "
             f"but got {numbers.size}."
         )
-    known_size = np.bincount(numbers[numbers >= 0])
+    known_size, given = np.bincount(numbers[numbers >= 0]), numbers.size
     kept = np.isfinite(values) & (numbers >= 0)
     values, numbers = values[kept], numbers[kept]
     present, slot = np.unique(numbers, return_inverse=True)
@@ -139,12 +139,14 @@ def diagnose_groups(
     size = np.bincount(slot).astype(np.float64)
     mean, rest, effect = _effects(values, slot, size)
     p_values = max_permutation_p(values, slot, seed, permutations)
-    share_data = known_size[present] / known_size.sum()
-    reference, recognised_real = share_data, np.ones(present.size)
+    share_data = known_size[present] / given
+    # Generated samples of no group are left out of a comparison, hence those of the data are, too.
+    of_known = known_size[present] / known_size.sum()
+    reference, recognised_real = of_known, np.ones(present.size)
     if seen is not None:
         of_real = _pick(seen, present)
         # Where a classifier does not say it, the data themselves.
-        reference = np.where(np.isfinite(of_real), of_real, share_data)
+        reference = np.where(np.isfinite(of_real), of_real, of_known)
     if accuracy is not None:
         recognised_real = np.nan_to_num(_pick(accuracy, present), nan=0.0)
     picked = {kind: _pick(given, present) for kind, given in (generated or {}).items()}

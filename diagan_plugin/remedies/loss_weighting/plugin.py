@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 NAME = "loss_weighting"
 
+_OF_DIAGNOSIS = ("groups", "holdout")
+"""Entries of `result.json` that `--diagnose` gives, too."""
+
 
 class LossWeightingPlugin(DrivingPlugin):
     """Loss weighting as hooks; Dia's options say how the samples are scored."""
@@ -62,6 +65,11 @@ class LossWeightingPlugin(DrivingPlugin):
                 "--dia-aux importance undoes weighted draws, and --loss-weighting draws uniformly: "
                 "use --dia-aux uniform or none."
             )
+        if options.diagnose and options.aux_ratio:
+            raise UserError(
+                "--diagnose beside --loss-weighting records apart, and D has one layer of "
+                "--dia-aux-ratio: leave one of the two out."
+            )
         check_options(options, run.total_steps, weighted=True)
         if options.aux != "none":
             run.postprocessors.append("drs")
@@ -95,11 +103,11 @@ class LossWeightingPlugin(DrivingPlugin):
 
     @hookimpl
     def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
+        """Adds the summary of the weights, and what Dia does not tell where it diagnoses beside."""
         result = super().gan_result(run)
         if result is None or not run.options[DIA]["diagnose"]:
             return result
-        return {name: entry for name, entry in result.items() if name != "groups"}
+        return {name: entry for name, entry in result.items() if name not in _OF_DIAGNOSIS}
 
     @hookimpl
     def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
