@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from gan_registry.errors import UserError
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""
+
+
+_OF_CALIBRATION = (
+    "method", "modes", "clusters", "weights", "hull_dimensions", "features", "num", "anchors",
+    "theta", "radius", "center",
+)  # fmt: skip
+"""Flags of `diagan calibrate` that say how a sampler is made."""
 
 
 def add_diagnose(commands: Any) -> Any:
@@ -62,12 +70,9 @@ def add_calibrate(commands: Any) -> None:
     )  # fmt: skip
     _add_measuring(calibrate)
     calibrate.add_argument(
-        "--modes",
-        type=int,
-        default=1,
-        metavar="K",
+        "--modes", type=int, default=1, metavar="K",
         help="dense modes to calibrate (default: %(default)s)",
-    )
+    )  # fmt: skip
     calibrate.add_argument("--clusters", type=int, metavar="K", help="of the mixture")
     calibrate.add_argument(
         "--weights", choices=("least", "inverse"),
@@ -90,7 +95,9 @@ def add_calibrate(commands: Any) -> None:
     calibrate.add_argument(
         "--samples-out", metavar="FILE.npz|DIR", type=Path, help="draw samples and write them there"
     )
-    calibrate.set_defaults(handler=run_calibrate)
+    calibrate.set_defaults(
+        handler=lambda arguments: run_calibrate(arguments, calibrate.get_default)
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,11 +115,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_calibrate(arguments: argparse.Namespace) -> int:
-    """Carries out `diagan calibrate`."""
+def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) -> int:
+    """Carries out `diagan calibrate`; `default` returns the default of a flag."""
     _check(arguments)
     if arguments.draw < 1:
         raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
+    if arguments.samples_out is None and arguments.draw != default("draw"):
+        raise UserError("--draw says how many samples --samples-out gets, and has no meaning alone.")
     for flag in _OTHER_METHODS[arguments.method]:
         if getattr(arguments, flag) is not None:
             raise UserError(
@@ -128,6 +137,10 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     if arguments.use is not None:
         if arguments.samples_out is None or arguments.out is not None:
             raise UserError("--use draws samples: it needs --samples-out, and no --out.")
+        for name in _OF_CALIBRATION:
+            if getattr(arguments, name) != default(name):
+                hint = "; --draw says how many samples" if name == "num" else ""
+                raise UserError(f"--{name.replace('_', '-')} has no meaning with --use{hint}.")
     elif arguments.out is None:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":

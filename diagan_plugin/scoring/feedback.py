@@ -9,7 +9,8 @@ follow it:
    Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
    *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
    group still makes few of its variants. The aim is no larger than what was missing in phase 1,
-   the mean of LDRM under the weights: where nothing was, nothing is overdone.
+   the mean of LDRM under the weights: where nothing was, nothing is overdone. At the latest they
+   are let go where the landing begins.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data

@@ -299,7 +299,11 @@ def test_refuses_calibrations(capsys, tmp_path, planted, to_script):
     )
     assert "--use" in refused(capsys, *start, "--use", out)
     images = tmp_path / "x.npz"
-    assert "There is no file" in refused(capsys, *start, "--use", out, "--samples-out", images)
+    use = ("calibrate", "--generator", planted, "--use", out, "--samples-out", images)
+    assert "There is no file" in refused(capsys, *use)
+    assert "--draw says how many samples." in refused(capsys, *use, "--num", "5")
+    assert "--method has no meaning with --use." in refused(capsys, *use, "--method", "mixture")
+    assert "no meaning alone" in refused(capsys, *start, "--out", out, "--draw", "5")
     assert "--clusters" in refused(
         capsys, *start, "--out", out, "--method", "mixture", "--clusters", "601"
     )

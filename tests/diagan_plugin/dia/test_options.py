@@ -116,6 +116,12 @@ def test_plan_counts_the_extra_samples():
     added = steered["discriminator_samples"] - rows["discriminator_samples"]
     assert added == 10_000 * 2 * 5 * 64
     assert "steered" in steered["phase 2"]
+    again = plan(DiaOptions(refresh=500), 50_000, True, 50_000, 5 * 64)
+    refreshed = Schedule(DiaOptions(refresh=500), 50_000, True)
+    more = sum(refreshed.records_at(step) for step in range(40_001, 50_001))
+    assert again["discriminator_samples"] == rows["discriminator_samples"] + more * 50_000
+    assert again["records"] == f"{rows['records']}, and on in phase 2"
+    assert again["phase 2"].endswith(", scored again each 500 steps")
     only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
     assert only["discriminator_samples"] == (1 + 1000 // 11) * 100
     assert "phase 2" not in only
@@ -149,7 +155,7 @@ def test_plan_bounds_what_an_automatic_phase_1_costs():
     late = 300 * 50_000 + 5_000 * 6 * 5 * 64
     assert rows["discriminator_samples"] == history + max(early, late)
     only = plan(options, 50_000, False, 50_000, 5 * 64)
-    assert only["phase 1"] == "steps 1–50000, uniform sampling"
+    assert only["phase 1"] == "steps 1–50000, diagnosis alone"  # with whatever sampler
 
 
 def test_a_preset_stands_in_for_defaults_only(table):
