@@ -121,7 +121,9 @@ def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) 
     if arguments.draw < 1:
         raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
     if arguments.samples_out is None and arguments.draw != default("draw"):
-        raise UserError("--draw says how many samples --samples-out gets, and has no meaning alone.")
+        raise UserError(
+            "--draw says how many samples --samples-out gets, and has no meaning alone."
+        )
     for flag in _OTHER_METHODS[arguments.method]:
         if getattr(arguments, flag) is not None:
             raise UserError(
