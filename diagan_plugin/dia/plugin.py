@@ -15,6 +15,7 @@ from diagan_plugin.dia.options import NAME, DiaOptions, add_options
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
 from diagan_plugin.report import DIAGNOSIS_FILE
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -47,6 +48,7 @@ class DiaPlugin(DrivingPlugin):
     def gan_build(self, run: LiveRun) -> None:
         """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
         if not is_active(run):
+            _warn_of_unused(run)
             return
         options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
@@ -54,11 +56,7 @@ class DiaPlugin(DrivingPlugin):
             return
         if options.aux != "none":
             run.postprocessors.append("drs")
-        if Schedule(options, run.total_steps, True).phase1_end == run.total_steps:
-            _LOG.warning(
-                "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
-                run.total_steps,
-            )
+        warn_of_no_phase2(options, run.total_steps)
 
     @hookimpl
     def gan_models_ready(self, run: LiveRun) -> None:
@@ -149,6 +147,27 @@ class DiaPlugin(DrivingPlugin):
             found = add_closer_look(report, run, diagnosis)
             if found is not None and path.exists() and finished and run.rank == 0:
                 found.added_to(diagnosis).save(path)
+
+
+def warn_of_no_phase2(options: DiaOptions, total_steps: int) -> None:
+    """Warns of a phase 1 that leaves no step to the weights."""
+    if Schedule(options, total_steps, True).phase1_end == total_steps:
+        _LOG.warning(
+            "Phase 1 takes all %d steps, so nothing is weighted by score; lower --dia-phase1.",
+            total_steps,
+        )
+
+
+def _warn_of_unused(run: LiveRun) -> None:
+    """Warns of options that nothing reads; what a preset is for, other plugins may follow."""
+    options = run.options[NAME]
+    if options["preset"] == DiaOptions.preset and not _weights_the_loss(run):
+        # Remedies begin where phase 1 would end.
+        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", but=("phase1",))
+
+
+def _weights_the_loss(run: LiveRun) -> bool:
+    return run.options.get("loss_weighting", {}).get("by", "none") != "none"
 
 
 def is_weighted(run: LiveRun) -> bool:

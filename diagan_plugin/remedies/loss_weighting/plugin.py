@@ -57,6 +57,7 @@ class LossWeightingPlugin(DrivingPlugin):
                 f"--loss-weighting needs uniform batches, not --sampler {run.config.RUN.sampler}: "
                 "choose --sampler uniform, or leave --loss-weighting out."
             )
+        from diagan_plugin.dia.plugin import warn_of_no_phase2
         from diagan_plugin.dia.refusals import check_options
 
         options = DiaOptions(**run.options[DIA])
@@ -71,6 +72,7 @@ class LossWeightingPlugin(DrivingPlugin):
                 "--dia-aux-ratio: leave one of the two out."
             )
         check_options(options, run.total_steps, weighted=True)
+        warn_of_no_phase2(options, run.total_steps)
         if options.aux != "none":
             run.postprocessors.append("drs")
 
@@ -118,7 +120,10 @@ class LossWeightingPlugin(DrivingPlugin):
         from diagan_plugin.dia.schedule import plan
 
         options = options_of(run)
-        as_dia = plan(options, run.total_steps, True, len(run.dataset), run.samples_per_step)
+        as_dia = plan(
+            options, run.total_steps, True, len(run.dataset), run.samples_per_step,
+            0 if run.holdout is None else len(run.holdout),
+        )  # fmt: skip
         steps = f"steps {phase1_end(run) + 1}–{run.total_steps}"
         return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k})"}
 
