@@ -129,6 +129,7 @@ def test_nothing_seen_is_not_certain_of_nothing():
     assert low == 0.0
     assert high == pytest.approx(1.0 / (1.0 - np.log(0.01)))
     assert share_interval(0, 300, np.random.default_rng(0)) == (0.0, 0.01)
+    assert share_interval(300, 300, np.random.default_rng(0)) == (0.99, 1.0)
     with pytest.raises(ValueError, match="n > 0"):
         mccs_interval([], np.random.default_rng(0))
     with pytest.raises(ValueError, match="level"):
