@@ -8,6 +8,7 @@ with many samples a difference of no importance is significant too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,8 +196,12 @@ def diagnose_groups(
 
 def share_interval(share: float, total: int) -> tuple[float, float]:
     """Returns Wilson's 95 % interval of a share of `total` samples."""
-    interval = stats.binomtest(round(share * total), total).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    p, z = round(share * total) / total, stats.norm.ppf(0.975)
+    scale = 1 + z**2 / total
+    middle = (p + z**2 / (2 * total)) / scale
+    half = z / scale * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+    low, high = 0.0 if p == 0 else middle - half, 1.0 if p == 1 else middle + half
+    return float(low), float(high)
 
 
 def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:

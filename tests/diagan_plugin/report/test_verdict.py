@@ -11,7 +11,12 @@ from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis, Sam
 from diagan_plugin.report.first_screen import first_screen
 from diagan_plugin.report.naming import listing
 from diagan_plugin.report.permutation import max_permutation_p
-from diagan_plugin.report.verdict import diagnose_groups, diagnose_samples, share_state
+from diagan_plugin.report.verdict import (
+    diagnose_groups,
+    diagnose_samples,
+    share_interval,
+    share_state,
+)
 from diagan_plugin.report.verdict_wording import word
 from gan_registry.report.document import Verdict
 
@@ -467,3 +472,10 @@ def test_a_single_group_is_not_called_none() -> None:
     assert "No two groups of this data set are known" in " ".join(
         sample_verdict(found, weighted=False).sentences
     )
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (1, 10), (10, 10), (123, 10_000)])
+def test_intervals_of_shares_are_wilsons(count: int, total: int) -> None:
+    expected = stats.binomtest(count, total).proportion_ci(method="wilson")
+    found = share_interval(count / total, total)
+    assert found == pytest.approx((expected.low, expected.high), rel=1e-12)
