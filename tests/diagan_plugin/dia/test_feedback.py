@@ -137,5 +137,5 @@ def test_a_loop_of_ones_own_is_steered_too() -> None:
 
 
 def test_a_stream_has_no_data_to_ask_about() -> None:
-    with pytest.raises(UserError, match="--dia-rule paper"):
+    with pytest.raises(UserError, match=r'use rule="paper"'):
         Dia(StreamKeys(64), total_steps=12, batch_size=16, rule="feedback", aux="uniform")
