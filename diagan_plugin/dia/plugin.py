@@ -167,7 +167,7 @@ def _warn_of_unused(run: LiveRun) -> None:
 
 
 def _weights_the_loss(run: LiveRun) -> bool:
-    return run.options.get("loss_weighting", {}).get("by", "none") != "none"
+    return bool(run.options.get("loss_weighting", {}).get("by", "none") != "none")
 
 
 def is_weighted(run: LiveRun) -> bool:

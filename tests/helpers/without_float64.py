@@ -15,7 +15,7 @@ class WithoutFloat64(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.double or (func is Tensor.to and torch.float64 in args):
             raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
-        made = super().__torch_function__(func, types, args, kwargs or {})
+        made: Any = super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
         return made.as_subclass(Tensor) if func is Tensor.cpu else made
 
 
