@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks.claims.declared import PLAIN, Claim, Scale
+from benchmarks.claims.declared import PLAIN, Claim, Part, Rows, Scale
+from benchmarks.claims.findings import below, cases_of, number
 from benchmarks.claims.methods import OURS, QUICK
 from benchmarks.claims.pairs import won
 from benchmarks.claims.rows import GROUPS, PAIR_RULE, groups_row
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds the FID of Dia's corrected samples against that without Dia."""
+    return [
+        below(
+            f"{case}: FID of `{method}`, drs, {{mine}}, is below {{other}} without Dia",
+            number(rows, case, method, "drs", "fid"), number(rows, case, "vanilla", PLAIN, "fid"),
+        )
+        for case in cases_of(rows) for method in ("paper", "feedback")
+    ]  # fmt: skip
+
 
 CLAIM = Claim(
     name="hinge",
@@ -29,5 +42,6 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
+    verdict=verdict,
     quick=QUICK,
 )

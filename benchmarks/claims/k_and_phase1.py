@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.claims.declared import PLAIN, Claim, Method, Row, Scale
+from benchmarks.claims.declared import PLAIN, Claim, Method, Part, Row, Rows, Scale
+from benchmarks.claims.findings import above, below, deviation, number
 from benchmarks.claims.methods import DIA
 from benchmarks.claims.rare_modes import COLUMNS, MEASURED, QUICK, RARE
 from benchmarks.claims.rows import groups_row
@@ -34,6 +35,38 @@ PUBLISHED: dict[tuple[str, str, str], Row] = {
     ("", method, PLAIN): dict(zip(("precision", "recall", "modes_covered"), numbers, strict=True))
     for method, numbers in _TABLES_2_AND_3.items()
 }
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds the modes covered by each k, and by each phase 1, against each other."""
+    modes = {
+        method: number(rows, "", method, PLAIN, "modes_covered") for _, method, kind in rows
+        if kind == PLAIN
+    }  # fmt: skip
+    full = any(method.startswith("k = 0,") for method in modes)
+    without, half = ("k = 0, phase 1 of 50%",) * 2 if full else ("k = 0", "phase 1 of 50%")
+    if full:
+        half = "k = 0.5, phase 1 of 50%"
+    some = {
+        method: found for method, found in modes.items()
+        if method.startswith(("k = 0.3", "k = 1")) and found is not None
+    }  # fmt: skip
+    best = max(some, key=some.__getitem__, default="k from 0.3 to 1")
+    parts = [
+        above(f"{best} covers more modes, {{mine}}, than {without}, {{other}}",
+              some.get(best), modes.get(without))
+    ]  # fmt: skip
+    noise = number(rows, "", half, PLAIN, "modes_covered", deviation) or 0.0
+    parts += [
+        below(
+            f"{other} covers {{mine}} modes, no more than {half}, {{other}}, and its standard "
+            f"deviation, {noise:.2g}",
+            count, modes.get(half), slack=noise,
+        )
+        for other, count in modes.items() if "phase 1 of" in other and other != half
+    ]  # fmt: skip
+    return parts
+
 
 CLAIM = Claim(
     name="k_and_phase1",
@@ -74,5 +107,6 @@ CLAIM = Claim(
         "18.2; 0.499, 0.862, 21.0), and no numbers without Dia."
     ),
     row=groups_row,
+    verdict=verdict,
     quick=QUICK,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.claims.declared import PLAIN, Claim, Column, Scale
+from benchmarks.claims.declared import PLAIN, Claim, Column, Part, Rows, Scale
+from benchmarks.claims.findings import above, number, pairs_won
 from benchmarks.claims.methods import OTHERS, OURS
 from benchmarks.claims.pairs import won
 from benchmarks.claims.plots import marks
@@ -40,6 +41,38 @@ MEASURED = (
     "deviations of a mode, FID, precision and recall of the points."
 )
 
+_PUBLISHED = ("paper", "drs")
+"""Dia as published: by the scores until the end, then corrected."""
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds Dia's modes and pairs against the run without it, and its modes against the others."""
+
+    def modes(method: str, kind: str) -> float | None:
+        return number(rows, "", method, kind, "modes_covered")
+
+    parts = []
+    for method, kind in (_PUBLISHED, ("feedback", PLAIN)):
+        text = f"`{method}`, {kind}"
+        parts.append(
+            above(f"{text} covers more modes, {{mine}}, than the run without Dia, {{other}}",
+                  modes(method, kind), modes("vanilla", PLAIN))
+        )  # fmt: skip
+        won_pairs = pairs_won(rows, "", (method, kind), ("vanilla", PLAIN), won)
+        parts.append(
+            Part(
+                sum(won_pairs) >= 0.75 * len(won_pairs) if won_pairs else None,
+                f"{text} has won {sum(won_pairs)} of {len(won_pairs)} pairs (6 of 8 are needed)",
+            )
+        )
+    known = [(name, count) for name in OTHERS if (count := modes(name, PLAIN)) is not None]
+    most, count = max(known, key=lambda one: one[1], default=("", None))
+    text = (
+        f"`paper`, drs covers at least as many modes, {{mine}}, as {most or 'any other'}, {{other}}"
+    )
+    return [*parts, above(text, modes(*_PUBLISHED), count, slack=0.0)]
+
+
 CLAIM = Claim(
     name="rare_modes",
     title="Weighted sampling covers rare modes of a mixture",
@@ -62,6 +95,7 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
+    verdict=verdict,
     plot=marks((SHARE, MINOR_RECALL, MAJOR_RECALL, FID, PRECISION), "truth"),
     quick=QUICK,
 )
