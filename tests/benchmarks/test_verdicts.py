@@ -45,6 +45,7 @@ GOOD = {"minor_recall": 0.5, "major_recall": 0.8, "share": 0.04, "truth": 0.05, 
 LESS = {"minor_recall": 0.4, "major_recall": 0.8, "share": 0.01, "truth": 0.05, "fid": 11.0}
 RARE = {
     ("", "vanilla", PLAIN): seeds(*[{**LESS, "modes_covered": 20.0}] * 4),
+    ("", "vanilla", "drs"): seeds(*[{**LESS, "modes_covered": 20.0}] * 4),
     ("", "paper", "drs"): seeds(*[{**GOOD, "modes_covered": 22.0}] * 4),
     ("", "feedback", PLAIN): seeds(*[{**GOOD, "modes_covered": 23.0}] * 4),
     ("", "GOLD", PLAIN): seeds(*[{**GOOD, "modes_covered": 21.0}] * 4),
