@@ -33,12 +33,13 @@ would run it above.
 """
 
 
-def write_page(path: Path, results: Path) -> None:
+def write_page(path: Path, results: Path, draw: bool = True) -> None:
     """Writes the page, and the pictures of the claims that have one beside it.
 
     Args:
         path: The page.
         results: The folder of the cells.
+        draw: Draw the pictures; else the page shows those that are there.
     """
     claims = [load(name) for name in declared.CLAIMS]
     parts = [_HEAD, _overview(claims, results)]
@@ -48,7 +49,7 @@ def write_page(path: Path, results: Path) -> None:
             f"**Claimed** by {claim.source}. **Measured:** {claim.measured} "
             f"**It fails if:** {claim.failure}\n"
         )
-        parts += [_scale(claim, scale, results, path.parent) for scale in claim.scales]
+        parts += [_scale(claim, scale, results, path.parent, draw) for scale in claim.scales]
         if claim.explained:
             parts.append(f"**Why:** {claim.explained}\n")
         if claim.elsewhere:
@@ -110,7 +111,7 @@ def _by_purpose(
     return first, [content for content in contents if content["seed"] >= CONFIRMED_FROM]
 
 
-def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
+def _scale(claim: Claim, scale: str, results: Path, folder: Path, draw: bool) -> str:
     of = claim.scales[scale]
     contents = list(cell_files.read_all(results, claim.name, scale))
     command = f"python -m benchmarks.claims {claim.name}"
@@ -121,16 +122,20 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     note = "; in brackets the source's numbers" if of.published else ""
     parts = [f"### {scale.capitalize()}: {shown}{seeds}, `{command}`{note}\n"]
     first, later = _by_purpose(contents)
-    parts += _block(claim, scale, first, folder, "")
+    parts += _block(claim, scale, first, _picture(claim, scale, folder, ""), draw)
     if later:
         parts.append(f"#### Confirmed on seeds from {CONFIRMED_FROM} on\n")
-        parts += _block(claim, scale, later, folder, "-confirmed")
+        parts += _block(claim, scale, later, _picture(claim, scale, folder, "-confirmed"), draw)
     parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
     return "\n".join(parts)
 
 
+def _picture(claim: Claim, scale: str, folder: Path, suffix: str) -> Path:
+    return folder / "pictures" / f"{claim.name}-{scale}{suffix}.png"
+
+
 def _block(
-    claim: Claim, scale: str, contents: list[dict[str, Any]], folder: Path, suffix: str
+    claim: Claim, scale: str, contents: list[dict[str, Any]], picture: Path, draw: bool
 ) -> Iterator[str]:
     """Yields the tables of some seeds, what was found, and the picture."""
     of = claim.scales[scale]
@@ -153,9 +158,9 @@ def _block(
         told = "".join(f"\n- {marks[part.holds]}: {part.text}." for part in parts)
         yield f"**Found:** the claim {_FOUND[word(parts)]}.\n{told}\n"
     if rows and claim.plot is not None:
-        picture = folder / "pictures" / f"{claim.name}-{scale}{suffix}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        claim.plot(rows, contents, picture)
+        if draw:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            claim.plot(rows, contents, picture)
         if picture.exists():
             yield f"![{claim.title}](pictures/{picture.name})\n"
 
