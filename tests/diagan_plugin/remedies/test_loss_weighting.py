@@ -11,6 +11,8 @@ from small_runs import fit, manager, points_config
 from torch.nn.functional import softplus
 
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.postprocessing.judges import choose_judge
+from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
 from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
 from diagan_plugin.remedies.loss_weighting.weights import loss_weights
@@ -143,3 +145,12 @@ def test_with_diagnose_both_report(tmp_path: Path) -> None:
     assert result["holdout"]["samples"] == len(run.holdout)
     # Of both choices of k the one that weights.
     assert result["chosen"] == plugin.driver(run).choices.result()
+
+
+def test_a_discriminator_of_weighted_terms_is_no_silent_judge(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    choose_judge(settled(LossWeightingPlugin()), PostOptions())  # the auxiliary one
+    assert "The discriminator saw" not in caplog.text
+    choose_judge(settled(LossWeightingPlugin(), aux="none"), PostOptions())
+    assert "The discriminator saw samples weighted by their score" in caplog.text
