@@ -86,10 +86,11 @@ def simulate(setting: Setting, rule: FeedbackRule | None, seed: int) -> Floats:
 
     share = followed(setting.truth)  # as phase 1 has left it
     score = np.mean([measured(share) for _ in range(RECORDS)], 0)
-    loop = FeedbackWeights(sampling_probabilities(score), score, rule)
+    probabilities = sampling_probabilities(score)
+    loop = FeedbackWeights(probabilities, score, rule)
     shares = []
     for update in range(UPDATES):
-        w = loop.weights
+        w = probabilities if rule is None else loop.weights
         share += (followed(float(w[rare].sum() / w.sum())) - share) / setting.inertia
         shares.append(share)
         if rule is not None:
