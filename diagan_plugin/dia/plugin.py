@@ -162,8 +162,9 @@ def _warn_of_unused(run: LiveRun) -> None:
     """Warns of options that nothing reads; what a preset is for, other plugins may follow."""
     options = run.options[NAME]
     if options["preset"] == DiaOptions.preset and not _weights_the_loss(run):
-        # Remedies begin where phase 1 would end.
-        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", but=("phase1",))
+        # Remedies begin where phase 1 would end; and configurations serve runs without Dia, too.
+        but = {"phase1", *(run.config.PLUGINS.get(NAME) or {})}
+        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", but)
 
 
 def _weights_the_loss(run: LiveRun) -> bool:

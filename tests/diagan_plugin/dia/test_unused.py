@@ -26,11 +26,15 @@ GIVEN = {"rule": "feedback", "phase1": 0.5}
 def test_what_has_no_effect_is_named(
     options: dict[str, Any], named: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = points_config()
-    config.PLUGINS = options
-    fit(config, plugins=manager(dia=DiaPlugin(), loss_weighting=LossWeightingPlugin()))
+    plugins = manager(dia=DiaPlugin(), loss_weighting=LossWeightingPlugin())
+    fit(points_config(), plugins=plugins, **plugins.options.resolve(options))
     said = [m for m in caplog.messages if "has no effect" in m]
     assert said == [f"{flag} has no effect without --sampler dia or --diagnose." for flag in named]
+    caplog.clear()
+    config = points_config()  # a file serves runs with Dia and without
+    config.PLUGINS = options
+    fit(config, plugins=plugins)
+    assert "has no effect" not in caplog.text
 
 
 @pytest.mark.parametrize("by", ["none", "ldr"])
