@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
 from benchmarks.claims.laplace_vs_measured import estimate_ldrv
 from benchmarks.claims.methods import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.training.run import Run
 
