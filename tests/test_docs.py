@@ -329,6 +329,38 @@ def test_dia_options_are_documented() -> None:
         assert shown == ("once" if name == "refresh" else str(written_default)), name
 
 
+def test_options_of_every_plugin_are_documented() -> None:
+    from gan_registry.plugins import PluginManager
+
+    told = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for flag, *row in re.findall(
+            r"^\| `(--[\w-]+)` \| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE
+        ):
+            told[flag] = row
+    options = {option.flag: option for option in PluginManager().options}
+    assert set(options) - set(told) == {"--wandb", "--mlflow"}
+    for flag, (name, shown) in told.items():
+        if options[flag].plugin == "dia":  # compared with its class above
+            continue
+        default = options[flag].action.declared_default
+        assert name == options[flag].name, flag
+        if isinstance(default, float):
+            assert float(shown) == default, flag
+        elif default not in (None, "", "none"):
+            assert shown == ("false" if default is False else str(default)), flag
+
+
+def test_verdicts_on_single_samples_are_documented() -> None:
+    from diagan_plugin.report.diagnosis import LIKELY
+
+    for page, row in (("run-folder.md", "`likely`"), ("samples.md", "`verdict`")):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        (line,) = re.findall(rf"^\| {row} \|.*$", text, re.MULTILINE)
+        assert all(word in line for word in LIKELY), page
+
+
 def test_run_folder_page_describes_a_run(workspace: Path) -> None:
     import json
 
@@ -378,7 +410,8 @@ def test_architecture_page_names_what_exists_and_every_folder() -> None:
             named.add(place)
     for package in (ROOT / "registry" / "gan_registry", ROOT / "diagan_plugin"):
         folders = {path.parent for path in package.glob("*/__init__.py")}
-        assert folders <= named
+        modules = {p for p in package.glob("*.py") if not p.stem.startswith(("__", "dispatch_"))}
+        assert folders | modules <= named, (folders | modules) - named
 
 
 # ------------------------------------------------------------------ flags and keys
@@ -433,6 +466,28 @@ def test_pages_name_flags_and_keys_that_exist() -> None:
             named = set(re.findall(rf"\b(?:{sections})\.\w+", words))
             unknown = named - keys - {"LOSS.apply_topk", "AUG.apply_diffaug"}
             assert not unknown, (page.name, unknown)
+
+
+def test_pages_say_where_the_flags_of_plugins_are_listed() -> None:
+    for page in PAGES:
+        for command in re.findall(r"`([^`]* --help[^`]*)` lists", page.read_text("utf-8")):
+            assert command.endswith(" --help-all"), (page.name, command)
+
+
+def test_security_page_names_every_command_that_trusts() -> None:
+    from diagan_plugin import cli
+    from gan_registry.cli.main import build_parser
+    from gan_registry.plugins import PluginManager
+
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    sentence = text[text.index("`--trust` is a flag of") :].partition(";")[0]
+    for parser in (build_parser(PluginManager()), cli.build_parser()):
+        (subparsers,) = [action for action in parser._actions if action.nargs == "A..."]
+        assert isinstance(subparsers, argparse._SubParsersAction)
+        for name, command in subparsers.choices.items():
+            if "--trust" in known_flags(command):
+                part = sentence.partition(f"`{parser.prog}`")[2].partition(", and of")[0]
+                assert f"`{name}`" in part, (parser.prog, name)
 
 
 @each_page
