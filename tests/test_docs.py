@@ -745,6 +745,11 @@ def test_links_lead_to_where_the_site_has_a_page() -> None:
     assert led("hosts/doctor.md", "[r](../../README.md)") == "[r](../index.md)"
     assert led("hooks.md", "[live_run.py](../registry/gan_registry/live_run.py)") == "live_run.py"
     assert led("dia.md", "[x](https://a.b/c) [y](#z)") == "[x](https://a.b/c) [y](#z)"
+    assert led("index.md", "[r](benchmarks/RESULTS.md#a)") == "[r](results.md#a)"
+    assert led("results.md", "![x](pictures/coloured_digits-small.png)").endswith(
+        "(pictures/coloured_digits-small.png)"
+    )
+    assert led("results.md", "[r](results)") == "r"
     assert led("index.md", "[t](docs/rare-class.ipynb#a)") == "[t](rare-class.md#a)"
     assert led("rare-class.md", "![x](rare-class-1.png)") == "![x](rare-class-1.png)"
     code = "```text\n[a](../README.md)\n```"
