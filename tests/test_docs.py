@@ -329,6 +329,15 @@ def test_dia_options_are_documented() -> None:
         assert shown == ("once" if name == "refresh" else str(written_default)), name
 
 
+def test_what_the_preset_of_the_published_code_sets_is_documented() -> None:
+    from diagan_plugin.dia.options import PAPER_CODE, PRESETS
+
+    page = (ROOT / "docs" / "dia.md").read_text(encoding="utf-8")
+    section = page.partition("### As the published code\n")[2].partition("\n##")[0]
+    for name, value in PRESETS[PAPER_CODE].items():
+        assert f"| `--dia-{name.replace('_', '-')} {value}` |" in section, name
+
+
 def test_options_of_every_plugin_are_documented() -> None:
     from gan_registry.plugins import PluginManager
 
