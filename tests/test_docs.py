@@ -536,6 +536,18 @@ def test_report_page_words_verdicts_as_they_are() -> None:
             assert part.strip() in code, phrase
 
 
+def test_every_component_is_named_on_some_page() -> None:
+    from gan_registry.catalogs import Catalog
+    from gan_registry.plugins import PluginManager
+
+    words = " ".join(own_words(page) for page in PAGES)
+    catalogs = [c for c in vars(PluginManager().catalogs).values() if isinstance(c, Catalog)]
+    assert len(catalogs) == 8
+    for catalog in catalogs:
+        for name in catalog:
+            assert re.search(rf"\b{name.removesuffix('_published')}\b", words), (catalog.kind, name)
+
+
 def test_every_picture_is_shown_and_made_by_what_the_page_says() -> None:
     shown = set(re.findall(r"images/([\w-]+\.png)", "".join(p.read_text("utf-8") for p in PAGES)))
     assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
