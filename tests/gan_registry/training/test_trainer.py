@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from small_runs import (
     points_config,
     state_of,
 )
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gan_registry import state_files
@@ -217,6 +217,52 @@ def test_a_step_is_so_many_updates_in_this_order(changes, step):
     adam = {name: next(iter(o.state.values()))["step"] for name, o in run.optimizers.items()}
     assert adam["discriminator"] == 2 * changes.get("d_updates_per_step", 1)
     assert adam["generator"] == 2 * changes.get("g_updates_per_step", 1)
+
+
+class Named(NamedTuple):
+    """What a discriminator may return."""
+
+    logit: Tensor
+    embed: Tensor
+
+
+class NamedOutput(nn.Module):
+    """Returns a named tuple."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Named:
+        return Named(self.inner(x), x)
+
+
+def test_a_discriminator_may_return_a_named_tuple():
+    class Naming:
+        seen: Any = None
+
+        @hookimpl
+        def gan_models_ready(self, run: Run) -> None:
+            run.discriminator = NamedOutput(run.discriminator)
+
+        @hookimpl
+        def gan_discriminator_updated(self, batches: Any) -> None:
+            self.seen = batches[0].real_out
+
+    plugin = Naming()
+    fit(points_config(), None, manager(naming=plugin))
+    assert type(plugin.seen) is Named
+    assert not plugin.seen.logit.requires_grad
+
+
+def test_the_home_folder_is_found_in_a_configuration(tmp_path: Path, monkeypatch):
+    np.savez(tmp_path / "points.npz", x=np.random.default_rng(0).normal(size=(20, 2)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = {"DATA__name": "arrays_file", "DATA__path": "~/points.npz", "DATA__options": {}}
+    assert len(fit(points_config(**data)).dataset) == 20
+    data["DATA__path"] = "~/none.npz"
+    with pytest.raises(UserError, match=str(tmp_path / "none.npz")):
+        fit(points_config(**data))
 
 
 def test_the_moving_average_is_what_the_formula_says():
