@@ -86,6 +86,10 @@ class Catalog:
         """Returns the name of the plugin that registered `name`."""
         return self._owners[name]
 
+    def of_plugins(self) -> list[str]:
+        """Returns the names that plugins have registered."""
+        return [name for name in self if self._owners[name] != HOST]
+
     def snapshot(self) -> tuple[dict[str, Factory | str], dict[str, str]]:
         """Returns a copy of what is registered, for :meth:`restore`."""
         return dict(self._factories), dict(self._owners)
