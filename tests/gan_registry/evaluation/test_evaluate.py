@@ -20,6 +20,7 @@ from gan_registry.evaluation import joined_metrics
 from gan_registry.evaluation.evaluate import evaluate, is_evaluated
 from gan_registry.evaluation.metric_choice import choose_indices, standard_metrics
 from gan_registry.evaluation.metric_suite import MetricSuite
+from gan_registry.evaluation.sample_files import write_samples
 from gan_registry.evaluation.sample_tally import Tally
 from gan_registry.features.base import Features
 from gan_registry.features.raw import Raw
@@ -258,6 +259,15 @@ def test_all_samples_are_held_only_where_the_dataset_measures_them(config, kept,
         tally.add(torch.zeros(200, *run.dataset.sample_shape))
     assert sum(map(len, tally._batches)) == kept
     assert ("high_quality" in tally.metrics(run)) == (config is points_config)
+
+
+def test_images_that_no_png_holds_are_written_to_an_npz_alone(tmp_path: Path):
+    dataset = ArrayDataset("x", np.zeros((1, 4, 8, 8), np.uint8))
+    source = Shown(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(UserError, match=r"is no \.npz file; images of 4 channels need one"):
+        write_samples(source, 1, tmp_path / "out", dataset)
+    write_samples(source, 1, tmp_path / "out.npz", dataset)
+    assert np.load(tmp_path / "out.npz")["x"].shape == (1, 4, 8, 8)
 
 
 def test_the_standard_set_fits_the_data():

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gan_registry import state_files
+from gan_registry.backbones.assembly import assemble
+from gan_registry.backbones.base import Backbone
+from gan_registry.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_registry.datasets.base import ArrayDataset
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.training.checkpoint import checkpoint_steps
@@ -626,6 +631,38 @@ def test_grids_are_drawn_for_images_and_points(tmp_path: Path):
     assert names == ["step-00000003.png", "step-00000004.png"]
     for path in (*tmp_path.rglob("*.png"),):
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_drawn_is_trained_all_the_same(tmp_path: Path):
+    data = {"DATA__name": "given", "DATA__options": {}, "RUN__sample_freq": 1}
+    shapes = {"line": (40, 1), "pair": (40, 2, 8, 8), "four": (40, 4, 8, 8)}
+    for name, shape in shapes.items():
+        kind = np.float32 if name == "line" else np.uint8
+        dataset = ArrayDataset("given", np.ones(shape, kind))
+        plugins = manager()
+        plugins.catalogs.datasets.register("given", lambda *_, dataset=dataset: dataset)
+        if name == "line":
+            fit(points_config(**data), tmp_path / name, plugins)
+            assert not (tmp_path / name / "samples").exists()
+        else:
+            config = digits_config(**data, MODEL__backbone="small")
+            plugins.catalogs.backbones.register("small", build_any_channels)
+            fit(config, tmp_path / name, plugins)
+            assert len(list((tmp_path / name / "samples").iterdir())) == 6
+
+
+def build_any_channels(
+    config: Any, sample_shape: tuple[int, ...], num_classes: int, seed: int
+) -> Backbone:
+    """As `dcgan`, which takes one or three channels."""
+    return assemble(
+        Backbone,
+        partial(DCGANGenerator, image_size=8),
+        partial(DCGANDiscriminator, image_size=8),
+        config,
+        sample_shape[0],
+        seed,
+    )
 
 
 class Screen:
