@@ -78,7 +78,7 @@ BATCH = 500
 def generate_batches(
     generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
 ) -> Tensor:
-    """Generates from given latents in eval mode; the network's mode is as before afterwards.
+    """Generates from given latents in eval mode; each module's mode is as before afterwards.
 
     Args:
         generator: The network.
@@ -89,7 +89,7 @@ def generate_batches(
     Returns:
         Samples [n, ...] on the device of `z`.
     """
-    was_training = generator.training
+    modes = [(module, module.training) for module in generator.modules()]
     generator.eval()
     try:
         return torch.cat(
@@ -99,4 +99,5 @@ def generate_batches(
             ]
         )
     finally:
-        generator.train(was_training)
+        for module, training in modes:  # parts of a network may be frozen for good
+            module.training = training

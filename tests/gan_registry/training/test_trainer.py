@@ -633,6 +633,30 @@ def test_grids_are_drawn_for_images_and_points(tmp_path: Path):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+class PartlyFrozen(nn.Module):
+    """A generator with a part that is never in training mode."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.noise = inner, nn.Dropout(0.5).eval()
+
+    def forward(self, z: Tensor, y: Any = None) -> Any:
+        return self.inner(self.noise(z), y)
+
+
+def test_how_often_a_grid_is_drawn_changes_no_training(tmp_path: Path):
+    class Freezes:
+        @hookimpl
+        def gan_models_ready(self, run: Run) -> None:
+            run.generator = PartlyFrozen(run.generator)
+
+    often, once = (
+        fit(points_config(RUN__sample_freq=freq), tmp_path / f"{freq}", manager(p=Freezes()))
+        for freq in (1, 6)
+    )
+    assert_equal_runs(often, once)
+
+
 def test_what_cannot_be_drawn_is_trained_all_the_same(tmp_path: Path):
     data = {"DATA__name": "given", "DATA__options": {}, "RUN__sample_freq": 1}
     shapes = {"line": (40, 1), "pair": (40, 2, 8, 8), "four": (40, 4, 8, 8)}
