@@ -35,7 +35,7 @@ from gan_registry.hookspecs import hookimpl
 from gan_registry.training.checkpoint import checkpoint_steps
 from gan_registry.training.logs import Terminal, read_metrics
 from gan_registry.training.run import Run
-from gan_registry.training.trainer import train
+from gan_registry.training.trainer import Outputs, train
 
 
 def stopping(step: int, how: type[BaseException] = KeyboardInterrupt) -> object:
@@ -727,6 +727,19 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(tty: bool, monkeypa
         assert lines[-1].startswith("step 40/40")
         assert 15 <= len(lines) <= 25
         assert "\r" not in screen.text
+
+
+def test_a_log_that_cannot_be_opened_leaves_the_terminal_alone(tmp_path: Path, monkeypatch):
+    (tmp_path / "metrics.jsonl").mkdir()
+    monkeypatch.setattr(sys, "stderr", Screen(tty=True))
+    handler = logging.StreamHandler(sys.stderr)
+    logging.root.addHandler(handler)
+    try:
+        with pytest.raises(UserError, match="Cannot write .*metrics"):
+            Outputs.open(Run(points_config(), manager(), {}, tmp_path), quiet=False)
+        assert handler in logging.root.handlers
+    finally:
+        logging.root.removeHandler(handler)
 
 
 def test_tensorboard_is_optional_and_a_broken_one_is_left_out(tmp_path: Path, monkeypatch, warned):
