@@ -735,7 +735,7 @@ def test_a_log_that_cannot_be_opened_leaves_the_terminal_alone(tmp_path: Path, m
     handler = logging.StreamHandler(sys.stderr)
     logging.root.addHandler(handler)
     try:
-        with pytest.raises(UserError, match="Cannot write .*metrics"):
+        with pytest.raises(UserError, match=r"Cannot write .*metrics"):
             Outputs.open(Run(points_config(), manager(), {}, tmp_path), quiet=False)
         assert handler in logging.root.handlers
     finally:
