@@ -21,7 +21,13 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
-from gan_registry.datasets.decoding import Bytes, ImageFormat, UnreadableImageError, decode
+from gan_registry.datasets.decoding import (
+    Bytes,
+    ImageFormat,
+    UnreadableImageError,
+    decode,
+    readable_formats,
+)
 from gan_registry.datasets.fetching import as_floats
 from gan_registry.datasets.image_cache import CacheSettings, ImageCache
 from gan_registry.datasets.image_file import ImageFile
@@ -249,8 +255,8 @@ class LazyImages(Dataset):
     def _leave_out_unreadable(self) -> None:
         note = None
         if hasattr(self._source, "stamp"):
-            where = f"{self._source.locate(self.names[0])} {self._form.max_pixels}"
-            note = self._digest(f"readable 1 {self._form} {_decoder()} {where}")
+            limits = f"{self._form} {self._form.max_pixels} {_decoder()} {readable_formats()}"
+            note = self._digest(f"readable 1 {limits} {self._source.locate(self.names[0])}")
         good = read_note(note, len(self.names))
         if good is None:
             good = self._readable()
