@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, Scale, Settings
 from benchmarks.claims.findings import below, number
 from benchmarks.claims.rare_modes import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.training.run import Run
 
