@@ -54,7 +54,8 @@ def densities(x: Floats, share: float) -> Floats:
     """Returns the log density of the mixture with a share of the rare group, up to a constant."""
     common = np.log1p(-share) - x**2 / 2
     rare = np.log(max(share, 1e-6)) - (x - DISTANCE) ** 2 / 2
-    return np.logaddexp(common, rare)
+    both: Floats = np.logaddexp(common, rare)
+    return both
 
 
 def simulate(setting: Setting, rule: FeedbackRule | None, seed: int) -> Floats:

@@ -14,7 +14,7 @@ from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, S
 from benchmarks.claims.findings import above, cases_of, number
 from benchmarks.claims.laplace_vs_measured import estimate_ldrv
 from benchmarks.claims.methods import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.training.run import Run
 

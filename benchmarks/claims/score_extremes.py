@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, Scale, Settings
 from benchmarks.claims.methods import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.evaluation.sources import PlainSource, collect
 from gan_registry.features.base import FeatureContext
