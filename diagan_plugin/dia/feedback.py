@@ -123,6 +123,7 @@ class Feedback:
         """Returns the entry `feedback` of `result.json`."""
         return {
             "aim": self.weights.aim,
+            "strength": self.weights.strength,
             "released_at": self.released_at,
             "mean_log_ratio": self.mean_ratio,
         }

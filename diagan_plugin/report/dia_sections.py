@@ -275,4 +275,7 @@ def _weights(result: Mapping[str, Any], drawn: bool) -> list[Block]:
     if weights.get("max_over_mean") is not None:
         facts.append(("Largest weight", f"{weights['max_over_mean']:.1f} × the mean"))
     warnings = [Text(str(text), "warning") for text in weights.get("warnings") or ()]
-    return [*warnings, Facts(tuple(facts)), Text(say.weights_text(drawn))]
+    blocks: list[Block] = [*warnings, Facts(tuple(facts)), Text(say.weights_text(drawn))]
+    if isinstance(feedback := result.get("feedback"), Mapping):
+        blocks.append(Text(say.feedback_text(feedback)))
+    return blocks

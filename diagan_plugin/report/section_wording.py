@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,19 @@ def weights_text(drawn: bool) -> str:
         f"{where} concentrate{'' if drawn else 's'} on few samples. Where most samples share the "
         "largest weight, weighting hardly differs from none."
     )
+
+
+def feedback_text(feedback: Mapping[str, Any]) -> str:
+    """Says how far the weights of the scores were those of the draws, of `result.json`'s entry."""
+    strength, released = feedback.get("strength", 1.0), feedback.get("released_at")
+    began = (
+        "They acted in full"
+        if strength >= 1
+        else f"As little was missed in phase 1, they acted weakened (to the power {strength:.2g})"
+    )
+    until = "to the end" if released is None else f"until step {released:,}"
+    then = "" if released is None else "; from then on they followed the auxiliary discriminator"
+    return f"This is what the scores asked for. {began} {until}{then} (--dia-rule feedback)."
 
 
 def ranking_captions(most: int, least: int, grouped: bool, named: bool = False) -> tuple[str, str]:

@@ -86,6 +86,7 @@ def test_the_result_says_what_was_found(tmp_path) -> None:
     loop = driver.weights.feedback
     assert driver.result(run)["feedback"] == {
         "aim": loop.weights.aim,
+        "strength": loop.weights.strength,
         "released_at": loop.released_at,
         "mean_log_ratio": pytest.approx(loop.mean_ratio),
     }

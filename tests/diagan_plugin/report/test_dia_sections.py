@@ -158,6 +158,22 @@ def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     assert not table.highlight  # D rates it, but it was counted and is made often enough
 
 
+@pytest.mark.parametrize(
+    ("feedback", "said"),
+    [
+        ({"strength": 1.0, "released_at": 3319}, "They acted in full until step 3,319; from then"),
+        ({"strength": 0.034, "released_at": None}, "weakened (to the power 0.034) to the end ("),
+        ({"released_at": None}, "They acted in full to the end ("),
+    ],
+)
+def test_weights_that_were_let_go_are_told_as_what_the_scores_asked_for(feedback, said) -> None:
+    run, diagnosis, result = planted()
+    result["weights"] = {"ess": 500.0, "ess_share": 0.83}
+    assert "asked for" not in build(run, diagnosis, result).html()
+    result["feedback"] = feedback
+    assert said in build(run, diagnosis, result).html()
+
+
 def test_weights_that_no_draw_follows_are_those_of_the_loss() -> None:
     run, diagnosis, result = planted()  # beside it the loss is weighted
     result["weights"] = {"ess": 500.0, "ess_share": 0.83}
