@@ -23,7 +23,7 @@ LAYERS = (
     ("dia",),
     ("auxiliary", "rarity"),
     ("recording", "scoring", "sampling", "report"),
-    ("flags", "arguments"),
+    ("flags", "arguments", "unused"),
 )
 """Parts of `diagan_plugin` from the top down; each imports only what lies below, and itself."""
 

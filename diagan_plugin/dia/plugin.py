@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.drivers import DrivingPlugin
@@ -15,6 +16,7 @@ from diagan_plugin.dia.options import NAME, DiaOptions, add_options
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
 from diagan_plugin.report import DIAGNOSIS_FILE
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from gan_registry.report.document import Report
 
 _LOG = logging.getLogger(__name__)
+
+_OF_PHASE2 = {"rule", "refresh", "ramp", "aux", "aux_every", "aux_loss", "draws"}
+"""Options without a meaning for a run that only diagnoses."""
 
 
 class DiaPlugin(DrivingPlugin):
@@ -45,7 +50,8 @@ class DiaPlugin(DrivingPlugin):
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
-        """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
+        """Names options without effect, refuses a schedule that cannot work, asks for DRS."""
+        _warn_of_unused(run)
         if not is_active(run):
             return
         options = DiaOptions(**run.options[NAME])
@@ -159,6 +165,18 @@ def is_weighted(run: LiveRun) -> bool:
 def is_active(run: LiveRun) -> bool:
     """Whether anything was asked for: weighted sampling implies diagnosis."""
     return is_weighted(run) or bool(run.options[NAME]["diagnose"])
+
+
+def _warn_of_unused(run: LiveRun) -> None:
+    """Warns of options that do nothing in a run."""
+    if is_weighted(run) or run.options.get("loss_weighting", {}).get("by", "none") != "none":
+        return
+    if is_active(run):
+        warn_of_unused(run, NAME, f"--sampler {NAME}", _OF_PHASE2)
+        return
+    # Other remedies begin where phase 1 would end, and follow presets.
+    idle = {field.name for field in fields(DiaOptions)} - {"phase1", "preset"}
+    warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", idle)
 
 
 def options_of(run: LiveRun) -> DiaOptions:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from diagan_plugin.dia.options import follows_published_code
 from diagan_plugin.flags import AUTO, share
 from diagan_plugin.remedies.timing import DISCRIMINATOR, GENERATOR, epoch_of
-from diagan_plugin.remedies.unused import warn_of_unused
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.mixtures import mix_gan, mix_plus_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
-from diagan_plugin.remedies.unused import warn_of_unused
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.remedies.instance_selection.options import NAME, add_options
-from diagan_plugin.remedies.unused import warn_of_unused
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:

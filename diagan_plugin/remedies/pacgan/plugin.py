@@ -18,7 +18,7 @@ from diagan_plugin.flags import at_least
 from diagan_plugin.postprocessing.options import JUDGED_BY_RUN
 from diagan_plugin.postprocessing.options import NAME as POSTPROCESSING
 from diagan_plugin.remedies.arguments import argument_group
-from diagan_plugin.remedies.unused import warn_of_unused
+from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 

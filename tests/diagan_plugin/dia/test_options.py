@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,3 +168,30 @@ def test_a_preset_stands_in_for_defaults_only(table):
 def test_a_ratio_layer_records_sweeps():
     with pytest.raises(UserError, match="--dia-record sweep"):
         check_options(DiaOptions(aux_ratio=True, record="stream"), 10_000, True)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "given", "beside", "idle"),
+    [
+        ("uniform", {"k": 3.0, "rule": "feedback"}, {}, ["--dia-k", "--dia-rule"]),
+        ("uniform", {"exclude": "broken.txt"}, {}, ["--dia-exclude"]),
+        ("uniform", {"diagnose": True, "k": 3.0, "aux_every": 2}, {}, ["--dia-aux-every"]),
+        # Where other remedies begin, and what a preset puts in the place of defaults, is no slip.
+        ("uniform", {"phase1": 0.5, "preset": "paper-code"}, {}, []),
+        ("uniform", {"preset": "paper-code", "draws": "systematic"}, {}, ["--dia-draws"]),
+        ("uniform", {"k": 3.0, "refresh": 40}, {"loss_weighting": {"by": "ldr"}}, []),
+        ("dia", {"k": 3.0, "refresh": 40, "draws": "iid"}, {}, []),
+        ("uniform", {}, {}, []),
+    ],
+)
+def test_options_that_do_nothing_are_named(table, caplog, sampler, given, beside, idle):
+    run = SimpleNamespace(
+        config=SimpleNamespace(RUN=SimpleNamespace(sampler=sampler)),
+        options={**table.resolve({NAME: given}), **beside},
+        plugins=SimpleNamespace(options=table),
+        total_steps=1000,
+        postprocessors=[],
+    )
+    DiaPlugin().gan_build(run)
+    assert sorted(text.split()[0] for text in caplog.messages) == idle
+    assert all(" has no effect without --sampler dia" in text for text in caplog.messages)
