@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.drivers import DrivingPlugin
@@ -168,15 +167,16 @@ def is_active(run: LiveRun) -> bool:
 
 
 def _warn_of_unused(run: LiveRun) -> None:
-    """Warns of options that do nothing in a run."""
+    """Warns of flags that do nothing; a configuration may be meant for several samplers."""
     if is_weighted(run) or run.options.get("loss_weighting", {}).get("by", "none") != "none":
         return
+    by_file = run.plugins.options.resolve(run.config.PLUGINS)[NAME]
+    flags = {name for name, value in run.options[NAME].items() if value != by_file[name]}
     if is_active(run):
-        warn_of_unused(run, NAME, f"--sampler {NAME}", _OF_PHASE2)
-        return
-    # Other remedies begin where phase 1 would end, and follow presets.
-    idle = {field.name for field in fields(DiaOptions)} - {"phase1", "preset"}
-    warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", idle)
+        warn_of_unused(run, NAME, f"--sampler {NAME}", flags & _OF_PHASE2)
+    else:  # other remedies begin where phase 1 would end, and follow presets
+        flags -= {"phase1", "preset"}
+        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", flags)
 
 
 def options_of(run: LiveRun) -> DiaOptions:

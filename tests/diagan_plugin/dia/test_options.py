@@ -178,16 +178,17 @@ def test_a_ratio_layer_records_sweeps():
         ("uniform", {"diagnose": True, "k": 3.0, "aux_every": 2}, {}, ["--dia-aux-every"]),
         # Where other remedies begin, and what a preset puts in the place of defaults, is no slip.
         ("uniform", {"phase1": 0.5, "preset": "paper-code"}, {}, []),
-        ("uniform", {"preset": "paper-code", "draws": "systematic"}, {}, ["--dia-draws"]),
         ("uniform", {"k": 3.0, "refresh": 40}, {"loss_weighting": {"by": "ldr"}}, []),
         ("dia", {"k": 3.0, "refresh": 40, "draws": "iid"}, {}, []),
         ("uniform", {}, {}, []),
     ],
 )
-def test_options_that_do_nothing_are_named(table, caplog, sampler, given, beside, idle):
+@pytest.mark.parametrize("in_file", [{}, {"window": 20, "aux_loss": "run"}])
+def test_flags_that_do_nothing_are_named(table, caplog, sampler, given, beside, idle, in_file):
     run = SimpleNamespace(
-        config=SimpleNamespace(RUN=SimpleNamespace(sampler=sampler)),
-        options={**table.resolve({NAME: given}), **beside},
+        # What a configuration says may be meant for another sampler.
+        config=SimpleNamespace(RUN=SimpleNamespace(sampler=sampler), PLUGINS={NAME: in_file}),
+        options={**table.resolve({NAME: {**in_file, **given}}), **beside},
         plugins=SimpleNamespace(options=table),
         total_steps=1000,
         postprocessors=[],
