@@ -10,6 +10,14 @@ from diagan_plugin.blackbox.thresholds import NUM, SHARE
 from gan_registry.cli.evaluate import progress_of
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.files import check_writable
+
+_OF_MAKING = {
+    "features": "auto", "num": None, "anchors": None, "theta": None, "radius": None,
+    "center": False, "modes": 1, "method": "hull", "clusters": None, "weights": None,
+    "hull_dimensions": None,
+}  # fmt: skip
+"""Flags that say how a sampler is made → what they are where nothing was said."""
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""
@@ -84,7 +92,7 @@ def add_calibrate(commands: Any) -> None:
         "--use", metavar="FILE", type=Path, help="take that sampler instead of making one"
     )
     calibrate.add_argument(
-        "--draw", type=int, default=1000, metavar="N",
+        "--draw", type=int, metavar="N",
         help="samples for --samples-out (default: 1,000)",
     )  # fmt: skip
     calibrate.add_argument(
@@ -102,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
     elif arguments.img_size is not None:
         raise UserError("--img-size has no meaning with --generator.")
+    _check_places(arguments.out)
     from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
     diagnose_samples(arguments, progress_of(arguments))
@@ -111,8 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
 def run_calibrate(arguments: argparse.Namespace) -> int:
     """Carries out `diagan calibrate`."""
     _check(arguments)
-    if arguments.draw < 1:
-        raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
+    if arguments.draw is not None and arguments.samples_out is None:
+        raise UserError("--draw has no meaning without --samples-out, where to write the samples.")
     for flag in _OTHER_METHODS[arguments.method]:
         if getattr(arguments, flag) is not None:
             raise UserError(
@@ -128,10 +137,16 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     if arguments.use is not None:
         if arguments.samples_out is None or arguments.out is not None:
             raise UserError("--use draws samples: it needs --samples-out, and no --out.")
+        for flag, unsaid in _OF_MAKING.items():
+            if getattr(arguments, flag) != unsaid:
+                raise UserError(
+                    f"--{flag.replace('_', '-')} has no meaning with --use: the sampler is made."
+                )
     elif arguments.out is None:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
         raise UserError(f"--out {arguments.out} must end in .safetensors.")
+    _check_places(arguments.out, arguments.samples_out)
     from diagan_plugin.blackbox.command_tasks import calibrate_generator, draw_samples
 
     task = calibrate_generator if arguments.use is None else draw_samples
@@ -179,8 +194,14 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
+def _check_places(*places: Path | None) -> None:
+    for place in places:
+        if place is not None:
+            check_writable(place)
+
+
 def _check(arguments: argparse.Namespace) -> None:
-    lowest = {"modes": 1, "seed": 0, "z_dim": 1, "img_size": 1, "clusters": 1}
+    lowest = {"modes": 1, "seed": 0, "z_dim": 1, "img_size": 1, "clusters": 1, "draw": 1}
     lowest |= {"num": 1, "anchors": 1}
     for name, least in lowest.items():
         value = getattr(arguments, name, None)
