@@ -113,8 +113,8 @@ def main(arguments: list[str] | None = None) -> None:
         process = fresh.Process(
             target=train, args=(options.steps, sampler, options.workers, results)
         )
-        heads = (("step", 8), ("µs a step", 10), ("MiB", 10), ("descr.", 8), ("threads", 8))
-        heads += tuple((f"{name} KiB", 18) for name in FILES)
+        heads = [("step", 8), ("µs a step", 10), ("MiB", 10), ("descr.", 8), ("threads", 8)]
+        heads += [(f"{name} KiB", 18) for name in FILES]
         print(f"--sampler {sampler}\n" + "".join(f"{head:>{width}}" for head, width in heads))
         process.start()
         process.join()

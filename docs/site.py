@@ -26,8 +26,12 @@ PLACES = {
     "CODE_OF_CONDUCT.md": "conduct.md",
     "SECURITY.md": "report-security.md",
     "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/RESULTS.md": "results.md",
 }
 """Files of the checkout → pages of the site; those of docs/ are where they are."""
+
+PICTURES = "benchmarks/pictures"
+"""The folder of pictures outside docs/; on the site they lie in one of its last name."""
 
 FOR_PLUGINS = (
     "gan_registry.live_run", "gan_registry.hookspecs", "gan_registry.report.document",
@@ -63,6 +67,9 @@ def on_files(files: Files, config: Any) -> Files:
         pages[f"{notebook.stem}.md"], pictures = as_markdown(notebook)
         for name, picture in pictures.items():
             files.append(File.generated(config, name, content=picture))
+    for path in sorted((ROOT / PICTURES).iterdir()):
+        place = f"{Path(PICTURES).name}/{path.name}"
+        files.append(File.generated(config, place, content=path.read_bytes()))
     for place, text in pages.items():
         files.append(File.generated(config, place, content=text))
     return files
@@ -122,11 +129,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if "://" in target or not name:
             return found.group()
         wanted = os.path.normpath(os.path.join(os.path.dirname(source), name))
-        site = PLACES.get(wanted, wanted.removeprefix("docs/"))
+        site = PLACES.get(wanted, wanted.removeprefix("docs/").removeprefix("benchmarks/"))
         if site.endswith(".ipynb"):
             site = f"{site.removesuffix('.ipynb')}.md"
         generated = text.startswith("!") and "/" not in name  # a picture of a notebook
-        if wanted not in PLACES and not (wanted.startswith("docs/") and (ROOT / wanted).is_file()):
+        there = wanted.startswith(("docs/", PICTURES)) and (ROOT / wanted).is_file()
+        if wanted not in PLACES and not there:
             return found.group() if generated else text.strip("![]")
         way = os.path.relpath(site, os.path.dirname(place) or ".")
         return f"{text}({way}{'#' * bool(anchor)}{anchor})"

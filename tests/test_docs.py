@@ -329,6 +329,47 @@ def test_dia_options_are_documented() -> None:
         assert shown == ("once" if name == "refresh" else str(written_default)), name
 
 
+def test_what_the_preset_of_the_published_code_sets_is_documented() -> None:
+    from diagan_plugin.dia.options import PAPER_CODE, PRESETS
+
+    page = (ROOT / "docs" / "dia.md").read_text(encoding="utf-8")
+    section = page.partition("### As the published code\n")[2].partition("\n##")[0]
+    for name, value in PRESETS[PAPER_CODE].items():
+        assert f"| `--dia-{name.replace('_', '-')} {value}` |" in section, name
+
+
+def test_options_of_every_plugin_are_documented() -> None:
+    from gan_registry.plugins import PluginManager
+
+    told = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for flag, *row in re.findall(
+            r"^\| `(--[\w-]+)` \| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE
+        ):
+            told[flag] = row
+    options = {option.flag: option for option in PluginManager().options}
+    assert set(options) - set(told) == {"--wandb", "--mlflow"}
+    for flag, (name, shown) in told.items():
+        if options[flag].plugin == "dia":  # compared with its class above
+            continue
+        default = options[flag].action.declared_default
+        assert name == options[flag].name, flag
+        if isinstance(default, float):
+            assert float(shown) == default, flag
+        elif default not in (None, "", "none"):
+            assert shown == ("false" if default is False else str(default)), flag
+
+
+def test_verdicts_on_single_samples_are_documented() -> None:
+    from diagan_plugin.report.diagnosis import LIKELY
+
+    for page, row in (("run-folder.md", "`likely`"), ("samples.md", "`verdict`")):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        (line,) = re.findall(rf"^\| {row} \|.*$", text, re.MULTILINE)
+        assert all(word in line for word in LIKELY), page
+
+
 def test_run_folder_page_describes_a_run(workspace: Path) -> None:
     import json
 
@@ -378,7 +419,8 @@ def test_architecture_page_names_what_exists_and_every_folder() -> None:
             named.add(place)
     for package in (ROOT / "registry" / "gan_registry", ROOT / "diagan_plugin"):
         folders = {path.parent for path in package.glob("*/__init__.py")}
-        assert folders <= named
+        modules = {p for p in package.glob("*.py") if not p.stem.startswith(("__", "dispatch_"))}
+        assert folders | modules <= named, (folders | modules) - named
 
 
 # ------------------------------------------------------------------ flags and keys
@@ -435,6 +477,28 @@ def test_pages_name_flags_and_keys_that_exist() -> None:
             assert not unknown, (page.name, unknown)
 
 
+def test_pages_say_where_the_flags_of_plugins_are_listed() -> None:
+    for page in PAGES:
+        for command in re.findall(r"`([^`]* --help[^`]*)` lists", page.read_text("utf-8")):
+            assert command.endswith(" --help-all"), (page.name, command)
+
+
+def test_security_page_names_every_command_that_trusts() -> None:
+    from diagan_plugin import cli
+    from gan_registry.cli.main import build_parser
+    from gan_registry.plugins import PluginManager
+
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    sentence = text[text.index("`--trust` is a flag of") :].partition(";")[0]
+    for parser in (build_parser(PluginManager()), cli.build_parser()):
+        (subparsers,) = [action for action in parser._actions if action.nargs == "A..."]
+        assert isinstance(subparsers, argparse._SubParsersAction)
+        for name, command in subparsers.choices.items():
+            if "--trust" in known_flags(command):
+                part = sentence.partition(f"`{parser.prog}`")[2].partition(", and of")[0]
+                assert f"`{name}`" in part, (parser.prog, name)
+
+
 @each_page
 def test_files_of_ours_that_a_page_names_exist(page: Path) -> None:
     roots = [ROOT, ROOT / "diagan_plugin", ROOT / "registry" / "gan_registry", ROOT / "registry"]
@@ -470,6 +534,18 @@ def test_report_page_words_verdicts_as_they_are() -> None:
     for phrase in (row[0] for row in rows):
         for part in re.split(r"…|;|\(.*?\)|never", phrase):
             assert part.strip() in code, phrase
+
+
+def test_every_component_is_named_on_some_page() -> None:
+    from gan_registry.catalogs import Catalog
+    from gan_registry.plugins import PluginManager
+
+    words = " ".join(own_words(page) for page in PAGES)
+    catalogs = [c for c in vars(PluginManager().catalogs).values() if isinstance(c, Catalog)]
+    assert len(catalogs) == 8
+    for catalog in catalogs:
+        for name in catalog:
+            assert re.search(rf"\b{name.removesuffix('_published')}\b", words), (catalog.kind, name)
 
 
 def test_every_picture_is_shown_and_made_by_what_the_page_says() -> None:
@@ -690,6 +766,11 @@ def test_links_lead_to_where_the_site_has_a_page() -> None:
     assert led("hosts/doctor.md", "[r](../../README.md)") == "[r](../index.md)"
     assert led("hooks.md", "[live_run.py](../registry/gan_registry/live_run.py)") == "live_run.py"
     assert led("dia.md", "[x](https://a.b/c) [y](#z)") == "[x](https://a.b/c) [y](#z)"
+    assert led("index.md", "[r](benchmarks/RESULTS.md#a)") == "[r](results.md#a)"
+    assert led("results.md", "![x](pictures/coloured_digits-small.png)").endswith(
+        "(pictures/coloured_digits-small.png)"
+    )
+    assert led("results.md", "[r](results)") == "r"
     assert led("index.md", "[t](docs/rare-class.ipynb#a)") == "[t](rare-class.md#a)"
     assert led("rare-class.md", "![x](rare-class-1.png)") == "![x](rare-class-1.png)"
     code = "```text\n[a](../README.md)\n```"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 
-from benchmarks.claims.declared import PLAIN, Claim, Rows, Scale
+from benchmarks.claims.declared import PLAIN, Claim, Part, Rows, Scale, Settings
+from benchmarks.claims.findings import pairs_won
 from benchmarks.claims.methods import OURS, QUICK
 from benchmarks.claims.pairs import won
 from benchmarks.claims.plots import marks
@@ -20,35 +21,57 @@ from benchmarks.claims.rows import (
     groups_row,
 )
 
-LEVELS = {f"{level} %": {"DATA.options.ratio": level / 100} for level in (95, 97, 99)}
+LEVELS: dict[str, Settings] = {
+    f"{level} %": {"DATA.options.ratio": level / 100} for level in (95, 97, 99)
+}
+LONGER = {
+    f"{case}, twice the steps": {**LEVELS[case], "OPTIMIZATION.total_steps": 9000}
+    for case in ("97 %", "99 %")
+}
+"""Not of the aims: whether what fails wants only time."""
 
 AIMS = {"95 %": 14, "97 %": 13, "99 %": 12}
 """Pairs of 16 that the rule is to win."""
 
 
-def verdict(rows: Rows) -> str:
-    """Says for each level how far `feedback` is from what is asked of it."""
-    parts = []
-    for case, aim in AIMS.items():
-        plain = rows.get((case, "feedback", PLAIN), {})
-        without = rows.get((case, "vanilla", PLAIN), {})
-        paper = rows.get((case, "paper", "drs"), {})
-        pairs = [won(plain[seed], without[seed]) for seed in plain if seed in without]
-        both = [(plain[seed], paper[seed]) for seed in plain if seed in paper]
-        if not pairs or not both:
-            continue
-        better = sum((ours["fid"] or math.inf) < (theirs["fid"] or 0.0) for ours, theirs in both)
-        recalls = [
-            statistics.median(row["minor_recall"] or 0.0 for row in side)
-            for side in zip(*both, strict=True)
-        ]
-        parts.append(
-            f"{case}: `feedback`, plain, has won {sum(pairs)} of {len(pairs)} pairs (aim: {aim} of "
-            f"16); its FID is below that of `paper` after DRS in {better} of {len(both)} (14 of "
-            f"16); the median of the rare colour's recall is {recalls[0]:.2f}, that of `paper` "
-            f"after DRS {recalls[1]:.2f} (0.7 times that)"
+def verdict(rows: Rows) -> list[Part]:
+    """Holds for each level what `feedback` reaches against what is asked of it."""
+    return [part for case, aim in AIMS.items() for part in _of_level(rows, case, aim)]
+
+
+def _of_level(rows: Rows, case: str, aim: int) -> list[Part]:
+    plain, paper = rows.get((case, "feedback", PLAIN), {}), rows.get((case, "paper", "drs"), {})
+    pairs = pairs_won(rows, case, ("feedback", PLAIN), ("vanilla", PLAIN), won)
+    if not pairs:
+        return [Part(None, f"{case}: not run")]
+    parts = [
+        Part(
+            sum(pairs) / len(pairs) >= aim / 16,
+            f"{case}: `feedback`, plain, has won {sum(pairs)} of {len(pairs)} pairs ({aim} of 16 "
+            "are needed)",
         )
-    return "; ".join(parts) + "." if parts else "nothing yet."
+    ]
+    both = [(plain[seed], paper[seed]) for seed in plain if seed in paper]
+    if not both:
+        return parts
+    better = sum((ours["fid"] or math.inf) < (theirs["fid"] or 0.0) for ours, theirs in both)
+    ours, theirs = (
+        statistics.median(row["minor_recall"] or 0.0 for row in side)
+        for side in zip(*both, strict=True)
+    )
+    return [
+        *parts,
+        Part(
+            better / len(both) >= 14 / 16,
+            f"{case}: its FID is below that of `paper` after DRS in {better} of {len(both)} (14 of "
+            "16 are needed)",
+        ),
+        Part(
+            ours >= 0.7 * theirs,
+            f"{case}: the median of the rare colour's recall is {ours:.2f}, that of `paper` after "
+            f"DRS {theirs:.2f} (0.7 times that is needed)",
+        ),
+    ]
 
 
 CLAIM = Claim(
@@ -64,7 +87,7 @@ CLAIM = Claim(
         "the rule costs the user something too often."
     ),
     columns=GROUPS,
-    scales={"small": Scale("colored_digits", LEVELS, OURS, 8, 60)},
+    scales={"small": Scale("colored_digits", {**LEVELS, **LONGER}, OURS, 8, 60)},
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,

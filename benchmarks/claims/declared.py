@@ -112,6 +112,19 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the things without which a claim has failed.
+
+    Attributes:
+        holds: Whether it is so; None where that was not measured.
+        text: What is needed, and the numbers.
+    """
+
+    holds: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """A claim of a paper, or of this project.
 
@@ -128,7 +141,8 @@ class Claim:
         cell: Makes a cell's values from its settings and seed, where nothing is trained.
         compared: (Method, kind) that the other rows are held against, seed by seed, and the rule
             that says whether a row has won against it; no rule, no such column.
-        verdict: Says, from all rows, whether the claim held.
+        verdict: Holds the rows against `failure`, part by part.
+        explained: What is known of why it came out so.
         plot: Draws the claim's picture to a file, from all rows and the content of all cells.
         data: Makes the data in a folder and returns where they are.
         elsewhere: What of the source is not measured here, with its numbers, and why.
@@ -147,7 +161,8 @@ class Claim:
     cell: Callable[[Settings, int], dict[str, Any]] | None = None
     compared: tuple[str, str] | None = None
     won: Callable[[Row, Row], bool] | None = None
-    verdict: Callable[[Rows], str] | None = None
+    verdict: Callable[[Rows], list[Part]] | None = None
+    explained: str = ""
     plot: Callable[[Rows, list[dict[str, Any]], Path], None] | None = None
     data: Callable[[Path], Path] | None = None
     elsewhere: str = ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.claims.declared import PLAIN, Claim, Column, Method, Row, Scale
+from benchmarks.claims.declared import PLAIN, Claim, Column, Method, Part, Row, Rows, Scale
+from benchmarks.claims.findings import above, number
 from benchmarks.claims.training import by_kind
 
 _MODE_SEEKING = {"LOSS.adv_loss": "logistic", "PLUGINS.mode_seeking.weight": 0.05}
@@ -38,6 +40,33 @@ PUBLISHED: dict[tuple[str, str, str], Row] = {
     },
 }  # fmt: skip
 
+_ORDER = (
+    ("WGAN", PLAIN), ("JS", PLAIN), ("mode seeking, λ = 0.1", PLAIN),
+    ("mode seeking, λ = 0.05", PLAIN), ("mode seeking, λ = 0.05", "threshold"),
+)  # fmt: skip
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds the order of the mean FIDs against the report's."""
+
+    def fid(row: tuple[str, str]) -> float | None:
+        return number(rows, "", *row, "fid")
+
+    def shown(row: tuple[str, str]) -> str:
+        return row[0] if row[1] == PLAIN else f"{row[0]}, {row[1]}"
+
+    pairs = [
+        *itertools.pairwise(_ORDER),
+        (("KL", PLAIN), _ORDER[1]),
+        (("reverse KL", PLAIN), _ORDER[1]),
+    ]
+    return [
+        above(f"FID of {shown(one)}, {{mine}}, is above that of {shown(two)}, {{other}}",
+              fid(one), fid(two))
+        for one, two in pairs
+    ]  # fmt: skip
+
+
 CLAIM = Claim(
     name="divergences",
     title="On MNIST, JS is the best divergence, and mode seeking and rejection do better",
@@ -62,5 +91,6 @@ CLAIM = Claim(
         "full": Scale("mnist_fgan", {"": {"FOLDER": "mnist"}}, METHODS, 1, 40_000, PUBLISHED),
     },
     row=row,
+    verdict=verdict,
     quick={"OPTIMIZATION.total_steps": 10, "RUN.num_eval": 200},
 )

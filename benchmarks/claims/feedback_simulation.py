@@ -54,7 +54,8 @@ def densities(x: Floats, share: float) -> Floats:
     """Returns the log density of the mixture with a share of the rare group, up to a constant."""
     common = np.log1p(-share) - x**2 / 2
     rare = np.log(max(share, 1e-6)) - (x - DISTANCE) ** 2 / 2
-    return np.logaddexp(common, rare)
+    both: Floats = np.logaddexp(common, rare)
+    return both
 
 
 def simulate(setting: Setting, rule: FeedbackRule | None, seed: int) -> Floats:
@@ -86,10 +87,11 @@ def simulate(setting: Setting, rule: FeedbackRule | None, seed: int) -> Floats:
 
     share = followed(setting.truth)  # as phase 1 has left it
     score = np.mean([measured(share) for _ in range(RECORDS)], 0)
-    loop = FeedbackWeights(sampling_probabilities(score), score, rule)
+    probabilities = sampling_probabilities(score)
+    loop = FeedbackWeights(probabilities, score, rule)
     shares = []
     for update in range(UPDATES):
-        w = loop.weights
+        w = probabilities if rule is None else loop.weights
         share += (followed(float(w[rare].sum() / w.sum())) - share) / setting.inertia
         shares.append(share)
         if rule is not None:

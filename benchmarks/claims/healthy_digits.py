@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.claims.declared import PLAIN, Claim, Scale, Settings
+from benchmarks.claims.declared import PLAIN, Claim, Part, Rows, Scale, Settings
+from benchmarks.claims.findings import above, below, cases_of, deviation, number
 from benchmarks.claims.methods import OURS, QUICK
 from benchmarks.claims.pairs import won
 from benchmarks.claims.rows import GROUPS, groups_row
@@ -31,12 +34,52 @@ def write_digits(folder: Path) -> Path:
     """Writes scikit-learn's 1,797 digits as PNGs, a folder a class; returns the folder."""
     target = folder / "digits"
     digits = load_digits()
-    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        path = target / "train" / str(label) / f"{number:04d}.png"
+    for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = target / "train" / str(label) / f"{index:04d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((image / 16 * 255).round().astype(np.uint8)).save(path)
     return target
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds each rule's samples against those without Dia, within the spread of these."""
+    parts = []
+    for case in cases_of(rows):
+        for method, kind in (("paper", "drs"), ("feedback", PLAIN)):
+            parts += _of_rule(rows, case, method, kind)
+    return parts
+
+
+def _of_rule(rows: Rows, case: str, method: str, kind: str) -> list[Part]:
+    def both(
+        key: str, of: Callable[[Sequence[float]], float] = statistics.fmean
+    ) -> tuple[float | None, float | None]:
+        rule = number(rows, case, method, kind, key, of)
+        return rule, number(rows, case, "vanilla", PLAIN, key, of)
+
+    def noise(key: str) -> float:
+        return number(rows, case, "vanilla", PLAIN, key, deviation) or 0.0
+
+    name = f"{case}, `{method}`, {kind}"
+    (share, share_0), truth = both("share"), both("truth")[1] or 0.0
+    parts = [
+        below(f"{name}: FID {{mine}} is no worse than {{other}} without Dia (± {noise('fid'):.2g})",
+              *both("fid"), slack=noise("fid"))
+    ]  # fmt: skip
+    if share is not None and share_0 is not None:
+        off = abs(share - truth) <= abs(share_0 - truth) + noise("share")
+        parts.append(
+            Part(
+                off,
+                f"{name}: the rare group's share, {share:.1%}, is as near to {truth:.1%} as "
+                f"{share_0:.1%} (± {noise('share'):.1%})",
+            )
+        )
+    for key, what in (("minor_recall", "rare group's"), ("major_recall", "other groups'")):
+        text = f"{name}: the {what} recall, {{mine}}, is no worse than {{other}}"
+        parts.append(above(f"{text} (± {noise(key):.2g})", *both(key), slack=noise(key)))
+    return parts
 
 
 CLAIM = Claim(
@@ -56,6 +99,7 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
+    verdict=verdict,
     data=write_digits,
     quick=QUICK,
 )

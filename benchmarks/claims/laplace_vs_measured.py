@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
 from diagan_plugin.recording.laplace import LaplaceLDRV
 from diagan_plugin.recording.logit_modes import logit_mode
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.config.load import read_config, validate_config
 from gan_registry.plugins import PluginManager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
+from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, Scale, Settings
+from benchmarks.claims.findings import above, cases_of, number
 from benchmarks.claims.laplace_vs_measured import estimate_ldrv
 from benchmarks.claims.methods import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.training.run import Run
 
@@ -50,6 +52,38 @@ def row(values: Mapping[str, Any], kind: str) -> Row:
     """Reads the numbers of LDRV, or of its estimate."""
     found: Row = values[kind]
     return {**found, "ratio": (found["minor"] or 0.0) / (found["major"] or float("nan"))}
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds LDRV of one group against the other's, and the recalls' gaps by level."""
+
+    def mean(case: str, key: str) -> float | None:
+        return number(rows, case, "vanilla", MEASURED, key)
+
+    parts = [
+        above(
+            f"{case}: the minor group's mean LDRV, {{mine}}, is above the major one's, {{other}}",
+            mean(case, "minor"), mean(case, "major"),
+        )
+        for case in cases_of(rows)
+    ]  # fmt: skip
+    gaps: dict[str, dict[str, float]] = {}
+    for case in cases_of(rows):
+        data, _, level = case.rpartition(", ")
+        major, minor = mean(case, "major_recall"), mean(case, "minor_recall")
+        if major is not None and minor is not None:
+            gaps.setdefault(data, {})[level] = major - minor
+    for data, of in gaps.items():
+        levels = sorted(of)
+        for one, two in itertools.pairwise(levels):
+            parts.append(
+                above(
+                    f"{data}: the major group's recall is above the minor one's by {{mine}} at "
+                    f"{two}, more than the {{other}} at {one}",
+                    of[two], of[one], ".2f",
+                )
+            )  # fmt: skip
+    return parts
 
 
 _MNIST = {
@@ -115,5 +149,6 @@ CLAIM = Claim(
     ),
     row=row,
     measure=measure,
+    verdict=verdict,
     quick=QUICK,
 )

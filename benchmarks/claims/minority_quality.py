@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.claims.declared import PLAIN, Claim, Column, Scale, Settings
+from benchmarks.claims.declared import PLAIN, Claim, Column, Part, Rows, Scale, Settings
+from benchmarks.claims.findings import above, below, cases_of, number
 from benchmarks.claims.methods import OTHERS, OURS, QUICK
 from benchmarks.claims.pairs import won
 from benchmarks.claims.plots import marks
@@ -29,6 +30,34 @@ METHODS = {**OURS, **OTHERS}
 CASES: dict[str, Settings] = {
     f"{level} %": {**METRICS, "DATA.options.ratio": level / 100} for level in (95, 99, 90)
 }
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds Dia's reconstruction error against the others', its share and recall against none."""
+    parts = []
+    for case in cases_of(rows):
+
+        def mean(method: str, kind: str, key: str, case: str = case) -> float | None:
+            return number(rows, case, method, kind, key)
+
+        rivals = {
+            name: error for name in ("vanilla", *OTHERS)
+            if (error := mean(name, PLAIN, "minor_error")) is not None
+        }  # fmt: skip
+        best = min(rivals, key=rivals.__getitem__, default="another method")
+        if "90 %" not in case:
+            text = (
+                f"{case}: the rare group's RE with `paper`, drs, {{mine}}, is below that of {best}"
+            )
+            parts.append(
+                below(f"{text}, {{other}}", mean("paper", "drs", "minor_error"), rivals.get(best))
+            )
+        for key, what, form in (("share", "share", ".1%"), ("minor_recall", "recall", ".2f")):
+            text = f"{case}: its {what}, {{mine}}, is above that without Dia, {{other}}"
+            ours, none = mean("paper", "drs", key), mean("vanilla", PLAIN, key)
+            parts.append(above(text, ours, none, form))
+    return parts
+
 
 CLAIM = Claim(
     name="minority_quality",
@@ -58,6 +87,7 @@ CLAIM = Claim(
     row=groups_row,
     compared=("vanilla", PLAIN),
     won=won,
+    verdict=verdict,
     plot=marks((SHARE, MINOR_RECALL, MAJOR_RECALL, FID, PRECISION), "truth", log=("fid",)),
     quick=QUICK,
 )

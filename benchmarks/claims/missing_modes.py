@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.claims.declared import Claim, Column, Method, Row, Rows, Scale
+from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, Scale, Settings
+from benchmarks.claims.findings import below, number
 from benchmarks.claims.rare_modes import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.training.run import Run
 
@@ -28,7 +29,8 @@ def measure(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     found = Diagnosis.load(run.folder / DIAGNOSIS_FILE)
     groups = list(result["groups"].values())
     made = np.asarray([group["share_generated"] for group in groups])
-    missed = made < _MISSED * np.asarray([group["share_data"] for group in groups])
+    in_data = np.asarray([group["share_data"] for group in groups])
+    missed = made < _MISSED * in_data
     of_subset = found.group[found.history_indices]
     history = np.stack([_by_mode(record, of_subset, len(groups)) for record in found.history])
     by_mode = {
@@ -45,6 +47,7 @@ def measure(run: Run, result: dict[str, Any]) -> dict[str, Any]:
         both = missed.any() and not missed.all()
         values[name] = {
             "correlation": float(spearmanr(of, made).statistic),
+            "of_ratio": float(spearmanr(of, made / in_data).statistic),
             "area": float(roc_auc_score(missed, of)) if both else None,
         }
     if run.seed == 0:  # one picture is enough
@@ -60,6 +63,17 @@ def _by_mode(values: NDArray[Any], group: NDArray[np.int64], modes: int) -> NDAr
 def row(values: Mapping[str, Any], kind: str) -> Row:
     """Reads one statistic's numbers."""
     return {**values[kind], "missed": values["missed"], "modes_covered": values["modes_covered"]}
+
+
+def verdict(rows: Rows) -> list[Part]:
+    """Holds LDRM's correlation against −0.5 and against that of one record."""
+    parts = []
+    for case in CASES:
+        ldrm, one = (number(rows, case, "vanilla", kind, "correlation") for kind in (LDRM, ONE))
+        text = f"{case}: LDRM's mean correlation, {{mine}}, is below"
+        parts.append(below(f"{text} −0.5", ldrm, -0.5, ".2f"))
+        parts.append(below(f"{text} that of one record, {{other}}", ldrm, one, ".2f"))
+    return parts
 
 
 def plot(rows: Rows, contents: list[dict[str, Any]], path: Path) -> None:
@@ -85,6 +99,7 @@ def plot(rows: Rows, contents: list[dict[str, Any]], path: Path) -> None:
 
 
 _RARE = {"DATA.options.rare_modes": [3, 6, 12, 16, 23], "DATA.options.rare_share": 0.1}
+CASES: dict[str, Settings] = {"25 equal modes": {}, "five modes a tenth as frequent": _RARE}
 
 CLAIM = Claim(
     name="missing_modes",
@@ -102,6 +117,7 @@ CLAIM = Claim(
     ),
     columns=(
         Column("rank correlation with the share generated ↓", "correlation", ".2f"),
+        Column("with that over its share of the data ↓", "of_ratio", ".2f"),
         Column("area for missed modes ↑", "area", ".2f"),
         Column("modes missed", "missed", ".1f"),
         Column("modes covered", "modes_covered", ".1f"),
@@ -109,7 +125,7 @@ CLAIM = Claim(
     scales={
         "small": Scale(
             "gmm25",
-            {"25 equal modes": {}, "five modes a tenth as frequent": _RARE},
+            CASES,
             {"vanilla": Method({"PLUGINS.dia.diagnose": True}, None, (LDRM, ONE, LDRV, SCORE))},
             8,
             60,
@@ -117,6 +133,7 @@ CLAIM = Claim(
     },
     row=row,
     measure=measure,
+    verdict=verdict,
     plot=plot,
     quick=QUICK,
 )

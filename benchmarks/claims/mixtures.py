@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
+from benchmarks.claims.declared import (
+    PLAIN,
+    Claim,
+    Column,
+    Method,
+    Part,
+    Row,
+    Rows,
+    Scale,
+    Settings,
+)
+from benchmarks.claims.findings import above, below, cases_of, number
 
 
 def _mix(generators: int, discriminators: int) -> Method:
@@ -59,6 +70,27 @@ def row(values: Mapping[str, Any], kind: str) -> Row:
     return {key: values["metrics"].get(key) for key in keys}
 
 
+def verdict(rows: Rows) -> list[Part]:
+    """Holds more generators against one, and less data against more."""
+
+    def fid(case: str, method: str) -> float | None:
+        return number(rows, case, method, PLAIN, "fid")
+
+    cases = cases_of(rows)
+    if not cases:
+        return []
+    most, text = cases[0], f"{cases[0]}: the Fréchet distance of 3 G, 3 D, {{mine}}, is"
+    parts = [
+        below(f"{text} below {{other}} of {other}", fid(most, "3 G, 3 D"), fid(most, other))
+        for other in list(METHODS)[:3]
+    ]
+    for less in cases[1:]:
+        for method in ("1 G, 1 D", "3 G, 3 D"):
+            text = f"{method}: the distance with {less}, {{mine}}, is above {{other}} with {most}"
+            parts.append(above(text, fid(less, method), fid(most, method)))
+    return parts
+
+
 CLAIM = Claim(
     name="mixtures",
     title="More generators help, a larger one does not, and less data do harm",
@@ -93,5 +125,6 @@ CLAIM = Claim(
         "makes what, are drawn by no claim."
     ),
     row=row,
+    verdict=verdict,
     quick={"OPTIMIZATION.total_steps": 5, "RUN.num_eval": 200, "RUN.eval_metrics": ["fid"]},
 )

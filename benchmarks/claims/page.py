@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import collections
+import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import cells as cell_files
 from benchmarks.claims import declared
 from benchmarks.claims.declared import PLAIN, Claim, Column, Row, Rows, Scale, load
+from benchmarks.claims.findings import word
 from gan_registry.files import atomic_write
 
 PAGE = "RESULTS.md"
@@ -18,32 +20,38 @@ CONFIRMED_FROM = 100
 """Seeds from here on have tables of their own: they confirm what was chosen by the others."""
 
 _NOT_RUN = "not run"
+_FOUND = {"holds": "holds", "fails": "fails", "open": "is open"}
 _HEAD = """# Results
 
 Written by `python -m benchmarks.claims`, from the files in [results](results). Do not edit it.
 
 Numbers are means ± the standard deviation over the seeds. All methods of a table have the same
 networks, steps, seeds and evaluation, and none was tuned alone. What the claim's failure would be
-was written down before anything was measured. "Not run" has the command that would run it above.
+was written down before anything was measured; a claim "holds" if nothing of it was found, "fails"
+if anything was, and is "open" where a part of it was not measured. "Not run" has the command that
+would run it above.
 """
 
 
-def write_page(path: Path, results: Path) -> None:
+def write_page(path: Path, results: Path, draw: bool = True) -> None:
     """Writes the page, and the pictures of the claims that have one beside it.
 
     Args:
         path: The page.
         results: The folder of the cells.
+        draw: Draw the pictures; else the page shows those that are there.
     """
-    parts = [_HEAD]
-    for name in declared.CLAIMS:
-        claim = load(name)
+    claims = [load(name) for name in declared.CLAIMS]
+    parts = [_HEAD, _overview(claims, results)]
+    for claim in claims:
         parts.append(
             f"## {claim.title}\n\n"
             f"**Claimed** by {claim.source}. **Measured:** {claim.measured} "
             f"**It fails if:** {claim.failure}\n"
         )
-        parts += [_scale(claim, scale, results, path.parent) for scale in claim.scales]
+        parts += [_scale(claim, scale, results, path.parent, draw) for scale in claim.scales]
+        if claim.explained:
+            parts.append(f"**Why:** {claim.explained}\n")
         if claim.elsewhere:
             parts.append(f"**Not measured here:** {claim.elsewhere}\n")
     text = "\n".join(parts)
@@ -61,7 +69,49 @@ def rows_of(claim: Claim, contents: Iterable[Mapping[str, Any]]) -> Rows:
     return rows
 
 
-def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
+def _overview(claims: Sequence[Claim], results: Path) -> str:
+    """Returns the table of what came out, a line a claim."""
+    lines = ["| claim | small scale | full scale |", "| --- | --- | --- |"]
+    for claim in claims:
+        # As a heading's link is made of its text.
+        anchor = re.sub(r"[^\w -]", "", claim.title.lower()).replace(" ", "-")
+        shown = [_in_short(claim, scale, results) for scale in ("small", "full")]
+        lines.append(f"| [{claim.title}](#{anchor}) | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _in_short(claim: Claim, scale: str, results: Path) -> str:
+    if scale not in claim.scales:
+        return "–"
+    contents = list(cell_files.read_all(results, claim.name, scale))
+    if not contents:
+        return "not run"
+    first, later = _by_purpose(contents)
+    shown = [_how_many(claim, of) for of in (first, later) if of]
+    return shown[0] if len(shown) == 1 else f"{shown[0]}; confirmation: {shown[1]}"
+
+
+def _how_many(claim: Claim, contents: list[dict[str, Any]]) -> str:
+    if claim.verdict is None:
+        return "measured"
+    parts = claim.verdict(rows_of(claim, contents))
+    known = [part for part in parts if part.holds is not None]
+    text = (
+        f"**{word(parts)}**, {sum(bool(part.holds) for part in known)} of {len(known)} parts hold"
+    )
+    unknown = len(parts) - len(known)
+    return f"{text}, {unknown} not measured" if unknown else text
+
+
+def _by_purpose(
+    contents: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Divides cells into those that something was chosen by and those that confirm it."""
+    first = [content for content in contents if content["seed"] < CONFIRMED_FROM]
+    return first, [content for content in contents if content["seed"] >= CONFIRMED_FROM]
+
+
+def _scale(claim: Claim, scale: str, results: Path, folder: Path, draw: bool) -> str:
     of = claim.scales[scale]
     contents = list(cell_files.read_all(results, claim.name, scale))
     command = f"python -m benchmarks.claims {claim.name}"
@@ -71,18 +121,21 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path) -> str:
     seeds = "1 seed" if of.seeds == 1 else f"{of.seeds} seeds"
     note = "; in brackets the source's numbers" if of.published else ""
     parts = [f"### {scale.capitalize()}: {shown}{seeds}, `{command}`{note}\n"]
-    first = [content for content in contents if content["seed"] < CONFIRMED_FROM]
-    later = [content for content in contents if content["seed"] >= CONFIRMED_FROM]
-    parts += _block(claim, scale, first, folder, "")
+    first, later = _by_purpose(contents)
+    parts += _block(claim, scale, first, _picture(claim, scale, folder, ""), draw)
     if later:
         parts.append(f"#### Confirmed on seeds from {CONFIRMED_FROM} on\n")
-        parts += _block(claim, scale, later, folder, "-confirmed")
+        parts += _block(claim, scale, later, _picture(claim, scale, folder, "-confirmed"), draw)
     parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
     return "\n".join(parts)
 
 
+def _picture(claim: Claim, scale: str, folder: Path, suffix: str) -> Path:
+    return folder / "pictures" / f"{claim.name}-{scale}{suffix}.png"
+
+
 def _block(
-    claim: Claim, scale: str, contents: list[dict[str, Any]], folder: Path, suffix: str
+    claim: Claim, scale: str, contents: list[dict[str, Any]], picture: Path, draw: bool
 ) -> Iterator[str]:
     """Yields the tables of some seeds, what was found, and the picture."""
     of = claim.scales[scale]
@@ -100,11 +153,14 @@ def _block(
         title = f"**{case}**\n\n" if case else ""
         yield f"{title}{_head(claim)}\n" + "\n".join(lines) + "\n"
     if rows and claim.verdict is not None:
-        yield f"**Found:** {claim.verdict(rows)}\n"
+        parts = claim.verdict(rows)
+        marks = {True: "yes", False: "**no**", None: "not measured"}
+        told = "".join(f"\n- {marks[part.holds]}: {part.text}." for part in parts)
+        yield f"**Found:** the claim {_FOUND[word(parts)]}.\n{told}\n"
     if rows and claim.plot is not None:
-        picture = folder / "pictures" / f"{claim.name}-{scale}{suffix}.png"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        claim.plot(rows, contents, picture)
+        if draw:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            claim.plot(rows, contents, picture)
         if picture.exists():
             yield f"![{claim.title}](pictures/{picture.name})\n"
 

@@ -27,11 +27,12 @@ def won(row: Row, other: Row) -> bool:
     recall_0, major_0, share_0, truth_0, fid_0 = (float(value or 0.0) for value in theirs)
     return (
         recall > recall_0
-        and _distance(share, truth) < _distance(share_0, truth_0)
+        and distance(share, truth) < distance(share_0, truth_0)
         and fid <= _FID_WORSE * fid_0
         and major >= major_0 - _MAJOR_LESS
     )
 
 
-def _distance(share: float, truth: float) -> float:
+def distance(share: float, truth: float) -> float:
+    """Returns |log| of a share over what it should be, finite for one that is 0."""
     return abs(math.log((share + _SMALL) / (truth + _SMALL)))

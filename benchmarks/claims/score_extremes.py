@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.claims.declared import Claim, Column, Method, Row, Scale, Settings
+from benchmarks.claims.declared import Claim, Column, Method, Part, Row, Rows, Scale, Settings
 from benchmarks.claims.methods import QUICK
-from diagan_plugin.dia.plugin import DIAGNOSIS_FILE
+from diagan_plugin.report import DIAGNOSIS_FILE
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.evaluation.sources import PlainSource, collect
 from gan_registry.features.base import FeatureContext
@@ -49,6 +49,16 @@ def row(values: Mapping[str, Any], kind: str) -> Row:
     return {**found, "ratio": found["highest"] / found["lowest"], "fid": values["fid"]}
 
 
+def verdict(rows: Rows) -> list[Part]:
+    """Counts the seeds in which the highest scores are made worst."""
+    parts = []
+    for (case, _, kind), by_seed in rows.items():
+        worse = [(row["ratio"] or 0.0) > 1 for row in by_seed.values()]
+        text = f"{case}, {kind}: the highest scores' partial FID is above the lowest's in"
+        parts.append(Part(all(worse), f"{text} {sum(worse)} of {len(worse)} seeds"))
+    return parts
+
+
 CASES: dict[str, Settings] = {
     "coloured digits, 95 %": {},
     "CIFAR-10 images": {
@@ -84,5 +94,6 @@ CLAIM = Claim(
     },
     row=row,
     measure=measure,
+    verdict=verdict,
     quick={**QUICK, "OPTIMIZATION.total_steps": 8, "PLUGINS.dia.record_every": 2},
 )

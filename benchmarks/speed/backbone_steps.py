@@ -1,4 +1,4 @@
-"""(8) Steps a second of the paper's SNGAN on 32-px images, and what makes them faster.
+"""Steps a second of the paper's SNGAN on 32-px images, and what makes them faster.
 
 The backbone `sngan` as the packaged `cifar10_sngan` has it: the published widths (256 channels in
 G, 128 in D), batches of 64 and five updates of D a step. The parts of a step are measured in turns

@@ -1,4 +1,4 @@
-"""(5) Discriminator rejection sampling: what an accepted sample costs beyond G and D.
+"""Discriminator rejection sampling: what an accepted sample costs beyond G and D.
 
 The floor is one forward pass of G and one of D for each proposal, burn-in included, with latents
 and batches ready. Above it come latents, acceptance, and putting batches together.

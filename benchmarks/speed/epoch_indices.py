@@ -1,4 +1,4 @@
-"""(1) An epoch of weighted indices: `DiaSampler` against torch's `WeightedRandomSampler`.
+"""An epoch of weighted indices: `DiaSampler` against torch's `WeightedRandomSampler`.
 
 Both are read as a DataLoader reads a sampler, in lists of a batch by torch's own `BatchSampler`.
 `DiaBatchSampler`, which makes the lists itself, is compared with `draw(a, b).tolist()` a batch.

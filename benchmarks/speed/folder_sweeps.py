@@ -77,7 +77,7 @@ def open_run(folder: str, config: str, side: int, kind: str) -> Run:
 
 def passes_of(run: Run) -> Work:
     """Returns D's passes over the same batches, which are floats in memory."""
-    order = torch.arange(len(run.dataset)).split(4 * run.batch_size)
+    order = torch.split(torch.arange(len(run.dataset)), 4 * run.batch_size)
     batches = [fetch_to(run.dataset, rows.numpy(), run.device) for rows in order]
 
     def work() -> None:

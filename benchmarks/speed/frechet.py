@@ -64,7 +64,7 @@ def run(settings: Settings) -> list[Row]:
 def features(count: int, dimensions: int, seed: int) -> torch.Tensor:
     """Makes float32 [count, dimensions] with variances over five orders of magnitude."""
     mixing = torch.Generator().manual_seed(7)
-    mix = torch.randn(dimensions, dimensions, generator=mixing) / dimensions**0.5
+    mix: torch.Tensor = torch.randn(dimensions, dimensions, generator=mixing) / dimensions**0.5
     rng = torch.Generator().manual_seed(seed)
     scale = torch.logspace(0.0, -2.5 - 0.1 * seed, dimensions)
     return (torch.randn(count, dimensions, generator=rng) * scale) @ mix + 0.01 * seed

@@ -34,7 +34,8 @@ def run(settings: Settings) -> list[Row]:
 
     full, half = build("no", False), build("bf16", False)
     weighted = build("bf16", True)
-    pairs, milliseconds = settings.pairs(5), {"unit": "ms", "scale": 1e3}
+    pairs = settings.pairs(5)
+    milliseconds: dict[str, Any] = {"unit": "ms", "scale": 1e3}
     label, in_full = "DCGAN, 32 px, bf16", "theirs: float32"
     steps = alternate(partial(train_step, half), partial(train_step, full), pairs)
     phases = alternate(partial(train_step, weighted), partial(train_step, half), pairs)

@@ -1,4 +1,4 @@
-"""(6) The hooks where no plugin uses them: their share of a step of the smallest network.
+"""The hooks where no plugin uses them: their share of a step of the smallest network.
 
 The calls that one step makes are recorded, and replayed by themselves many times: their cost lies
 far below the noise of a step's time, so a difference of two steps could not show it.
@@ -10,6 +10,7 @@ seeds, health and all, against a loop written by hand that does the same arithme
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,7 @@ def run(settings: Settings) -> list[Row]:
     for name in ("gaussian",) if settings.quick else ("gaussian", "gmm25", "colored_digits"):
         host, by_hand = _run(dia=False, name=name), hand_written_step(_run(dia=False, name=name))
         few = 2 if settings.quick else 10
-        pair = alternate(
-            _times(lambda run=host: train_step(run), few), _times(by_hand, few), 3 * pairs
-        )
+        pair = alternate(_times(partial(train_step, host), few), _times(by_hand, few), 3 * pairs)
         label = f"{name}: a step of the host, against a loop by hand"
         rows.append(pair.row(NAME, label, at_most(1.05), unit="µs", scale=1e6 / few))
     return rows

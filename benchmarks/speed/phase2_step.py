@@ -1,4 +1,4 @@
-"""(4) A step of phase 2, D, auxiliary D and G, against mimicry's `train_step` of each.
+"""A step of phase 2, D, auxiliary D and G, against mimicry's `train_step` of each.
 
 That is the published protocol. Both sides train copies of the same networks on batches of the same
 size, with Adam of the same settings. The peer gets its batches ready-made; ours fetches its own.

@@ -1,4 +1,4 @@
-"""(7) Precision, recall, density and coverage: time against the `prdc` package, and peak memory.
+"""Precision, recall, density and coverage: time against the `prdc` package, and peak memory.
 
 Both get the same float32 features and k = 5 for all four numbers. The package holds three whole
 distance matrices and more; ours goes through them in tiles.

@@ -1,4 +1,4 @@
-"""(2) 50 sweeps and the score: the tracker against stacking, as the published code does it.
+"""50 sweeps and the score: the tracker against stacking, as the published code does it.
 
 The tracker is made to be plain and small, not fast: its time has an aim only beside the sweep that
 makes the logits, and there by the smallest network, where it counts most.

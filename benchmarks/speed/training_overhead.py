@@ -1,4 +1,4 @@
-"""(3) A whole training run: `--sampler dia` against `uniform`, by phase and in all.
+"""A whole training run: `--sampler dia` against `uniform`, by phase and in all.
 
 `colored_digits` as it is packaged, and a 32-px DCGAN with 10,000 images for 50,000 steps (the
 paper's length: 40,000 of phase 1 on CIFAR-10). Whole runs take from minutes to half a day, in which
@@ -97,10 +97,11 @@ def run(settings: Settings) -> list[Row]:
         2 if quick else 20,
     )  # fmt: skip
     images, samples = NoiseImages(100 if quick else 500), 10_000
-    size = {"MODEL__g_conv_dim": 8, "MODEL__d_conv_dim": 8, "OPTIMIZATION__batch_size": 16}
-    make = partial(
-        dcgan32, OPTIMIZATION__total_steps=50 if quick else _STEPS, **(size if quick else {})
-    )
+    size: dict[str, Any] = {"OPTIMIZATION__total_steps": _STEPS}
+    if quick:
+        size = {"OPTIMIZATION__total_steps": 50, "OPTIMIZATION__batch_size": 16}
+        size |= {"MODEL__g_conv_dim": 8, "MODEL__d_conv_dim": 8}
+    make = partial(dcgan32, **size)
     dcgan = Case(
         f"DCGAN, 32 px, {samples:,} images", make, partial(plugin_manager, noise=images),
         samples=samples,

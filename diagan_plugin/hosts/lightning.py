@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diagan_plugin.hosts.kit.capabilities import Capabilities
+from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
 from diagan_plugin.hosts.kit.networks import HostNetworks, LogitView, NetworkView
 from diagan_plugin.hosts.kit.session import Session, optimizer_of
 from diagan_plugin.hosts.kit.settings import Settings
@@ -27,19 +27,10 @@ from diagan_plugin.hosts.lightning_watch import Watch
 from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 
-_OWN_LOSS = "the module computes its loss itself"
-CAPABILITIES = Capabilities(
-    "Lightning",
-    frozenset(
-        {
-            "gan_build", "gan_models_ready", "gan_train_start", "gan_real_logits",
-            "gan_discriminator_weights", "gan_discriminator_updated", "gan_generator_weights",
-            "gan_step_end", "gan_train_end", "gan_state", "gan_load_state", "gan_result",
-            "gan_report",
-        }
-    ),
-    {"gan_discriminator_penalty": _OWN_LOSS, "gan_generator_penalty": _OWN_LOSS},
-)  # fmt: skip
+_REASONS = dict.fromkeys(
+    ("gan_discriminator_penalty", "gan_generator_penalty"), "the module computes its loss itself"
+)
+CAPABILITIES = Capabilities("Lightning", FIRED - set(_REASONS), _REASONS)
 
 if TYPE_CHECKING:
     DiaCallback: Any

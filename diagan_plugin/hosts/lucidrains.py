@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
 from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, Spy, gaussian
 from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
@@ -47,9 +47,7 @@ from gan_registry.errors import UserError
 from gan_registry.records import Fake, Real
 from gan_registry.seeding import derive_seed
 
-CAPABILITIES = Capabilities(
-    "stylegan2-pytorch", ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"}
-)
+CAPABILITIES = Capabilities("stylegan2-pytorch", FIRED)
 
 
 def attach(

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
 from diagan_plugin.hosts.kit.networks import HostNetworks, NetworkView, gaussian
 from diagan_plugin.hosts.kit.patches import Patches
 from diagan_plugin.hosts.kit.seams import require
@@ -33,7 +33,7 @@ from diagan_plugin.hosts.mimicry_package import KNOWN, TRAINER_SEAMS, import_mim
 from gan_registry.errors import UserError
 from gan_registry.records import Fake, Real
 
-CAPABILITIES = Capabilities("mimicry", ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"})
+CAPABILITIES = Capabilities("mimicry", FIRED)
 
 LOSSES = {"gan": "minimax", "ns": "logistic", "hinge": "hinge", "wasserstein": "wasserstein"}
 """mimicry's `loss_type` → the name here."""

@@ -9,7 +9,8 @@ follow it:
    Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
    *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
    group still makes few of its variants. The aim is no larger than what was missing in phase 1,
-   the mean of LDRM under the weights: where nothing was, nothing is overdone.
+   the mean of LDRM under the weights: where nothing was, nothing is overdone, and the weights
+   begin near uniform.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
@@ -51,6 +52,8 @@ class FeedbackRule:
         smoothing: The share of the ratios so far in the mean over updates.
         aim: Largest a, by how much more than p_data (in logarithms) the emphasised samples are to
             be generated before the landing.
+        missed: What must be missing of the emphasised mass, in logarithms, for the weights to
+            begin as those of the scores; where less is, their logarithms begin smaller by as much.
         landing: Where the aim begins to fall and where it is 0, as shares of phase 2.
         low: Smallest weight, where 1 is the mean.
         high: Largest one, unless the scores ask for a larger.
@@ -61,6 +64,7 @@ class FeedbackRule:
     clip: float = 3.0
     smoothing: float = 0.8
     aim: float = 0.7
+    missed: float = 0.2
     landing: tuple[float, float] = (0.3, 0.6)
     low: float = math.exp(-3)
     high: float = 10.0
@@ -82,7 +86,7 @@ class FeedbackWeights:
     Attributes:
         emphasis: e, [N].
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
-        pressing: Whether the weights are still those of the scores.
+        pressing: Whether the weights are still those that it began with.
         aim: a before the landing.
 
     Raises:
@@ -99,6 +103,11 @@ class FeedbackWeights:
         if ldrm.shape != p.shape:
             raise ValueError(f"Argument `missing` must be of shape {p.shape}, not {ldrm.shape}.")
         self.rule = rule or FeedbackRule()
+        known = np.isfinite(ldrm)
+        found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
+        self.aim = min(max(found, 0.0), self.rule.aim)
+        # Where nothing was missed, the scores rank noise.
+        p = np.power(p, min(max(found, 0.0) / self.rule.missed, 1.0))
         self._log_w: Floats = np.log(p / p.mean())
         self._high = max(float(np.exp(self._log_w.max())), self.rule.high)
         above = np.maximum(self._log_w - self._log_w.mean(), 0.0)
@@ -106,9 +115,6 @@ class FeedbackWeights:
         self.ratio: Floats = np.full(p.size, np.nan)
         self._age = np.zeros(p.size, np.int64)  # updates since the last record
         self.pressing = True
-        known = np.isfinite(ldrm)
-        found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
-        self.aim = min(max(found, 0.0), self.rule.aim)
 
     @property
     def weights(self) -> Floats:

@@ -157,11 +157,12 @@ def test_the_verdict_on_coloured_digits_holds_feedback_against_its_aims():
         )
     }
     found["95 %", "feedback", PLAIN][1]["fid"] = 11.5
-    said = declared.load("coloured_digits").verdict(found)
-    assert "has won 1 of 2 pairs (aim: 14 of 16)" in said
-    assert "below that of `paper` after DRS in 1 of 2" in said
-    assert "recall is 0.50, that of `paper` after DRS 0.80" in said
-    assert "97 %" not in said
+    pairs, fid, recall, *others = declared.load("coloured_digits").verdict(found)
+    assert "has won 1 of 2 pairs (14 of 16 are needed)" in pairs.text
+    assert "below that of `paper` after DRS in 1 of 2" in fid.text
+    assert "recall is 0.50, that of `paper` after DRS 0.80" in recall.text
+    assert [pairs.holds, fid.holds, recall.holds] == [False, False, False]
+    assert [part.holds for part in others] == [None, None]  # of the other levels
 
 
 def test_a_number_that_is_none_is_left_out_of_the_mean(claims, tmp_path):

@@ -22,6 +22,16 @@ DESCRIBING = frozenset(
 
 ALL_HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("gan_"))
 
+FIRED = frozenset(
+    {
+        "gan_build", "gan_models_ready", "gan_train_start", "gan_real_logits",
+        "gan_discriminator_weights", "gan_discriminator_penalty", "gan_discriminator_updated",
+        "gan_generator_weights", "gan_generator_penalty", "gan_step_end", "gan_train_end",
+        "gan_state", "gan_load_state", "gan_result", "gan_report",
+    }
+)  # fmt: skip
+"""Those of an adapter that lacks no seam. Logging is left to the hosts."""
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, DESCRIBING, Capabilities
+from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
 from diagan_plugin.hosts.kit.seams import Seam
 from gan_registry.errors import UserError
 
 MODULES = ("torch_utils.misc", "torch_utils.training_stats", "training.training_loop", "legacy")
 """What is imported first."""
 
-_FIRED = ALL_HOOKS - DESCRIBING | {"gan_result", "gan_report"}
 _OF_LOSSES = {
     f"gan_{network}_{what}"
     for network in ("discriminator", "generator")
@@ -60,9 +59,9 @@ class Trainer:
     def capabilities(self) -> Capabilities:
         """The hooks that are fired."""
         if not self.is_pairwise:
-            return Capabilities(self.name, frozenset(_FIRED))
+            return Capabilities(self.name, FIRED)
         reasons = dict.fromkeys(_OF_LOSSES, _OF_PAIRS)
-        return Capabilities(self.name, frozenset(_FIRED - _OF_LOSSES), reasons)
+        return Capabilities(self.name, FIRED - _OF_LOSSES, reasons)
 
 
 TRAINERS = (

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from diagan_plugin.hosts.kit.capabilities import Capabilities
+from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
 from diagan_plugin.hosts.studiogan.settings import PLAIN
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 
-CAPABILITIES = Capabilities(
-    "StudioGAN",
-    frozenset(
-        {
-            "gan_build", "gan_models_ready", "gan_train_start", "gan_real_logits",
-            "gan_discriminator_weights", "gan_discriminator_penalty", "gan_discriminator_updated",
-            "gan_generator_weights", "gan_generator_penalty", "gan_step_end", "gan_train_end",
-            "gan_state", "gan_load_state", "gan_result", "gan_report",
-        }
-    ),
-)  # fmt: skip
+CAPABILITIES = Capabilities("StudioGAN", FIRED)
 """The hooks that are fired."""
 
 

@@ -17,14 +17,15 @@ RULE = FeedbackRule()
 def slowly(p, ldrm, updates, rule):
     """The rule as a loop over samples; `updates` are (ratios by sample, progress)."""
     n = len(p)
+    found = [(p[i], ldrm[i]) for i in range(n) if math.isfinite(ldrm[i])]
+    missing = max(sum(w * v for w, v in found) / sum(w for w, _ in found), 0.0)
+    aim = min(missing, rule.aim)
+    p = [v ** min(missing / rule.missed, 1.0) for v in p]
     log_w = [math.log(p[i] / (sum(p) / n)) for i in range(n)]
     middle, highest = sum(log_w) / n, max(math.exp(max(log_w)), rule.high)
     above = [max(v - middle, 0.0) for v in log_w]
     emphasis = [v / max(above) if max(above) else 0.0 for v in above]
     r, age, pressed = [math.nan] * n, [0] * n, True
-    found = [(p[i], ldrm[i]) for i in range(n) if math.isfinite(ldrm[i])]
-    aim = sum(w * v for w, v in found) / sum(w for w, _ in found)
-    aim = min(max(aim, 0.0), rule.aim)
     for ratios, progress in updates:
         for i in range(n):
             age[i] += 1
@@ -51,9 +52,10 @@ def slowly(p, ldrm, updates, rule):
 
 
 @pytest.mark.parametrize("gain", [RULE.gain, 1.0])
-def test_it_is_what_a_loop_over_samples_says(gain) -> None:
+@pytest.mark.parametrize("missed", [RULE.missed, 5.0])
+def test_it_is_what_a_loop_over_samples_says(gain, missed) -> None:
     rng = np.random.default_rng(0)
-    rule = replace(RULE, gain=gain)
+    rule = replace(RULE, gain=gain, missed=missed)
     p, ldrm = rng.uniform(0.1, 5.0, 30), rng.normal(0.3, 0.5, 30)
     ldrm[:2] = np.nan, np.inf
     loop, updates = FeedbackWeights(p, ldrm, rule), []
@@ -68,6 +70,19 @@ def test_it_is_what_a_loop_over_samples_says(gain) -> None:
     )
     assert not loop.pressing
     assert 0.1 < loop.aim < RULE.aim
+
+
+@pytest.mark.parametrize(
+    ("missing", "exponent"), [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.25), (0.2, 1.0), (3.0, 1.0)]
+)
+def test_the_weights_begin_as_those_of_the_scores_only_where_something_was_missed(
+    missing, exponent
+) -> None:
+    p = np.array([1.0, 2.0, 4.0, 8.0])
+    loop = FeedbackWeights(p, np.full(4, missing))
+    began = loop.weights
+    np.testing.assert_allclose(began, p**exponent / np.mean(p**exponent), rtol=1e-12)
+    assert loop.aim == pytest.approx(min(max(missing, 0.0), RULE.aim))
 
 
 def test_weights_without_evidence_stay() -> None:
@@ -95,7 +110,7 @@ def test_the_fixed_point_is_where_the_ratio_pays_for_the_leak() -> None:
 def test_weights_keep_their_bounds() -> None:
     rule = replace(RULE, gain=5.0)
     p = np.where(np.arange(1000) < 5, 20.0, 1.0)
-    loop = FeedbackWeights(p, np.zeros(1000), rule)
+    loop = FeedbackWeights(p, np.ones(1000), rule)
     highest = loop.weights.max()
     for _ in range(30):
         loop.update(np.where(np.arange(1000) < 10, 10.0, -10.0), 0.9)
