@@ -163,7 +163,7 @@ def test_a_place_is_tried_before_long_work_and_nothing_is_left(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     check_writable(Path("x.npz"))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    with pytest.raises(UserError, match="Cannot write .*x.npz: Not a directory; "):
+    with pytest.raises(UserError, match=r"Cannot write .*x\.npz: Not a directory; "):
         check_writable(tmp_path / "file" / "x.npz")
-    with pytest.raises(UserError, match="Cannot write /proc/none/x.npz: "):
+    with pytest.raises(UserError, match=r"Cannot write /proc/none/x\.npz: "):
         check_writable(Path("/proc/none/x.npz"))
