@@ -1,4 +1,4 @@
-"""Says of options that they do nothing, where what they belong to is off. Free of torch."""
+"""Says of options that they do nothing, where the plugin they belong to is off."""
 
 from __future__ import annotations
 
@@ -12,25 +12,14 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def warn_of_unused(
-    run: LiveRun, plugin: str, switch: str, only: Collection[str] | None = None
-) -> None:
-    """Warns of each option that was set, of a plugin that does not act in a run.
+def warn_of_unused(run: LiveRun, plugin: str, switch: str, but: Collection[str] = ()) -> None:
+    """Warns of each option not at its default of a plugin that does not act in a run.
 
-    Args:
-        run: The run, before anything is built.
-        plugin: Whose options.
-        switch: What would turn it on, as one would type it.
-        only: Names of the options that do nothing; None: all of the plugin.
+    `switch` is what would turn it on, as one would type it; options in `but` are others' business
+    too.
     """
-    options = [option for option in run.plugins.options if option.plugin == plugin]
-    values = run.options[plugin]
-    preset = {
-        name: value
-        for option in options
-        for name, value in option.stand_ins(values[option.name]).items()
-    }
-    for option in options:
-        unset = preset.get(option.name, option.default)
-        if values[option.name] != unset and (only is None or option.name in only):
+    for option in run.plugins.options:
+        if option.plugin != plugin or option.name in but:
+            continue
+        if run.options[plugin][option.name] != option.default:
             _LOG.warning("%s has no effect without %s.", option.flag, switch)

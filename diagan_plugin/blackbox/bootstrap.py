@@ -61,8 +61,9 @@ def share_interval(
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Computes an interval for a share of which `hits` of `count` were seen, likewise."""
-    if hits == 0:
-        return Interval(0.0, min(_RULE_OF_THREE / count, 1.0))
+    rest = min(_RULE_OF_THREE / count, 1.0)
+    if hits in (0, count):  # where resampling would be certain
+        return Interval(0.0, rest) if hits == 0 else Interval(1.0 - rest, 1.0)
     return _interval(rng.binomial(count, hits / count, resamples) / count, level, hits / count)
 
 

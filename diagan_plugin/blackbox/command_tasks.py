@@ -165,11 +165,10 @@ class _Source:
 
 def _write(arguments: argparse.Namespace, generator: Generator, latents: CalibratedLatents) -> None:
     source = _Source(generator, latents, arguments.seed)
-    num = arguments.draw or 1000
     some: Tensor = latents.sample(1, arguments.seed)
-    write_samples(source, num, arguments.samples_out, Samples(generator, some))
+    write_samples(source, arguments.draw, arguments.samples_out, Samples(generator, some))
     if not arguments.json:
-        print(f"wrote {num} samples to {arguments.samples_out}")
+        print(f"wrote {arguments.draw} samples to {arguments.samples_out}")
 
 
 def _extractor(

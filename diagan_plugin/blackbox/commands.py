@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
 from gan_registry.files import check_writable
 
-_OF_MAKING = {
-    "features": "auto", "num": None, "anchors": None, "theta": None, "radius": None,
-    "center": False, "modes": 1, "method": "hull", "clusters": None, "weights": None,
-    "hull_dimensions": None,
-}  # fmt: skip
-"""Flags that say how a sampler is made → what they are where nothing was said."""
-
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""
+
+
+_OF_CALIBRATION = (
+    "method", "modes", "clusters", "weights", "hull_dimensions", "features", "num", "anchors",
+    "theta", "radius", "center",
+)  # fmt: skip
+"""Flags of `diagan calibrate` that say how a sampler is made."""
 
 
 def add_diagnose(commands: Any) -> Any:
@@ -70,12 +71,9 @@ def add_calibrate(commands: Any) -> None:
     )  # fmt: skip
     _add_measuring(calibrate)
     calibrate.add_argument(
-        "--modes",
-        type=int,
-        default=1,
-        metavar="K",
+        "--modes", type=int, default=1, metavar="K",
         help="dense modes to calibrate (default: %(default)s)",
-    )
+    )  # fmt: skip
     calibrate.add_argument("--clusters", type=int, metavar="K", help="of the mixture")
     calibrate.add_argument(
         "--weights", choices=("least", "inverse"),
@@ -92,13 +90,15 @@ def add_calibrate(commands: Any) -> None:
         "--use", metavar="FILE", type=Path, help="take that sampler instead of making one"
     )
     calibrate.add_argument(
-        "--draw", type=int, metavar="N",
+        "--draw", type=int, default=1000, metavar="N",
         help="samples for --samples-out (default: 1,000)",
     )  # fmt: skip
     calibrate.add_argument(
         "--samples-out", metavar="FILE.npz|DIR", type=Path, help="draw samples and write them there"
     )
-    calibrate.set_defaults(handler=run_calibrate)
+    calibrate.set_defaults(
+        handler=lambda arguments: run_calibrate(arguments, calibrate.get_default)
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -117,11 +117,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_calibrate(arguments: argparse.Namespace) -> int:
-    """Carries out `diagan calibrate`."""
+def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) -> int:
+    """Carries out `diagan calibrate`; `default` returns the default of a flag."""
     _check(arguments)
-    if arguments.draw is not None and arguments.samples_out is None:
-        raise UserError("--draw has no meaning without --samples-out, where to write the samples.")
+    if arguments.draw < 1:
+        raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
+    if arguments.samples_out is None and arguments.draw != default("draw"):
+        raise UserError(
+            "--draw says how many samples --samples-out gets, and has no meaning alone."
+        )
     for flag in _OTHER_METHODS[arguments.method]:
         if getattr(arguments, flag) is not None:
             raise UserError(
@@ -137,11 +141,10 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     if arguments.use is not None:
         if arguments.samples_out is None or arguments.out is not None:
             raise UserError("--use draws samples: it needs --samples-out, and no --out.")
-        for flag, unsaid in _OF_MAKING.items():
-            if getattr(arguments, flag) != unsaid:
-                raise UserError(
-                    f"--{flag.replace('_', '-')} has no meaning with --use: the sampler is made."
-                )
+        for name in _OF_CALIBRATION:
+            if getattr(arguments, name) != default(name):
+                hint = "; --draw says how many samples" if name == "num" else ""
+                raise UserError(f"--{name.replace('_', '-')} has no meaning with --use{hint}.")
     elif arguments.out is None:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
@@ -201,7 +204,7 @@ def _check_places(*places: Path | None) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    lowest = {"modes": 1, "seed": 0, "z_dim": 1, "img_size": 1, "clusters": 1, "draw": 1}
+    lowest = {"modes": 1, "seed": 0, "z_dim": 1, "img_size": 1, "clusters": 1}
     lowest |= {"num": 1, "anchors": 1}
     for name, least in lowest.items():
         value = getattr(arguments, name, None)

@@ -39,7 +39,8 @@ _PIXELS = 96
 def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
     """Says in words what was found."""
     worst = diagnosis.modes[0]
-    lowest = worst.share_interval.low / diagnosis.typical_share if diagnosis.typical_share else 0.0
+    # A typical anchor without any neighbour has less than one of the samples.
+    typical = max(diagnosis.typical_share, 1.0 / diagnosis.num_samples)
     sentences = (
         f"Around the densest anchor lie {percent(worst.share)} of the samples "
         f"({percent(worst.share_interval.low)} to {percent(worst.share_interval.high)}); around a "
@@ -47,12 +48,13 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         f"Its MCCS is {with_interval(worst.mccs, worst.mccs_interval)}, that of the median anchor "
         f"{diagnosis.typical_mccs:.3f}.",
     )
-    if lowest >= NOTABLE:
-        times = f"{worst.times_typical:.1f} times" if np.isfinite(worst.times_typical) else "far"
+    if worst.share_interval.low >= NOTABLE * typical:
+        times = f"{worst.times_typical:.1f} times as often as"
+        if not np.isfinite(worst.times_typical):
+            times = "far more often than"
         return Verdict(
-            f"The generator makes one kind of sample {times} as often as is typical",
-            sentences, "attention",
-        )  # fmt: skip
+            f"The generator makes one kind of sample {times} is typical", sentences, "attention"
+        )
     if diagnosis.typical_share >= ALIKE and diagnosis.radius <= RESOLUTION:
         # Nothing stands out where nearly everything is the same.
         return Verdict(

@@ -78,7 +78,12 @@ class DrivingPlugin:
     def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
         """Adds each group's statistics and the summary of the weights to the result."""
         driver = self.driver(run)
-        return None if driver is None else driver.result(run)
+        if driver is None:
+            return None
+        result = driver.result(run)
+        if _WEIGHTING.get(run, driver) is not driver:
+            result.pop("chosen", None)  # told by the one whose choice acts
+        return result
 
 
 def weighting_schedule(run: LiveRun) -> Schedule | None:

@@ -85,8 +85,9 @@ class Feedback:
         if self.released_at is None and not self.weights.pressing:
             self.released_at = run.step
             _LOG.info("step %d: the weights of the scores are let go, and follow now.", run.step)
-        w = self.weights.weights
-        self.mean_ratio = float(np.nansum(w * self.weights.ratio) / w.sum())
+        w, known = self.weights.weights, ~np.isnan(self.weights.ratio)
+        if known.any():  # on large data the first updates know a part of the samples
+            self.mean_ratio = float(np.average(self.weights.ratio[known], weights=w[known]))
         run.log(
             {
                 "weights/mean_log_ratio": self.mean_ratio,

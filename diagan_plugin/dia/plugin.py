@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_OF_PHASE2 = {"rule", "refresh", "ramp", "aux", "aux_every", "aux_loss", "draws"}
-"""Options without a meaning for a run that only diagnoses."""
-
 
 class DiaPlugin(DrivingPlugin):
     """Diagnosis and score-weighted sampling as hooks."""
@@ -49,9 +46,9 @@ class DiaPlugin(DrivingPlugin):
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
-        """Names options without effect, refuses a schedule that cannot work, asks for DRS."""
-        _warn_of_unused(run)
+        """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
         if not is_active(run):
+            _warn_of_unused(run)
             return
         options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
@@ -59,11 +56,7 @@ class DiaPlugin(DrivingPlugin):
             return
         if options.aux != "none":
             run.postprocessors.append("drs")
-        if Schedule(options, run.total_steps, True).phase1_end == run.total_steps:
-            _LOG.warning(
-                "Phase 1 takes all %d steps, so nothing is drawn by score; lower --dia-phase1.",
-                run.total_steps,
-            )
+        warn_of_no_phase2(options, run.total_steps)
 
     @hookimpl
     def gan_models_ready(self, run: LiveRun) -> None:
@@ -156,6 +149,28 @@ class DiaPlugin(DrivingPlugin):
                 found.added_to(diagnosis).save(path)
 
 
+def warn_of_no_phase2(options: DiaOptions, total_steps: int) -> None:
+    """Warns of a phase 1 that leaves no step to the weights."""
+    if Schedule(options, total_steps, True).phase1_end == total_steps:
+        _LOG.warning(
+            "Phase 1 takes all %d steps, so nothing is weighted by score; lower --dia-phase1.",
+            total_steps,
+        )
+
+
+def _warn_of_unused(run: LiveRun) -> None:
+    """Warns of options that nothing reads; what a preset is for, other plugins may follow."""
+    options = run.options[NAME]
+    if options["preset"] == DiaOptions.preset and not _weights_the_loss(run):
+        # Remedies begin where phase 1 would end; and configurations serve runs without Dia, too.
+        but = {"phase1", *(run.config.PLUGINS.get(NAME) or {})}
+        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", but)
+
+
+def _weights_the_loss(run: LiveRun) -> bool:
+    return bool(run.options.get("loss_weighting", {}).get("by", "none") != "none")
+
+
 def is_weighted(run: LiveRun) -> bool:
     """Whether the run draws by score in phase 2."""
     return run.config.RUN.sampler == NAME
@@ -164,19 +179,6 @@ def is_weighted(run: LiveRun) -> bool:
 def is_active(run: LiveRun) -> bool:
     """Whether anything was asked for: weighted sampling implies diagnosis."""
     return is_weighted(run) or bool(run.options[NAME]["diagnose"])
-
-
-def _warn_of_unused(run: LiveRun) -> None:
-    """Warns of flags that do nothing; a configuration may be meant for several samplers."""
-    if is_weighted(run) or run.options.get("loss_weighting", {}).get("by", "none") != "none":
-        return
-    by_file = run.plugins.options.resolve(run.config.PLUGINS)[NAME]
-    flags = {name for name, value in run.options[NAME].items() if value != by_file[name]}
-    if is_active(run):
-        warn_of_unused(run, NAME, f"--sampler {NAME}", flags & _OF_PHASE2)
-    else:  # other remedies begin where phase 1 would end, and follow presets
-        flags -= {"phase1", "preset"}
-        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", flags)
 
 
 def options_of(run: LiveRun) -> DiaOptions:

@@ -218,7 +218,8 @@ def plan(
     is_open = schedule.is_open
     subset = min(num_samples, HISTORY_SAMPLES)
     history = total_steps // schedule.history_every + 1
-    rows: dict[str, Any] = {"phase 1": f"steps 1–{end}, uniform sampling"}
+    how = "uniform sampling" if weighted else "diagnosis alone"
+    rows: dict[str, Any] = {"phase 1": f"steps 1–{end}, {how}"}
     first_end = end
     if is_open:
         first_end = schedule.comparisons.start
@@ -233,6 +234,7 @@ def plan(
         rows["records"] = (
             f"{len(records)} sweeps{' at most' if is_open else ''} of {swept} samples{short}, each "
             f"{options.record_every} steps from {records.start} to {records[-1]}"
+            f"{', and on in phase 2' if schedule.refreshes else ''}"
         )
     else:
         rows["records"] = f"training batches; the last {options.window} of each sample count"
@@ -244,10 +246,15 @@ def plan(
     if weighted:
         steps = f"from then to step {total_steps}" if is_open else f"steps {end + 1}–{total_steps}"
         steered = ", then steered" if options.rule == "feedback" else ""
+        if schedule.refreshes:
+            steered = f", scored again each {options.refresh} steps"
         rows["phase 2"] = f"{steps}, drawn by score (k = {options.k}){steered}"
 
     def cost(end: int) -> int:
-        passes = swept * sum(step <= end for step in records)
+        sweeps = sum(step <= end for step in records)
+        if schedule.refreshes:
+            sweeps += total_steps // options.record_every - end // options.record_every
+        passes = swept * sweeps
         if weighted and options.aux != "none":
             # Two batches forward and backward, at about three forward passes each.
             passes += (total_steps - end) // options.aux_every * 6 * samples_per_step

@@ -18,6 +18,7 @@ import math
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_real
 from diagan_plugin.postprocessing.streaming import Propose
 from diagan_plugin.postprocessing.thinning import ThinnedStream
 
@@ -82,23 +83,17 @@ def _acceptance(logits: Tensor, offset: float) -> Tensor:
 class BudgetedRejectionSampler(ThinnedStream):
     """An endless source of accepted samples (OBRS).
 
-    The first use proposes `burn_in` samples, which are not kept, for M and c. A larger logit that
-    comes up later raises M, and c with it, so that the budget is kept to; only where c is 1 does
-    the probability of acceptance fall, as it does for exact rejection. What all samplers have in
-    common, further arguments and attributes too, is told at
-    :class:`~diagan_plugin.postprocessing.streaming.SampleStream`.
+    The burn-in is for M and c. A larger logit that comes up later raises M, and c with it, so that
+    the budget is kept to; only where c is 1 does the probability of acceptance fall, as it does for
+    exact rejection. Further arguments and attributes are those of
+    :class:`~diagan_plugin.postprocessing.thinning.ThinnedStream`.
 
     Args:
-        rng: Generator for the decisions, on any device.
         budget: The share of the proposals to keep, in (0, 1]; more is kept where exact rejection
             would keep more. Logits of NaN and ±inf are proposals, too, and never kept.
-        burn_in: The number of proposals (in whole batches) for M and c.
 
     Attributes:
-        max_logit: log M; −inf before the burn-in.
         log_constant: log c; NaN before the burn-in, inf where all is kept.
-        max_updates: How often M was raised after the burn-in.
-        proposed: The number of proposals judged, without the burn-in; `invalid` counts that too.
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)
@@ -125,6 +120,7 @@ class BudgetedRejectionSampler(ThinnedStream):
         floor: float = 1e-4,
     ) -> None:
         super().__init__(propose, rng=rng, burn_in=burn_in, batch_size=batch_size, floor=floor)
+        budget = as_real("budget", budget)
         if not 0 < budget <= 1:
             raise ValueError(f"Argument `budget` must lie in (0, 1], but got {budget}.")
         self.budget = budget

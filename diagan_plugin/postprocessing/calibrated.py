@@ -80,7 +80,7 @@ def calibrate(run: LiveRun, judge: Judge, options: PostOptions, name: str) -> Ca
     made = generated_by(run, "calibration")(len(real))
     fake = judge.logits(made.x, made.y)
     fit_real, fit_fake, real_half, fake_half = (
-        part.double().cpu() for part in (real[::2], fake[::2], real[1::2], fake[1::2])
+        part.cpu().double() for part in (real[::2], fake[::2], real[1::2], fake[1::2])
     )
     try:
         calibration = fit_calibration(options.mh_calibration, fit_real, fit_fake)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diagan_plugin.dia.auxiliary import is_logistic
+from diagan_plugin.dia.drivers import weighting_schedule
 from diagan_plugin.dia.options import AUXILIARY
 from diagan_plugin.postprocessing.after_the_fact import train_after_the_fact
 from diagan_plugin.postprocessing.options import PostOptions
@@ -134,11 +135,11 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
         )
     else:
         judge = Judge(run, run.discriminator)
-        if needs_ratio and run.config.RUN.sampler != "uniform":
+        if needs_ratio and (seen := _seen_instead(run)):
             _LOG.warning(
-                "The discriminator saw draws of the sampler %r, and its ratios are of those; "
-                "drs_fresh and mh_fresh train one on the data as they are.",
-                run.config.RUN.sampler,
+                "The discriminator saw %s, and its ratios are of those; drs_fresh and mh_fresh "
+                "train one on the data as they are.",
+                seen,
             )
     if needs_ratio and not judge.is_density_ratio:
         _LOG.warning(
@@ -148,6 +149,13 @@ def choose_judge(run: LiveRun, options: PostOptions, *, needs_ratio: bool = True
             run.config.LOSS.adv_loss,
         )
     return judge
+
+
+def _seen_instead(run: LiveRun) -> str:
+    """Says what a run's discriminator saw that does not follow the data; nothing if it did."""
+    if run.config.RUN.sampler != "uniform":
+        return f"draws of the sampler {run.config.RUN.sampler!r}"
+    return "" if weighting_schedule(run) is None else "samples weighted by their score"
 
 
 def fresh_judge(run: LiveRun, steps: int) -> Judge:

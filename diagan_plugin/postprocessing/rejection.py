@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diagan_plugin.arguments import as_kind, as_real, as_whole
+from diagan_plugin.arguments import as_real
 from diagan_plugin.postprocessing.streaming import (
     AcceptanceRateError as AcceptanceRateError,
 )
@@ -68,25 +68,20 @@ def acceptance_probability(
 class RejectionSampler(ThinnedStream):
     """An endless source of accepted samples (DRS).
 
-    The first use proposes `burn_in` samples, which are not kept, for M and for γ. M is raised
-    whenever a larger logit comes up later; that is counted and logged, as samples accepted before
-    were held to a lower standard. What all samplers have in common, further arguments and
-    attributes too, is told at :class:`~diagan_plugin.postprocessing.streaming.SampleStream`.
+    The burn-in, 10,000 as published, is for M and for γ. M is raised whenever a larger logit comes
+    up later; that is counted and logged, as samples accepted before were held to a lower standard.
+    Further arguments and attributes are those of
+    :class:`~diagan_plugin.postprocessing.thinning.ThinnedStream`.
 
     Args:
-        rng: Generator for the decisions, on any device.
         gamma: A fixed γ (0: exact rejection), or None for a percentile.
         percentile: With `gamma=None`, γ is this percentile of F0 over the burn-in and then fixed;
             in [0, 100], 80 as published. Proposals of F0 = −inf don't count for it.
         per_batch: Takes the percentile within each batch instead, as the published code does.
-        burn_in: The number of proposals (in whole batches) for M; 10,000 as published.
         eps: ε of :func:`drs_statistic`.
 
     Attributes:
-        max_logit: M; −inf before the burn-in.
         gamma: γ; None before the burn-in, and always with `per_batch`.
-        max_updates: How often M was raised after the burn-in.
-        proposed: The number of proposals judged, without the burn-in; `invalid` counts that too.
 
     Example:
         >>> rng = torch.Generator().manual_seed(0)
@@ -117,8 +112,6 @@ class RejectionSampler(ThinnedStream):
     ) -> None:
         gamma = None if gamma is None else as_real("gamma", gamma)
         percentile, eps = as_real("percentile", percentile), as_real("eps", eps)
-        burn_in, batch_size = as_whole("burn_in", burn_in), as_whole("batch_size", batch_size)
-        as_kind("rng", rng, torch.Generator)
         if gamma is not None and not math.isfinite(gamma):
             raise ValueError(f"Argument `gamma` must be finite or None, but got {gamma}.")
         if gamma is not None and per_batch:

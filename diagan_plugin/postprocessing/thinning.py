@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from diagan_plugin.arguments import as_kind, as_whole
 from diagan_plugin.postprocessing.streaming import (
     Proposal,
     Propose,
@@ -24,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 class ThinnedStream(SampleStream):
     """A stream that keeps each proposal with a probability of its own, settled by a burn-in.
 
+    Further arguments and attributes are those of
+    :class:`~diagan_plugin.postprocessing.streaming.SampleStream`. The burn-in happens at the first
+    use.
+
     Args:
         rng: Generator for the decisions, on any device.
         burn_in: The number of proposals (in whole batches) that are judged first and not kept.
@@ -31,6 +36,7 @@ class ThinnedStream(SampleStream):
     Attributes:
         max_logit: The largest logit so far; −inf before the burn-in.
         max_updates: How often it was raised after the burn-in.
+        proposed: The number of proposals judged, without the burn-in; `invalid` counts that too.
     """
 
     method: ClassVar[str]
@@ -46,6 +52,8 @@ class ThinnedStream(SampleStream):
         batch_size: int,
         floor: float,
     ) -> None:
+        burn_in, batch_size = as_whole("burn_in", burn_in), as_whole("batch_size", batch_size)
+        as_kind("rng", rng, torch.Generator)
         if burn_in < 1 or batch_size < 1:
             raise ValueError(
                 "Arguments `burn_in` and `batch_size` must be at least 1, "

@@ -101,7 +101,7 @@ def find_clusters(
     judging = eligible & at_random & (rng.random(len(score)) < 0.5)
     finding = np.flatnonzero(eligible & ~judging)
     high = score[finding] >= threshold
-    if high.sum() < _MIN_FOUND or judging.sum() < _MIN_FOUND:
+    if high.sum() < _MIN_FOUND or judging.sum() < _MIN_FOUND or high.all():
         return []
     tail, rest = finding[high], finding[~high]
     tail = tail[np.argsort(-score[tail], kind="stable")][:_MOST_FOUND]

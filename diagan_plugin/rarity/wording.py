@@ -105,6 +105,8 @@ def frequent(names: Sequence[str], groups: Sequence[int]) -> str:
 
 def _times(factor: Factor) -> str:
     if math.isinf(factor.value):
+        if factor.low <= 1.0:  # too few samples of the data to expect one
+            return "not once in what was looked at"
         return f"more than {_number(factor.low)} times too rarely"
     value, low, high, way = factor.value, factor.low, factor.high, "rarely"
     if value < 1:  # the same, read the other way around

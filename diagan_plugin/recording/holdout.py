@@ -54,7 +54,7 @@ def holdout_gap(step: int, training: Tensor, held_out: Tensor) -> HoldoutGap | N
     Returns:
         The comparison; None where one side has fewer than two finite ratios.
     """
-    finite = [values.double().cpu() for values in (training, held_out)]
+    finite = [values.cpu().double() for values in (training, held_out)]
     finite = [values[values.isfinite()] for values in finite]
     if min(map(len, finite)) < 2:
         return None

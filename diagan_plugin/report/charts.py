@@ -130,12 +130,10 @@ def recovery_scatter(counts: Sequence[int], ldrm: Sequence[NDArray[Any]]) -> str
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for count, values in zip(counts, ldrm, strict=True):
-            axes.plot(
-                [count, count], np.quantile(values, [0.25, 0.75]),
-                color=PALETTE[0], alpha=0.35, linewidth=4, solid_capstyle="butt",
-            )  # fmt: skip
-            axes.plot(count, values.mean(), "o", color=PALETTE[0], markersize=5)
+        low, high = np.array([np.quantile(values, [0.25, 0.75]) for values in ldrm]).T
+        axes.vlines(counts, low, high, color=PALETTE[0], alpha=0.35, linewidth=4)
+        means = [values.mean() for values in ldrm]
+        axes.plot(counts, means, "o", color=PALETTE[0], markersize=5)
         axes.set_xlim(left=-0.03 * max(1, *counts))
         axes.set_xlabel("Generated samples of the group")
         axes.set_ylabel("LDRM of its training samples")

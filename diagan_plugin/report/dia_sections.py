@@ -76,7 +76,7 @@ def add_dia_sections(
         (35, "samples-by-score", say.RANKING_TITLE, _ranking(dataset, diagnosis)),
         (50, "scores", title, _scores(found, diagnosis, names)),
         (55, "history", "Log-density ratio over training", _history(found, diagnosis)),
-        (60, "weights", "Sampling weights", _weights(result)),
+        (60, "weights", "Sampling weights", _weights(result, evidence.weighted)),
         (890, "explanation", "How to read this report", explanation_blocks(diagnosis)),
     ]
     for order, anchor, title, blocks in sections:
@@ -257,7 +257,7 @@ def _history(found: GroupDiagnosis | None, diagnosis: Diagnosis) -> list[Block]:
     return [figure]
 
 
-def _weights(result: Mapping[str, Any]) -> list[Block]:
+def _weights(result: Mapping[str, Any], drawn: bool) -> list[Block]:
     weights = result.get("weights")
     if not isinstance(weights, Mapping):
         return []
@@ -275,4 +275,4 @@ def _weights(result: Mapping[str, Any]) -> list[Block]:
     if weights.get("max_over_mean") is not None:
         facts.append(("Largest weight", f"{weights['max_over_mean']:.1f} × the mean"))
     warnings = [Text(str(text), "warning") for text in weights.get("warnings") or ()]
-    return [*warnings, Facts(tuple(facts)), Text(say.WEIGHTS_TEXT)]
+    return [*warnings, Facts(tuple(facts)), Text(say.weights_text(drawn))]

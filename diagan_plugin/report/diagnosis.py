@@ -56,7 +56,7 @@ class Diagnosis:
     Attributes:
         ldrm: Mean log-density ratio of each training sample over the window (paper eq. 2),
             float64 [N]; NaN where there is no record.
-        ldrv: Its unbiased variance (paper eq. 3), float64 [N]; NaN below two records.
+        ldrv: Its unbiased variance (paper eq. 2), float64 [N]; NaN below two records.
         score: Discrepancy score (paper eq. 7), float64 [N].
         probability: Probability of being drawn under the score, float64 [N], sums to 1.
         count: Number of records in the window, int64 [N].

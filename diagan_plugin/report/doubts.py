@@ -23,6 +23,9 @@ from gan_registry.training.health import (
 MIN_ACCEPTANCE = 0.02
 """A correction that keeps less than this of the generated samples is worth a sentence."""
 
+_CHANCE = 3.0
+"""Standard errors up to which a difference is chance."""
+
 _WORTHLESS = "Scores, samples and shares below mean nothing until that is mended."
 
 
@@ -102,10 +105,13 @@ def reassurance(result: Mapping[str, Any]) -> list[str]:
     gap = result.get("holdout")
     if not isinstance(gap, Mapping) or OVERFIT in _found(result):
         return []
+    told = "no sign of memorisation"
+    if gap["gap"] > _CHANCE * gap["standard_error"]:
+        told = "some memorisation, though not both large and growing"
     return [
         f"D's mean log-density ratio of training samples is {gap['gap']:.3g} ± "
         f"{gap['standard_error']:.2g} above that of {gap['samples']:,} held-out ones "
-        f"({gap['effect']:.2g} standard deviations): no sign of memorisation."
+        f"({gap['effect']:.2g} standard deviations): {told}."
     ]
 
 

@@ -50,7 +50,7 @@ class GroupFinding:
         group: Its number.
         name: Its name.
         size: Its training samples with a score.
-        share_data: Its share of the training samples whose group is known.
+        share_data: Its share of the training samples, those of no known group among them.
         mean_score: Mean score of its samples.
         rest_score: Mean score of all others.
         effect: Their difference in pooled standard deviations.
@@ -139,6 +139,11 @@ class GroupDiagnosis:
     def is_measured(self) -> bool:
         """Whether shares among the generator's own samples are known."""
         return "" in self.recognised
+
+    @property
+    def uncounted(self) -> tuple[GroupFinding, ...]:
+        """Groups that the classifier which counted the others knows too badly."""
+        return tuple(f for f in self.findings if self.is_measured and f.state is None)
 
     @property
     def standing_out(self) -> tuple[GroupFinding, ...]:

@@ -50,11 +50,13 @@ def _numbers(evidence: Evidence) -> list[Number]:
 
 
 def _share(found: GroupDiagnosis, subjects: Sequence[GroupFinding]) -> Number | None:
-    """Returns the share of the first group that the verdict is about, or of the rarest one."""
-    shown = subjects[0] if subjects else min(found.findings, key=lambda f: f.share_data)
-    made = f"{percent(shown.share_data)} of the data"
-    if shown.interval is None:
+    """Returns the share of the first group that the verdict is about, or of the rarest counted."""
+    counted = [f for f in (subjects or found.findings) if f.state is not None]
+    if not counted:
         return None
+    shown = counted[0] if subjects else min(counted, key=lambda f: f.share_data)
+    made = f"{percent(shown.share_data)} of the data"
+    assert shown.interval is not None
     low, high = shown.interval
     between = f"95{NBSP}% interval {percent(low)} to {percent(high)}"
     return Number(

@@ -26,7 +26,7 @@ def headline(found: GroupDiagnosis, decision: Decision) -> tuple[str, Tone]:
     if decision.claim == "short":
         return _short_headline(about, found, decision), "attention"
     if decision.claim == "contradicted":
-        return _contradicted_headline(about), "attention"
+        return _contradicted_headline(about, found), "attention"
     if decision.claim == "rated":
         counted = "this was not counted" if found.is_measured else "no share was measured"
         names = listing(names_of(about))
@@ -34,10 +34,17 @@ def headline(found: GroupDiagnosis, decision: Decision) -> tuple[str, Tone]:
     if decision.claim == "recovered":
         return _after_dia(about), "ok"
     if decision.claim == "harder":
-        return "No group is generated too rarely, but some are harder to learn.", "ok"
-    if found.is_measured:
-        return "No group is under-represented.", "ok"
-    return "D rates no group as under-represented; no share was measured.", "ok"
+        return f"{_none(found)} is generated too rarely, but some are harder to learn.", "ok"
+    if not found.is_measured:
+        return "D rates no group as under-represented; no share was measured.", "ok"
+    if len(found.uncounted) == len(found.findings):
+        return "D rates no group as under-represented; none could be counted.", "neutral"
+    return f"{_none(found)} is under-represented.", "neutral" if found.uncounted else "ok"
+
+
+def _none(found: GroupDiagnosis) -> str:
+    """Says that a sentence holds for no group, as far as they were counted."""
+    return "No group that could be counted" if found.uncounted else "No group"
 
 
 def _short_headline(
@@ -91,10 +98,10 @@ def _lost_headline(lost: Sequence[GroupFinding]) -> str:
     )
 
 
-def _contradicted_headline(about: Sequence[GroupFinding]) -> str:
+def _contradicted_headline(about: Sequence[GroupFinding], found: GroupDiagnosis) -> str:
     return (
         f"The discriminator and the count contradict each other about {listing(names_of(about))}; "
-        "no group is made too rarely now."
+        f"{_none(found).lower()} is made too rarely now."
     )
 
 

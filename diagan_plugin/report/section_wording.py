@@ -24,12 +24,17 @@ POINTS_CAPTION = (
     "under-represented."
 )
 SHARES_CHART_CAPTION = "The same shares. Ideally what is generated reaches the share in the data."
-WEIGHTS_TEXT = (
-    "In phase 2 a sample is drawn in proportion to its weight. The effective sample size says how "
-    "many equally weighted samples would be as informative: the lower it is, the more the draws "
-    "concentrate on few samples. Where most samples share the largest weight, weighted sampling "
-    "hardly differs from uniform sampling."
-)
+
+
+def weights_text(drawn: bool) -> str:
+    """Says what weights are for: draws, or else the terms of D's loss."""
+    how, where = ("is drawn", "draws") if drawn else ("counts in D's loss", "loss")
+    return (
+        f"In phase 2 a sample {how} in proportion to its weight. The effective sample size says "
+        "how many equally weighted samples would be as informative: the lower it is, the more the "
+        f"{where} concentrate{'' if drawn else 's'} on few samples. Where most samples share the "
+        "largest weight, weighting hardly differs from none."
+    )
 
 
 def ranking_captions(most: int, least: int, grouped: bool, named: bool = False) -> tuple[str, str]:

@@ -8,6 +8,7 @@ with many samples a difference of no importance is significant too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,7 +131,7 @@ def diagnose_groups(
             f"Argument `groups` must have {values.size} values like `score`, "
             f"but got {numbers.size}."
         )
-    known_size = np.bincount(numbers[numbers >= 0])
+    known_size, given = np.bincount(numbers[numbers >= 0]), numbers.size
     kept = np.isfinite(values) & (numbers >= 0)
     values, numbers = values[kept], numbers[kept]
     present, slot = np.unique(numbers, return_inverse=True)
@@ -139,12 +140,14 @@ def diagnose_groups(
     size = np.bincount(slot).astype(np.float64)
     mean, rest, effect = _effects(values, slot, size)
     p_values = max_permutation_p(values, slot, seed, permutations)
-    share_data = known_size[present] / known_size.sum()
-    reference, recognised_real = share_data, np.ones(present.size)
+    share_data = known_size[present] / given
+    # Generated samples of no group are left out of a comparison, hence those of the data are, too.
+    of_known = known_size[present] / known_size.sum()
+    reference, recognised_real = of_known, np.ones(present.size)
     if seen is not None:
         of_real = _pick(seen, present)
         # Where a classifier does not say it, the data themselves.
-        reference = np.where(np.isfinite(of_real), of_real, share_data)
+        reference = np.where(np.isfinite(of_real), of_real, of_known)
     if accuracy is not None:
         recognised_real = np.nan_to_num(_pick(accuracy, present), nan=0.0)
     picked = {kind: _pick(given, present) for kind, given in (generated or {}).items()}
@@ -193,8 +196,12 @@ def diagnose_groups(
 
 def share_interval(share: float, total: int) -> tuple[float, float]:
     """Returns Wilson's 95 % interval of a share of `total` samples."""
-    interval = stats.binomtest(round(share * total), total).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    p, z = round(share * total) / total, stats.norm.ppf(0.975)
+    scale = 1 + z**2 / total
+    middle = (p + z**2 / (2 * total)) / scale
+    half = z / scale * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
+    low, high = 0.0 if p == 0 else middle - half, 1.0 if p == 1 else middle + half
+    return float(low), float(high)
 
 
 def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:

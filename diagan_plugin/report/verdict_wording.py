@@ -68,9 +68,11 @@ def _sentences(evidence: Evidence, found: GroupDiagnosis, decision: Decision) ->
     if weighted:
         sentences += drawn_sentences([*short, *(f for f in scored if f not in short)], decision)
     sentences += _scores(found, scored, decision)
-    if found.is_measured and not short and decision.claim != "recovered":
+    counted = any(f.state is not None for f in found.findings)
+    if counted and not short and decision.claim != "recovered":
+        which = " that could be counted" if found.uncounted else ""
         sentences.append(
-            "The generator makes no group clearly less often than it occurs in the data "
+            f"The generator makes no group{which} clearly less often than it occurs in the data "
             f"(by {_rounded(MIN_SHORTFALL)} or more, beyond chance)."
         )
     if found.by_classifier:
@@ -107,7 +109,7 @@ def _sample_verdict(diagnosis: SampleDiagnosis, *, weighted: bool) -> Verdict:
             (
                 f"The scores of the {total:,} samples differ no more than noise or an ordinary "
                 "spread would make them.",
-                "This data set has no known groups, so whole groups could not be compared.",
+                "No two groups of this data set are known, so whole groups could not be compared.",
             ),
             "ok",
         )

@@ -267,13 +267,14 @@ class DiaSampler(Sampler[int]):
         Args:
             position: Stream position to resume the iteration from; default `self.position`.
         """
-        if position is not None and position < 0:
+        position = self.position if position is None else as_whole("position", position)
+        if position < 0:
             raise ValueError(f"Argument `position` must be at least 0, but got {position}.")
         return {
             "version": _STATE_VERSION,
             "num_samples": self.num_samples,
             "fingerprint": self.fingerprint,
-            "position": self.position if position is None else int(position),
+            "position": position,
             **self._stream.state_dict(),
         }
 

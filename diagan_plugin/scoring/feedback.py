@@ -9,8 +9,9 @@ follow it:
    Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
    *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
    group still makes few of its variants. The aim is no larger than what was missing in phase 1,
-   the mean of LDRM under the weights: where nothing was, nothing is overdone, and the weights
-   begin near uniform.
+   the mean of LDRM under the weights: where nothing was, nothing is overdone. The weights begin
+   near uniform and the steps are small there, so that a healthy generator is left alone. At the
+   latest they are let go where the landing begins.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
@@ -52,8 +53,8 @@ class FeedbackRule:
         smoothing: The share of the ratios so far in the mean over updates.
         aim: Largest a, by how much more than p_data (in logarithms) the emphasised samples are to
             be generated before the landing.
-        missed: What must be missing of the emphasised mass, in logarithms, for the weights to
-            begin as those of the scores; where less is, their logarithms begin smaller by as much.
+        missed: What must be missing of the emphasised mass in phase 1, in logarithms, for the rule
+            to act in full; where less is, it begins that much nearer to uniform, and γ is smaller.
         landing: Where the aim begins to fall and where it is 0, as shares of phase 2.
         low: Smallest weight, where 1 is the mean.
         high: Largest one, unless the scores ask for a larger.
@@ -88,6 +89,7 @@ class FeedbackWeights:
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
         pressing: Whether the weights are still those that it began with.
         aim: a before the landing.
+        strength: From 0, where nothing was missed in phase 1, to 1.
 
     Raises:
         ValueError: The probabilities are not positive and finite, or the shapes differ.
@@ -106,8 +108,9 @@ class FeedbackWeights:
         known = np.isfinite(ldrm)
         found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
         self.aim = min(max(found, 0.0), self.rule.aim)
-        # Where nothing was missed, the scores rank noise.
-        p = np.power(p, min(max(found, 0.0) / self.rule.missed, 1.0))
+        # Where nothing was missed, the scores rank noise, and what is steered by would be noise.
+        self.strength = min(max(found, 0.0) / self.rule.missed, 1.0)
+        p = np.power(p, self.strength)
         self._log_w: Floats = np.log(p / p.mean())
         self._high = max(float(np.exp(self._log_w.max())), self.rule.high)
         above = np.maximum(self._log_w - self._log_w.mean(), 0.0)
@@ -147,7 +150,8 @@ class FeedbackWeights:
             self.pressing = float(self.weights @ error) >= 0 and progress < rule.landing[0]
         if self.pressing:
             return
-        step = rule.gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
+        gain = rule.gain * self.strength
+        step = gain * np.clip(error, -rule.clip, rule.clip) - rule.leak * self._log_w
         w = np.exp(self._log_w + step)
         w = np.clip(w / w.mean(), rule.low, self._high)
         self._log_w = np.log(w / w.mean())

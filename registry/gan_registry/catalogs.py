@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gan_registry.errors import PluginError, unknown_name
+from gan_registry.errors import PluginError, UserError, unknown_name
 
 Factory = Callable[..., Any]
 HOST = "gan_registry"
@@ -72,10 +72,13 @@ class Catalog:
             module, _, attribute = factory.partition(":")
             try:
                 factory = getattr(importlib.import_module(module), attribute)
-            except (ImportError, AttributeError, SystemExit) as error:
+            except UserError:
+                raise
+            except (Exception, SystemExit) as error:  # a module may do anything when it is imported
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise PluginError(
                     f"The {self.kind} {name!r} of {self._owners[name]!r} cannot be imported from "
-                    f"{module}: {error}"
+                    f"{module}: {reason}"
                 ) from error
             if not callable(factory):
                 raise PluginError(f"The {self.kind} {name!r}, {module}:{attribute}, is no factory.")
@@ -85,6 +88,10 @@ class Catalog:
     def owner(self, name: str) -> str:
         """Returns the name of the plugin that registered `name`."""
         return self._owners[name]
+
+    def of_plugins(self) -> list[str]:
+        """Returns the names that plugins have registered."""
+        return [name for name in self if self._owners[name] != HOST]
 
     def snapshot(self) -> tuple[dict[str, Factory | str], dict[str, str]]:
         """Returns a copy of what is registered, for :meth:`restore`."""

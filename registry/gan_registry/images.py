@@ -21,22 +21,22 @@ def to_uint8(
     """Converts image tensors to bytes.
 
     Args:
-        images: [N, C, H, W] (C is 1 or 3), a tensor or an array.
+        images: [N, C, H, W], a tensor or an array. Where C is neither 1 nor 3, the first three
+            channels are shown, of two the first.
         value_range: The values of black and white; None takes the finite extremes of `images`.
             Values beyond are clipped, NaN becomes black.
 
     Returns:
-        uint8 [N, H, W, C].
+        uint8 [N, H, W, 1 or 3].
 
     Raises:
         ValueError: The shape is not that of images, or the range is empty.
     """
     x = images.detach().float().cpu().numpy() if isinstance(images, torch.Tensor) else images
     x = np.asarray(x, dtype=np.float32)
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(
-            f"Argument `images` must be [N, 1 or 3, H, W], but got shape {tuple(x.shape)}."
-        )
+    if x.ndim != 4 or not x.shape[1]:
+        raise ValueError(f"Argument `images` must be [N, C, H, W], but got shape {tuple(x.shape)}.")
+    x = x[:, : 3 if x.shape[1] > 2 else 1]
     if value_range is None:
         finite = x[np.isfinite(x)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

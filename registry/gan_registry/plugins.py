@@ -176,7 +176,7 @@ def _is_deferred(function: Any) -> bool:
     )
 
 
-_Flags = tuple[list[argparse.Action], list[Any], dict[str, argparse.Action]]
+_Flags = tuple[list[argparse.Action], list[Any], list[Any], dict[str, argparse.Action]]
 
 
 def _snapshot(parser: argparse.ArgumentParser) -> _Flags:
@@ -184,15 +184,17 @@ def _snapshot(parser: argparse.ArgumentParser) -> _Flags:
     return (
         list(parser._actions),
         list(parser._action_groups),
+        list(parser._mutually_exclusive_groups),
         dict(parser._option_string_actions),
     )
 
 
 def _restore(parser: argparse.ArgumentParser, flags: _Flags) -> None:
     """Takes back the flags added since a snapshot; in place, as argument groups share the lists."""
-    actions, groups, options = flags
+    actions, groups, exclusive, options = flags
     parser._actions[:] = actions
     parser._action_groups[:] = groups
+    parser._mutually_exclusive_groups[:] = exclusive
     parser._option_string_actions.clear()
     parser._option_string_actions.update(options)
     for group in groups:

@@ -563,6 +563,21 @@ def test_a_run_that_failed_gives_its_memory_back() -> None:
     assert not any(o.state for o in run.optimizers.values())
 
 
+def test_memory_that_cannot_be_given_back_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit(points_config(), tmp_path)
+    run.whole_step = run.step + 1
+    run.device = torch.device("meta")  # as any that is no CPU
+
+    def failing(*_: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(rescue, "release", failing)
+    rescue.rescue(run, RuntimeError("the news"), None, 1.0)
+    assert "Step 7 could not be trained again. The checkpoint of step 6" in capsys.readouterr().err
+
+
 def test_a_finer_look_at_what_hooks_may_do_passes() -> None:
     """Clipping weights after an update, sweeping in eval mode, references, a stop with a reason."""
     kept = []

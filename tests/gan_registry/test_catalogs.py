@@ -58,6 +58,17 @@ def test_a_path_is_imported_on_first_use_only(monkeypatch):
     assert calls == ["collections"]
 
 
+@pytest.mark.parametrize("code", ["1 / 0", "no python at all", "raise SystemExit(3)", "assert 0"])
+def test_a_module_that_fails_when_it_is_imported_names_its_plugin(tmp_path, monkeypatch, code):
+    (tmp_path / "failing_module.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog = Catalog("loss")
+    catalog.register("broken", "failing_module:x", plugin="one")
+    with pytest.raises(PluginError, match=r"'broken' of 'one' cannot be imported .*: \w+: ?") as e:
+        catalog["broken"]
+    assert "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize("path", ["no_such_module:x", "collections:no_such_name"])
 def test_a_path_that_leads_nowhere_names_its_plugin(path):
     catalog = Catalog("loss")

@@ -64,6 +64,7 @@ def traces(manager: PluginManager) -> tuple:
         sorted(manager.parser._option_string_actions),
         [group.title for group in manager.parser._action_groups],
         [a.dest for group in manager.parser._action_groups for a in group._group_actions],
+        len(manager.parser._mutually_exclusive_groups),
         [plugin for _, plugin in manager.hooks.list_name_plugin()],
     )
 
@@ -136,6 +137,13 @@ def after_flags(self, parser):
     raise RuntimeError("broken half way")
 
 
+def after_flags_that_exclude_each_other(self, parser):
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--full-one", dest="full.one")
+    group.add_argument("--full-two", dest="full.two")
+    raise RuntimeError("broken half way")
+
+
 def unknown_argument(self, run, nonsense):
     pass
 
@@ -170,6 +178,7 @@ def wrapping(self, run):
     [
         (breaking(gan_register=after_registering), "broken half way"),
         (breaking(gan_add_options=after_flags), "broken half way"),
+        (breaking(gan_add_options=after_flags_that_exclude_each_other), "broken half way"),
         (breaking(gan_setp_end=lambda self, run: None), "'gan_setp_end', which is not a hook"),
         (breaking(gan_step_end=unknown_argument), "nonsense"),
         (breaking(gan_step_end=with_default), "have defaults"),

@@ -1,17 +1,19 @@
-"""What a user of an adapter asks for."""
+"""What a user of an adapter asks for. Free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from gan_registry.plugins import PluginManager
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 PLAIN, UNIFORM = "plain", "uniform"
+"""The post-processor and the sampler that leave a host's own ways alone."""
 
 
 @dataclass

@@ -123,9 +123,8 @@ class Updates:
     def _check_weighted(self) -> None:
         if self.run.loss.is_pairwise:
             raise UserError(
-                f"The adapter for {self.run.host} weights single samples, and the loss "
-                f"{self.run.config.LOSS.adv_loss!r} is of pairs: leave out what weights them, or "
-                "use 'gan-registry train'."
+                f"The loss {self.run.config.LOSS.adv_loss!r} is of pairs, and {self.run.host} "
+                "weights single samples: leave out what weights them, or use 'gan-registry train'."
             )
 
     def stepped(self) -> None:

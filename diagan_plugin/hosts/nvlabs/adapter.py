@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from diagan_plugin.hosts.kit.commands import plain
 from diagan_plugin.hosts.kit.launching import unnamed_main
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.outcome import log_line
@@ -233,7 +234,7 @@ class Adapter:
             "batch": int(self._keywords["batch_size"]),
             "total_steps": self.session.run.total_steps,
             "shape": list(dataset.sample_shape), "classes": dataset.num_classes,
-            "options": {p: {n: _plain(v) for n, v in o.items()}
+            "options": {p: {n: plain(v) for n, v in o.items()}
                         for p, o in settings.options.items()},
         }  # fmt: skip
 
@@ -264,9 +265,3 @@ class Namesake:
         if name not in self._replaced:
             return found
         return lambda *args, **keywords: self._replaced[name](found, *args, **keywords)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

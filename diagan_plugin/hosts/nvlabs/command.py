@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
+from diagan_plugin.hosts.kit.commands import host_command
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.plugins import PluginManager
 
@@ -15,30 +14,13 @@ ROOT_VARIABLE = "NVLABS_REPO"
 
 def add_command(commands: Any) -> None:
     """Adds the subcommand."""
-    plugins = PluginManager()
-    parser = commands.add_parser(
-        "nvlabs", parents=[plugins.parser], allow_abbrev=False,
-        usage="diagan nvlabs --repo CHECKOUT [OPTION …] -- TRAIN.PY'S OWN ARGUMENTS",
+    parser, plugins = host_command(
+        commands, "nvlabs", "the trainer", "train.py", checkout=("--repo", ROOT_VARIABLE),
+        fresh="start the plugins anew, whatever lies beside the snapshot of --resume",
         help="run your checkout of StyleGAN2-ADA, StyleGAN3 or R3GAN with plugins",
         description="Run your own checkout of stylegan2-ada-pytorch, stylegan3 or R3GAN, its "
         "source untouched, with plugins. What stands after -- goes to its train.py unchanged.",
     )  # fmt: skip
-    parser.hint = plugins.skipped_hint()
-    parser.add_argument(
-        "--repo", metavar="CHECKOUT", type=Path, default=os.environ.get(ROOT_VARIABLE) or None,
-        help=f"folder of the checkout (default: {ROOT_VARIABLE})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--sampler", default="uniform",
-        help="how training samples are drawn (default: uniform, the trainer's own)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fresh", action="store_true",
-        help="start the plugins anew, whatever lies beside the snapshot of --resume",
-    )  # fmt: skip
-    parser.add_argument(
-        "arguments", nargs="*", metavar="-- ARGUMENT", help="the arguments of its train.py"
-    )
     parser.set_defaults(handler=lambda arguments: run(arguments, plugins))
 
 

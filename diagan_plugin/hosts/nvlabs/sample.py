@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diagan_plugin.hosts.kit.commands import add_checkout
 from diagan_plugin.hosts.nvlabs.command import ROOT_VARIABLE
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.formatting import printable
@@ -30,10 +30,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--nvlabs", required=True, metavar="PKL", type=Path, help="the snapshot: a pickle"
     )
-    parser.add_argument(
-        "--repo", metavar="CHECKOUT", type=Path, default=os.environ.get(ROOT_VARIABLE) or None,
-        help=f"the checkout that it was trained with (default: {ROOT_VARIABLE})",
-    )  # fmt: skip
+    add_checkout(parser, "--repo", ROOT_VARIABLE, "the checkout that it was trained with")
     parser.add_argument(
         "--run", metavar="DIR", type=Path,
         help="folder with the plugins' state of that snapshot (default: where the snapshot lies)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from diagan_plugin.postprocessing.rejection import RejectionSampler
 from diagan_plugin.recording.logit_modes import logit_mode
 from gan_registry.datasets.fetching import to_device
 from gan_registry.seeding import derive_seed
+
+_LOG = logging.getLogger(__name__)
 
 
 def corrected(
@@ -43,6 +46,11 @@ def corrected(
         network, loss = auxiliary, auxiliary_loss(run)
     else:
         network, loss = run.discriminator, run.loss
+        if run.sampler.probabilities_at(run.position) is not None:
+            _LOG.warning(
+                "D has learnt from weighted draws, and samples that it corrects follow those, not "
+                'the data: make Dia(…, aux="uniform") for a discriminator of the data as they are.'
+            )
 
     @torch.no_grad()
     def propose(n: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -53,8 +53,8 @@ def read_options(
     options = DiaOptions(**plugins.options.resolve(given)[NAME])
     if is_stream and options.rule == "feedback":
         raise UserError(
-            "--dia-rule feedback asks about samples of the dataset, and a stream has none to read "
-            "again: use --dia-rule paper."
+            'Dia: rule="feedback" asks about samples of the dataset, and a stream has none to read '
+            'again: use rule="paper".'
         )
     return options
 

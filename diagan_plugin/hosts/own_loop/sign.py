@@ -47,7 +47,7 @@ class SignCheck:
 
     def compare(self, real: Tensor, fake: Tensor) -> None:
         """Notes D's logits on real and on generated samples, [n] and [m]."""
-        real, fake = real.detach().double().cpu(), fake.detach().double().cpu()
+        real, fake = (part.detach().cpu().double() for part in (real, fake))
         if len(real) < 2 or len(fake) < 2:
             return
         error = (real.var() / len(real) + fake.var() / len(fake)).sqrt()

@@ -17,8 +17,7 @@ _VALUES = (
 )
 _FLAG = re.compile(rf"--dia-([a-z0-9]+(?:-[a-z0-9]+)*)(?: ({_VALUES}|\d[\d.]*\b(?<!\.)))?")
 _PHRASES = (
-    (" --dia-aux-ratio measures one.", ""),
-    ("With --sampler dia the samples", "With dia.sampler in the loader the samples"),
+    ("--dia-aux-ratio measures", "A diagan_plugin.RatioHead in the loop measures"),
     ("Train with --sampler dia: the samples", "Put dia.sampler in the loader: the samples"),
     ("train or evaluate with the metric occurrence_classifier.", "with a classifier, say."),
     ("--samples drs", "dia.rejection"),
@@ -26,7 +25,8 @@ _PHRASES = (
     ("--diagnose", "weighted=False"),
     ("leave the flag out", "leave it out"),
 )
-_LOGGERS = ("diagan_plugin.dia.plugin", "diagan_plugin.dia.driver", "diagan_plugin.dia.decisions")
+_SPEAKERS = "diagan_plugin.dia."
+"""Whose loggers speak of flags."""
 
 
 def in_a_loop_s_words(text: str) -> str:
@@ -67,7 +67,8 @@ def _reworded(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _logged_in_a_loop_s_words() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    known = [name for name in logging.root.manager.loggerDict if name.startswith(_SPEAKERS)]
+    loggers = [logging.getLogger(name) for name in known]
     for logger in loggers:
         logger.addFilter(_reworded)
     try:

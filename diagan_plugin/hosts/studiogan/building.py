@@ -10,6 +10,7 @@ from torch import nn
 
 from diagan_plugin.hosts.kit.dataset import AbsentDataset
 from diagan_plugin.hosts.kit.loader import HostOrder
+from diagan_plugin.hosts.kit.settings import UNIFORM
 from diagan_plugin.hosts.studiogan.batches import (
     Feed,
     Indexed,
@@ -20,7 +21,6 @@ from diagan_plugin.hosts.studiogan.batches import (
 from diagan_plugin.hosts.studiogan.dataset import StudioDataset
 from diagan_plugin.hosts.studiogan.networks import HostBackbone
 from diagan_plugin.hosts.studiogan.run import StudioRun
-from diagan_plugin.hosts.studiogan.settings import UNIFORM
 
 
 def build_training_loader(

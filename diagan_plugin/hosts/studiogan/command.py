@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
-from diagan_plugin.hosts.studiogan.settings import PLAIN, UNIFORM, Settings
+from diagan_plugin.hosts.kit.commands import host_command, plain
+from diagan_plugin.hosts.kit.settings import PLAIN
+from diagan_plugin.hosts.studiogan.settings import Settings
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.plugins import PluginManager
 
@@ -16,35 +16,18 @@ ROOT_VARIABLE = "STUDIOGAN_ROOT"
 
 def add_command(commands: Any) -> None:
     """Adds the subcommand."""
-    plugins = PluginManager()
-    parser = commands.add_parser(
-        "studiogan", parents=[plugins.parser], allow_abbrev=False,
-        usage="diagan studiogan --studiogan CHECKOUT [OPTION …] -- STUDIOGAN'S OWN ARGUMENTS",
+    parser, plugins = host_command(
+        commands, "studiogan", "StudioGAN", "StudioGAN", checkout=("--studiogan", ROOT_VARIABLE),
+        fresh="start anew where the same command was interrupted",
         help="run your checkout of PyTorch-StudioGAN with plugins",
         description="Run your own checkout of PyTorch-StudioGAN, its source untouched, with "
         "plugins. What stands after -- is passed on unchanged. The same command continues a "
         "training that was interrupted.",
     )  # fmt: skip
-    parser.hint = plugins.skipped_hint()
-    parser.add_argument(
-        "--studiogan", metavar="CHECKOUT", type=Path,
-        default=os.environ.get(ROOT_VARIABLE) or None,
-        help=f"folder of the checkout (default: {ROOT_VARIABLE})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--sampler", default=UNIFORM,
-        help="how training samples are drawn (default: uniform, StudioGAN's own)",
-    )  # fmt: skip
     parser.add_argument(
         "--samples", default=PLAIN,
         help="post-processor that corrects samples after training (default: plain)",
     )  # fmt: skip
-    parser.add_argument(
-        "--fresh", action="store_true", help="start anew where the same command was interrupted"
-    )
-    parser.add_argument(
-        "arguments", nargs="*", metavar="-- ARGUMENT", help="StudioGAN's own arguments"
-    )
     parser.set_defaults(handler=lambda arguments: run(arguments, plugins))
 
 
@@ -74,7 +57,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     command = {
         "arguments": own,
         "sampler": arguments.sampler,
-        "options": {p: {n: _plain(v) for n, v in o.items()} for p, o in options.items()},
+        "options": {p: {n: plain(v) for n, v in o.items()} for p, o in options.items()},
     }
     if trains(own) and checkpoint_folder(own) is None and not arguments.fresh:
         interrupted = find_interrupted(save_folder(own), command)
@@ -95,9 +78,3 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
             command=command,
         )
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

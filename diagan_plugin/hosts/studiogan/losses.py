@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diagan_plugin.hosts.kit.updates import Updates as CommonUpdates
 from diagan_plugin.hosts.kit.updates import weighted_mean
 from diagan_plugin.hosts.studiogan.updates import Updates
 
@@ -29,12 +30,7 @@ class LossSeam:
         self.updates = updates
         self.run = updates.run
         self._real_scores: tuple[Tensor, Callable[[], Tensor]] | None = None
-        hooks = self.run.hooks
-        self._shows = hooks.implements("gan_real_logits")
-        self._weighs_d = hooks.implements("gan_discriminator_weights")
-        self._penalizes_d = hooks.implements("gan_discriminator_penalty")
-        self._weighs_g = hooks.implements("gan_generator_weights")
-        self._penalizes_g = hooks.implements("gan_generator_penalty")
+        self._common = CommonUpdates(self.run)
 
     def define_losses(self, original: Callable[..., None], cfgs: Any) -> None:
         """Wraps what StudioGAN's `define_losses` has set."""
@@ -69,20 +65,20 @@ class LossSeam:
         return self._step(real_out, args[0], lambda: of_real() + own(*args, **kwargs))
 
     def _step(self, real_out: Tensor, fake_out: Tensor, own: Callable[[], Tensor]) -> Tensor:
-        run, updates = self.run, self.updates
+        run, updates, common = self.run, self.updates, self._common
         real, fake = updates.real(), updates.fake
         assert fake is not None
         out, fake_dict = updates.outputs(real_out, fake_out)
-        if self._shows or self._weighs_d:
+        if common.shows or common.weighs_discriminator:
             with torch.no_grad():
                 real_logits = run.loss.log_density_ratio(out, real.y).detach().float()
                 fake_logits = run.loss.log_density_ratio(fake_dict, fake.y).detach().float()
-        if self._shows:
+        if common.shows:
             shown, shown_logits = updates.shown(real, real_logits)
             if len(shown_logits):
                 run.hooks.real_logits(run, shown, shown_logits)
         of_real = of_fake = None
-        if self._weighs_d:
+        if common.weighs_discriminator:
             of_real, of_fake = run.hooks.discriminator_weights(
                 run, real, fake, real_logits, fake_logits, out, fake_dict
             )
@@ -91,29 +87,17 @@ class LossSeam:
         else:
             loss = weighted_mean(run.loss.real_terms(out, real.y), of_real)
             loss = loss + weighted_mean(run.loss.fake_terms(fake_dict, fake.y), of_fake)
-        if self._penalizes_d:
+        if common.penalizes_discriminator:
             penalty = run.hooks.discriminator_penalty(run, real, fake, out, fake_dict)
             loss = loss if penalty is None else loss + penalty
         updates.passed(real, fake, out, fake_dict)
         return loss
 
     def _generator(self, own: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        run, fake = self.run, self.updates.fake
+        fake = self.updates.fake
         out = args[0] if args else kwargs["adv_output"]
         # StudioGAN's own top-k hands over the logits of some samples; which, it does not say.
         if fake is None or (len(out) if out.dim() else 1) != len(fake.x):
             return own(*args, **kwargs)
         (fake_dict,) = self.updates.outputs(out)
-        weights = None
-        if self._weighs_g:
-            with torch.no_grad():
-                logits = run.loss.log_density_ratio(fake_dict, fake.y).detach().float()
-            weights = run.hooks.generator_weights(run, fake, logits, fake_dict)
-        if weights is None:
-            loss = own(*args, **kwargs)
-        else:
-            loss = weighted_mean(run.loss.generator_terms(fake_dict, fake.y), weights)
-        if self._penalizes_g:
-            penalty = run.hooks.generator_penalty(run, fake, fake_dict)
-            loss = loss if penalty is None else loss + penalty
-        return loss
+        return self._common.generator_loss(lambda: own(*args, **kwargs), fake, fake_dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diagan_plugin.hosts.kit.capabilities import FIRED, Capabilities
-from diagan_plugin.hosts.studiogan.settings import PLAIN
+from diagan_plugin.hosts.kit.settings import PLAIN
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, distributed
 
 from diagan_plugin.hosts.kit.outcome import log_line
+from diagan_plugin.hosts.kit.settings import PLAIN
 from diagan_plugin.hosts.studiogan import state as states
 from diagan_plugin.hosts.studiogan.batches import is_training_loader
 from diagan_plugin.hosts.studiogan.building import (
@@ -44,7 +45,7 @@ from diagan_plugin.hosts.studiogan.outcome import write_outcome
 from diagan_plugin.hosts.studiogan.record import write_record
 from diagan_plugin.hosts.studiogan.refusals import check
 from diagan_plugin.hosts.studiogan.run import StudioRun
-from diagan_plugin.hosts.studiogan.settings import PLAIN, Settings
+from diagan_plugin.hosts.studiogan.settings import Settings
 from diagan_plugin.hosts.studiogan.updates import Updates
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager, asked_plugins

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN, UNIFORM = "plain", "uniform"
-"""The post-processor and the sampler that leave StudioGAN's own ways alone."""
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 NAME = "loss_weighting"
 
+_OF_DIAGNOSIS = ("groups", "holdout")
+"""Entries of `result.json` that `--diagnose` gives, too."""
+
 
 class LossWeightingPlugin(DrivingPlugin):
     """Loss weighting as hooks; Dia's options say how the samples are scored."""
@@ -54,6 +57,7 @@ class LossWeightingPlugin(DrivingPlugin):
                 f"--loss-weighting needs uniform batches, not --sampler {run.config.RUN.sampler}: "
                 "choose --sampler uniform, or leave --loss-weighting out."
             )
+        from diagan_plugin.dia.plugin import warn_of_no_phase2
         from diagan_plugin.dia.refusals import check_options
 
         options = DiaOptions(**run.options[DIA])
@@ -62,7 +66,13 @@ class LossWeightingPlugin(DrivingPlugin):
                 "--dia-aux importance undoes weighted draws, and --loss-weighting draws uniformly: "
                 "use --dia-aux uniform or none."
             )
+        if options.diagnose and options.aux_ratio:
+            raise UserError(
+                "--diagnose beside --loss-weighting records apart, and D has one layer of "
+                "--dia-aux-ratio: leave one of the two out."
+            )
         check_options(options, run.total_steps, weighted=True)
+        warn_of_no_phase2(options, run.total_steps)
         if options.aux != "none":
             run.postprocessors.append("drs")
 
@@ -95,11 +105,11 @@ class LossWeightingPlugin(DrivingPlugin):
 
     @hookimpl
     def gan_result(self, run: LiveRun) -> Mapping[str, Any] | None:
-        """Adds the summary of the weights, and the groups' statistics unless Dia gives them."""
+        """Adds the summary of the weights, and what Dia does not tell where it diagnoses beside."""
         result = super().gan_result(run)
         if result is None or not run.options[DIA]["diagnose"]:
             return result
-        return {name: entry for name, entry in result.items() if name != "groups"}
+        return {name: entry for name, entry in result.items() if name not in _OF_DIAGNOSIS}
 
     @hookimpl
     def gan_plan(self, run: LiveRun) -> Mapping[str, Any] | None:
@@ -110,7 +120,10 @@ class LossWeightingPlugin(DrivingPlugin):
         from diagan_plugin.dia.schedule import plan
 
         options = options_of(run)
-        as_dia = plan(options, run.total_steps, True, len(run.dataset), run.samples_per_step)
+        as_dia = plan(
+            options, run.total_steps, True, len(run.dataset), run.samples_per_step,
+            0 if run.holdout is None else len(run.holdout),
+        )  # fmt: skip
         steps = f"steps {phase1_end(run) + 1}–{run.total_steps}"
         return {**as_dia, "phase 2": f"{steps}, real terms weighted by score (k = {options.k})"}
 

@@ -37,6 +37,7 @@ class MixtureLoss(Loss):
         self._loss = loss
         self._generator_shares = generator_shares
         self.is_density_ratio = loss.is_density_ratio  # type: ignore[misc]
+        self.is_shift_invariant = loss.is_shift_invariant  # type: ignore[misc]
 
     def real_terms(self, out: Any, y: Tensor | None = None) -> Tensor:
         """Returns Σ_j v_j · real term of D_j, [B]."""

@@ -91,7 +91,7 @@ def _mixture(run: LiveRun) -> MixtureGenerator:
 def _shares(run: LiveRun, generator: MixtureGenerator) -> Tensor:
     """Returns each generator's share of all samples, float64 [n_G] on the CPU."""
     if generator.owners is None:
-        return generator.shares.detach().double().cpu()
+        return generator.shares.detach().cpu().double()
     labels, classes = run.dataset.labels, len(generator.owners)
     counts = np.ones(classes) if labels is None else np.bincount(labels, minlength=classes)
     shares = torch.zeros(len(generator.components), dtype=torch.float64)

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_registry.catalogs import HOST
 from gan_registry.cli.parser import ALL_HELP, ShowAll
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
@@ -122,9 +121,8 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
         shares = parse_minority(arguments.minority)
         content = set_key(content, "DATA.minority", shares, "--minority")
         origins["DATA.minority"] = "--minority"
-    backbones = plugins.catalogs.backbones
-    added = [name for name in backbones if backbones.owner(name) != HOST]
-    config = validate_config(content, where, plugins.catalogs.claims, origins, added)
+    backbones = plugins.catalogs.backbones.of_plugins()
+    config = validate_config(content, where, plugins.catalogs.claims, origins, backbones)
     options = plugins.options.resolve(config.PLUGINS, vars(arguments), where, origins)
     if not arguments.trust and arguments.config not in packaged_configs():
         code = named_code(config, options, plugins.options, plugins.catalogs.features)

@@ -212,7 +212,11 @@ def _claimed_by_plugins(given: Mapping[str, Any], claims: Mapping[str, str]) -> 
         if isinstance(moved.get(section), dict) and name in moved[section]:
             plugin, _, target = option.partition(".")
             value = moved[section].pop(name)
-            moved["PLUGINS"].setdefault(plugin, {}).setdefault(target, value)
+            # What is no mapping stays as it is, for the schema to name.
+            if isinstance(moved["PLUGINS"], dict):
+                options = moved["PLUGINS"].setdefault(plugin, {})
+                if isinstance(options, dict):
+                    options.setdefault(target, value)
     return moved
 
 
@@ -243,6 +247,7 @@ def load_config(
     settings: Iterable[str] = (),
     claims: Mapping[str, str] | None = None,
     trust: bool = False,
+    backbones: Collection[str] = (),
 ) -> Config:
     """Reads, changes and validates a configuration; see the functions that it calls.
 
@@ -251,13 +256,14 @@ def load_config(
         settings: `SECTION.key=value`, changes.
         claims: As in :func:`validate_config`.
         trust: Whether the file may name code to run, as `settings` and packaged files may.
+        backbones: As in :func:`validate_config`.
 
     Raises:
         UserError: Something is wrong; says what and where.
     """
     settings = list(settings)
     _, where, content = read_config(source)
-    config = validate_config(apply_settings(content, settings), where, claims)
+    config = validate_config(apply_settings(content, settings), where, claims, None, backbones)
     if not trust and source not in packaged_configs():
         refuse_code(named_code(config, config.PLUGINS), where, set_keys(settings))
     return config

@@ -54,6 +54,14 @@ def binding_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: as_yaml(value) for key, value in flat.items() if key not in FREE_KEYS}
 
 
+def options_as_yaml(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns plugin → option → value as a file's section PLUGINS would hold them."""
+    return {
+        plugin: {name: as_yaml(value) for name, value in values.items()}
+        for plugin, values in options.items()
+    }
+
+
 def as_yaml(value: Any) -> Any:
     """Writes what YAML has no type for, e.g. a path, as the text that its flag would take."""
     if isinstance(value, (list, tuple)):

@@ -128,7 +128,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return digest.hexdigest()
 
     def cache_key(self) -> str:
-        """Returns a digest of as much of the content as this machine can look at cheaply.
+        """Returns a digest of the range and of what content this machine can look at cheaply.
 
         What is kept on disk of a dataset is kept under it: the fingerprint, which must be the same
         on every machine, would not notice a change of samples that it doesn't look at.
@@ -136,7 +136,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         Returns:
             64 hexadecimal digits (SHA-256).
         """
-        digest = hashlib.sha256(f"kept 1 {self.fingerprint()}".encode())
+        digest = hashlib.sha256(f"kept 1 {self.fingerprint()} {self.value_range}".encode())
         if self.labels is not None:
             digest.update(np.ascontiguousarray(self.labels, "<i8").tobytes())
         return digest.hexdigest()

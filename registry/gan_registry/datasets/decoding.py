@@ -90,7 +90,7 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
         UserError: It, or what it is to become, does not fit into the memory.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
+        with Image.open(io.BytesIO(data), formats=readable_formats()) as opened:
             width, height = opened.size
             if width * height > form.max_pixels:
                 raise UnreadableImageError(
@@ -118,7 +118,7 @@ def decode(data: bytes, form: ImageFormat) -> Bytes:
 
 
 @lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
     """Returns those formats that the installed Pillow reads."""
     # Its warning of large images says less than the limit here.
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -21,7 +21,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from gan_registry.datasets.idx import find_idx
 from gan_registry.datasets.image_folder import find_images
+from gan_registry.datasets.mnist import idx_folders
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 
@@ -99,7 +101,8 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
     ),
 }
 
-_ALSO_IMAGES = ("CIFAR10", "CIFAR100")  # read from a folder of images as well
+_CIFAR = ("CIFAR10", "CIFAR100")  # read from a folder of images, or the unpacked one, as well
+_IDX = ("MNIST", "FashionMNIST", "mnist_fmnist")  # read packed and from several folders as well
 
 
 def download(name: str, data_dir: Path | None) -> None:
@@ -119,12 +122,21 @@ def download(name: str, data_dir: Path | None) -> None:
     if data_dir is None:
         raise UserError("--download needs a folder to write to: set DATA.path (or --data).")
     root = Path(os.path.expanduser(data_dir))
-    if name in _ALSO_IMAGES and root.is_dir() and find_images(root):
+    if name in _CIFAR and root.is_dir() and find_images(root):
         return
     for item in DOWNLOADS[name]:
         folder = root / item.folder
-        if not all((folder / member).is_file() for member in item.members):
+        if not _is_there(name, root, item):
             _unpack(item, _fetch(item, folder), folder)
+
+
+def _is_there(name: str, root: Path, item: Download) -> bool:
+    """Whether the dataset finds what a file holds, wherever it looks for it."""
+    if name in _IDX:
+        folders = idx_folders(name, root, PurePosixPath(item.folder).parts[0])
+        return all(find_idx(folders, member) is not None for member in item.members)
+    folders = [root / item.folder, *([root] if name in _CIFAR else [])]
+    return any(all((f / member).is_file() for member in item.members) for f in folders)
 
 
 def _fetch(item: Download, folder: Path) -> bytes:

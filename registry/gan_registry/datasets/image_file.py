@@ -65,6 +65,7 @@ class ImageFile:
             self._places.append(cache_folder() / "images" / kept)
         if CACHE_VARIABLE in os.environ or not os.access(folder, os.W_OK):
             self._places.reverse()
+        self._damaged = set[Path]()  # those that were named
 
     def open(self, whole: bool = False, progress: Progress = no_progress) -> Bytes | None:
         """Maps the images, uint8 [N, C, H, W], into memory; None if there is no file of them.
@@ -87,9 +88,11 @@ class ImageFile:
             except FileNotFoundError:
                 continue
             except DamagedError as error:
-                _LOG.warning(
-                    "The file of decoded images %s %s; it is not used.", printable(path), error
-                )
+                if path not in self._damaged:
+                    _LOG.warning(
+                        "The file of decoded images %s %s; it is not used.", printable(path), error
+                    )
+                self._damaged.add(path)
             except OSError as error:
                 _LOG.warning("Cannot map %s: %s.", printable(path), error.strerror or error)
         return None
@@ -120,6 +123,9 @@ class ImageFile:
         Raises:
             UserError: An image cannot be decoded.
         """
+        # Before anybody waits: a checksum takes long, and any number of processes may compare it.
+        if (found := self.open(whole=True, progress=progress)) is not None:
+            return found
         path = self._places[0]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,17 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from gan_registry.datasets.base import Dataset, Indices, Ints, rows_of
-from gan_registry.datasets.decoding import Bytes, ImageFormat, UnreadableImageError, decode
+from gan_registry.datasets.decoding import (
+    Bytes,
+    ImageFormat,
+    UnreadableImageError,
+    decode,
+    readable_formats,
+)
 from gan_registry.datasets.fetching import as_floats
 from gan_registry.datasets.image_cache import CacheSettings, ImageCache
 from gan_registry.datasets.image_file import ImageFile
+from gan_registry.datasets.readable import read_note, write_note
 from gan_registry.errors import UserError
 from gan_registry.metrics.base import Progress, no_progress
 
@@ -61,7 +68,8 @@ class LazyImages(Dataset):
         labels: Label of each image [N]; None stands for zeros.
         class_names: Name of each class.
         skip_corrupt: Leave out images that cannot be decoded, with a warning, rather than fail when
-            one is asked for. All files are read once to find them.
+            one is asked for. All are decoded to find them, once: which they are is kept in the
+            cache folder until a file changes.
         cache: How decoded images are kept.
         folder: Where the files are in the data's folder, with a slash at its end; "" right there.
         part: Which of the files in the folder these are, where that is a choice.
@@ -184,10 +192,15 @@ class LazyImages(Dataset):
         Decoders may differ in the last bit.
         """
         form = f"{self._form} {self.sample_shape} {_decoder()}"
-        digest = hashlib.sha256(f"images 1 {form} {self._stamps()}".encode())
-        digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
         key = f"{self._folder} {self._part} {form}"
-        return ImageFile(folder, key, digest.hexdigest(), (len(self), *self.sample_shape))
+        digest = self._digest(f"images 1 {form}")
+        return ImageFile(folder, key, digest, (len(self), *self.sample_shape))
+
+    def _digest(self, what: str) -> str:
+        """Returns a digest of what is made of all files, and of their names and stamps."""
+        digest = hashlib.sha256(f"{what} {self._stamps()}".encode())
+        digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def _decode_many(self, rows: Ints) -> Bytes:
         images = np.empty((len(rows), *self.sample_shape), np.uint8)
@@ -226,7 +239,9 @@ class LazyImages(Dataset):
                 "it, or leave such images out with DATA.options.skip_corrupt=true."
             ) from error
 
-    def _leave_out_unreadable(self) -> None:
+    def _readable(self) -> npt.NDArray[np.bool_]:
+        """Returns which files can be decoded, bool [N]."""
+
         def is_readable(name: str) -> bool:
             try:
                 decode(self._source.read(name), self._form)
@@ -235,7 +250,17 @@ class LazyImages(Dataset):
             return True
 
         with ThreadPoolExecutor(_threads()) as pool:
-            good = np.fromiter(pool.map(is_readable, self.names), np.bool_, len(self.names))
+            return np.fromiter(pool.map(is_readable, self.names), np.bool_, len(self.names))
+
+    def _leave_out_unreadable(self) -> None:
+        note = None
+        if hasattr(self._source, "stamp"):
+            limits = f"{self._form} {self._form.max_pixels} {_decoder()} {readable_formats()}"
+            note = self._digest(f"readable 1 {limits} {self._source.locate(self.names[0])}")
+        good = read_note(note, len(self.names))
+        if good is None:
+            good = self._readable()
+            write_note(note, good)
         if good.all():
             return
         bad = [self._source.locate(self.names[i]) for i in np.flatnonzero(~good)]

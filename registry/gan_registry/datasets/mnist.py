@@ -74,9 +74,7 @@ def read_images(
             f"holds {name}/raw. {_remedy('DIR', name, stems)}"
         )
     root = Path(os.path.expanduser(data_dir))
-    folders = [root / name / "raw", root / name]
-    if dataset == name:  # a mixture could not tell the files of its parts apart
-        folders += [root / "raw", root]
+    folders = idx_folders(dataset, root, name)
     paths = [find_idx(folders, stem) for stem in stems]
     for path, stem in zip(paths, stems, strict=True):
         if path is None:
@@ -91,6 +89,13 @@ def read_images(
             f"{list(labels.shape)} up to {labels.max(initial=0)}; get them anew."
         )
     return grey, labels.astype("int64")
+
+
+def idx_folders(dataset: str, root: Path, name: str) -> list[Path]:
+    """Returns where a dataset looks for the files of MNIST or Fashion-MNIST (`name`), in order."""
+    folders = [root / name / "raw", root / name]
+    # A mixture could not tell the files of its parts apart.
+    return [*folders, root / "raw", root] if dataset == name else folders
 
 
 def _remedy(folder: str, name: str, stems: tuple[str, str]) -> str:

@@ -25,7 +25,8 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         dataset: Says whether samples are images, and their value range.
 
     Raises:
-        UserError: Points were to be written as PNG files, or the folder is a file or not empty.
+        UserError: Samples were to be written as PNG files that are none of 1 or 3 channels, or the
+            folder is a file or not empty.
     """
     if out.suffix == ".npz":
         x = collect(source, num).numpy()
@@ -34,6 +35,8 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         return
     if dataset.kind != "image":
         raise UserError(f"--out {out} is no .npz file; samples that are no images need one.")
+    if (channels := dataset.sample_shape[0]) not in (1, 3):
+        raise UserError(f"--out {out} is no .npz file; images of {channels} channels need one.")
     if out.suffix.lower() in _FILES and not out.is_dir():
         raise UserError(f"--out {out} names a file; give a folder, or a name ending in .npz.")
     if out.exists() and not out.is_dir():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
+from gan_registry.datasets.imbalance import Thinned
 from gan_registry.evaluation.contributions import add_values
 from gan_registry.training.run import Run
 
@@ -42,9 +43,9 @@ class Tally:
         classifies = dataset.groups is not None and dataset.can_classify
         self._groups = np.zeros(len(dataset.group_names) + 1, np.int64) if classifies else None
         limit = _KEPT_IMAGES if dataset.kind == "image" else _KEPT_POINTS
-        measures = type(dataset).evaluate_generated is not Dataset.evaluate_generated
         self._limit = min(limit, num)
-        self._wanted = num if measures or run.hooks.implements("gan_metrics") else self._limit
+        needs_all = _measures(dataset) or run.hooks.implements("gan_metrics")
+        self._wanted = num if needs_all else self._limit
         self._batches: list[Tensor] = []
 
     def add(self, x: Tensor) -> NDArray[np.int64] | None:
@@ -92,3 +93,10 @@ class Tally:
             real, _ = fetch(self._dataset, chosen)
             add_values(found, run.hooks.metrics(run, real, samples), "A plugin's gan_metrics")
         return found
+
+
+def _measures(dataset: Dataset) -> bool:
+    """Whether a dataset has metrics of its own; of a part of one, whether the whole has."""
+    while isinstance(dataset, Thinned):
+        dataset = dataset.dataset
+    return type(dataset).evaluate_generated is not Dataset.evaluate_generated

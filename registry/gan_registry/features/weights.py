@@ -81,8 +81,12 @@ def _download(file: WeightsFile, path: Path) -> None:
             if not piece:
                 break
             target.write(piece)
+        # Python itself passes over what is missing.
+        length, got = response.headers.get("Content-Length", ""), target.tell()
+        if length.isdigit() and int(length) != got:
+            raise _DownloadError(f"the connection broke off after {got} of {length} bytes")
     if not sha256_of(path).startswith(file.digest):
-        raise _DownloadError("what came is damaged.")
+        raise _DownloadError("what came is damaged")
 
 
 def _reason(error: Exception) -> str:

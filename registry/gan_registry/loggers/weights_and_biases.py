@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_registry.config.settings import as_yaml
+from gan_registry.config.settings import options_as_yaml
 from gan_registry.loggers.base import Logger
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class WandbRun:
     def __init__(self, run: LiveRun, project: str, known: str | None) -> None:
         assert run.folder is not None
         self._wandb: Any = import_module("wandb")
-        options = {
-            plugin: {name: as_yaml(value) for name, value in values.items()}
-            for plugin, values in run.options.items()
-        }
+        options = options_as_yaml(run.options)
         if known is not None and known in _OPEN:
             _OPEN[known].close()
         self._run = self._wandb.init(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,7 @@ def build_data(run: Run) -> None:
     """
     config = run.config
     dataset_factory = look_up_all(run)
-    data_dir = Path(config.DATA.path) if config.DATA.path else None
+    data_dir = Path(os.path.expanduser(config.DATA.path)) if config.DATA.path else None
     try:
         run.dataset = dataset_factory(config, data_dir)
     except PluginError:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gan_registry.backbones.base import Backbone
 from gan_registry.config.schema import Config
+from gan_registry.errors import UserError
 from gan_registry.live_run import LiveRun
 from gan_registry.records import Fake, Real
 from gan_registry.regularizers.consistency import (
@@ -64,6 +65,9 @@ class DiscriminatorRegularization:
         run: The run, with its networks.
         discriminator: The discriminator, called as `D(x, y)`; the run's own by default.
         name: Under which its state is added to the run, and which tells its draws from others'.
+
+    Raises:
+        UserError: A regulariser is of images, and the samples are none.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class DiscriminatorRegularization:
         self._run = run
         self._name = name
         self._settings = run.config.LOSS
+        self._refuse_points()
         # Most runs ask for none of them, and then a step should not pay for any.
         self._is_active = any(
             getattr(self._settings, f"apply_{regularizer}") for regularizer in _REGULARIZERS
@@ -87,6 +92,16 @@ class DiscriminatorRegularization:
                 self._settings.lecam_ema_decay, self._settings.lecam_ema_start_iter
             )
             run.add(f"{name}.lecam", self._averages)
+
+    def _refuse_points(self) -> None:
+        for kind in ("cr", "bcr"):
+            if getattr(self._settings, f"apply_{kind}"):
+                shape = tuple(self._run.dataset.sample_shape)
+                if len(shape) != 3:
+                    raise UserError(
+                        f"LOSS.apply_{kind} = True flips and shifts images, but the samples of the "
+                        f"dataset {self._run.dataset.name!r} are of shape {shape}; set it to false."
+                    )
 
     def terms(
         self, real: Real, fake: Fake, real_out: Any, fake_out: Any, update: int, piece: int = 0

@@ -57,11 +57,15 @@ class Group:
         if self.world_size > 1:
             self.sum(torch.zeros(1, device=device)).item()
 
-    def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Averages numbers over the ranks, all of which must give the same names."""
+    def mean(self, values: dict[str, float], device: torch.device) -> dict[str, float]:
+        """Averages numbers over the ranks, all of which must give the same names.
+
+        By way of the device, as NCCL, which GPUs take, adds up nothing that is elsewhere.
+        """
         if self.world_size == 1 or not values:
             return values
-        total = self.sum(torch.tensor(list(values.values()), dtype=torch.float64))
+        numbers = list(values.values())
+        total = self.sum(torch.tensor(numbers, dtype=torch.float64, device=device))
         return dict(zip(values, (total / self.world_size).tolist(), strict=True))
 
     def share_buffers(self, network: torch.nn.Module) -> None:

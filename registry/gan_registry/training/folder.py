@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
-from gan_registry.config.settings import CONFIG_FILE, as_yaml, binding_settings
+from gan_registry.config.settings import CONFIG_FILE, binding_settings, options_as_yaml
 from gan_registry.config.stored import read_stored, write_stored
 from gan_registry.errors import UserError
 from gan_registry.files import is_temporary
@@ -46,11 +46,7 @@ def write_config(
         options: Plugin → option → value.
         plugins: The plugins that take part, with their versions.
     """
-    content = config.model_dump()
-    content["PLUGINS"] = {
-        plugin: {name: as_yaml(value) for name, value in values.items()}
-        for plugin, values in options.items()
-    }
+    content = {**config.model_dump(), "PLUGINS": options_as_yaml(options)}
     used = {**versions(), "plugins": dict(plugins)}
     write_stored(folder, {"NAME": name, "VERSIONS": used, **content})
 
@@ -134,7 +130,7 @@ def read_folder(folder: Path, plugins: PluginManager) -> StoredRun:
     if isinstance(content.get("PLUGINS"), dict):
         present = table.plugins()
         content["PLUGINS"] = {p: part for p, part in content["PLUGINS"].items() if p in present}
-    config = validate_config(content, str(path))
+    config = validate_config(content, str(path), backbones=plugins.catalogs.backbones.of_plugins())
     return StoredRun(name, config, table.resolve(config.PLUGINS, where=str(path)), recorded)
 
 

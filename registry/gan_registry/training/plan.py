@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from gan_registry.config.schema import Config
+from gan_registry.config.settings import options_as_yaml
 from gan_registry.formatting import align, duration
 from gan_registry.plugins import PluginManager
 from gan_registry.training.build import NoDataError, build_data, build_networks, build_stream
@@ -36,7 +37,7 @@ def describe_plan(
         UserError: The run could not be started as configured, for other reasons than that the data
             are missing.
     """
-    resolved = {**config.model_dump(), "PLUGINS": {k: dict(v) for k, v in options.items()}}
+    resolved = {**config.model_dump(), "PLUGINS": options_as_yaml(options)}
     run = Run(config, plugins, options, None, config_name=name)
     run.hooks.build(run)
     rows = [["run folder", str(folder)], ["device", str(run.device)]]

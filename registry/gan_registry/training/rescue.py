@@ -81,9 +81,9 @@ def _save(run: Run, error: Exception, step: int, pace: float, quiet: bool) -> st
             file=sys.stderr,
             flush=True,
         )
-    if run.device.type != "cpu":
-        release(run, error)
     try:
+        if run.device.type != "cpu":
+            release(run, error)
         # Plugins have given their warnings once already.
         with kept_random_state(run.device), silence():
             # After a loss that was not finite, the weights of the step before may not be either.

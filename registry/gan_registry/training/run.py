@@ -164,7 +164,7 @@ class Run(LiveRun):
     def average_losses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns logged values with the losses averaged over the ranks."""
         losses = {name: value for name, value in values.items() if name.startswith("loss/")}
-        return {**values, **self.group.mean(losses)}
+        return {**values, **self.group.mean(losses, self.device)}
 
     def set_weights(self, weights: NDArray[np.float64]) -> None:
         """Draws training samples by `weights` [N] from the next batch on."""

@@ -16,7 +16,7 @@ POINT_SAMPLES = 2000
 
 
 class SampleGrids:
-    """Writes `samples/step-N.png` now and then.
+    """Writes `samples/step-N.png` now and then; of points of one number there is none.
 
     Args:
         run: The run; its folder, seed and dataset decide where, what and how.
@@ -24,10 +24,11 @@ class SampleGrids:
 
     def __init__(self, run: Run) -> None:
         self.interval = run.config.RUN.sample_freq or max(run.total_steps // 10, 1)
+        self._can_draw = run.dataset.kind == "image" or run.dataset.sample_shape[0] > 1
 
     def due(self, step: int, last: bool) -> bool:
         """Whether a grid belongs to this step."""
-        return last or step % self.interval == 0
+        return self._can_draw and (last or step % self.interval == 0)
 
     @torch.no_grad()
     def draw(self, run: Run) -> Path:
@@ -50,7 +51,7 @@ def density_image(points: Tensor, size: int = 256, extent: float = 3.0) -> Tenso
     """Draws points in the plane as a picture of their density.
 
     Args:
-        points: [n, 2], of any finite or infinite value.
+        points: [n, D], of any finite or infinite value; the first two numbers are drawn.
         size: Pixels of a side.
         extent: The picture shows this many times the middle 90 % of the points' radii, so that it
             neither cuts off the data nor shrinks with one stray point.
@@ -77,7 +78,7 @@ BATCH = 500
 def generate_batches(
     generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
 ) -> Tensor:
-    """Generates from given latents in eval mode; the network's mode is as before afterwards.
+    """Generates from given latents in eval mode; each module's mode is as before afterwards.
 
     Args:
         generator: The network.
@@ -88,7 +89,7 @@ def generate_batches(
     Returns:
         Samples [n, ...] on the device of `z`.
     """
-    was_training = generator.training
+    modes = [(module, module.training) for module in generator.modules()]
     generator.eval()
     try:
         return torch.cat(
@@ -98,4 +99,5 @@ def generate_batches(
             ]
         )
     finally:
-        generator.train(was_training)
+        for module, training in modes:  # parts of a network may be frozen for good
+            module.training = training

@@ -206,16 +206,14 @@ class Outputs:
     @classmethod
     def open(cls, run: Run, quiet: bool) -> Outputs:
         """Opens the outputs; only rank 0 has any, and only with a folder do files exist."""
+        lines, board, grids = None, None, None
+        if run.folder is not None and run.rank == 0:
+            lines = JsonLines(run.folder, run.step)
+            board, grids = TensorBoard(run.folder, run.step), SampleGrids(run)
+        # Last, as it takes over the terminal and logging, and the others may fail.
         terminal = Terminal(run.step, run.total_steps, quiet or run.rank != 0)
         run.announce = terminal.say
-        if run.folder is None or run.rank != 0:
-            return cls(terminal, None, None, None)
-        return cls(
-            terminal,
-            JsonLines(run.folder, run.step),
-            TensorBoard(run.folder, run.step),
-            SampleGrids(run),
-        )
+        return cls(terminal, lines, board, grids)
 
     def write(self, run: Run, values: dict[str, Any], eta: float) -> None:
         """Writes a log step."""

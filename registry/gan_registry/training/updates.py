@@ -229,5 +229,6 @@ def detached(output: Any) -> Any:
     if isinstance(output, dict):
         return {key: detached(value) for key, value in output.items()}
     if isinstance(output, (tuple, list)):
-        return type(output)(detached(value) for value in output)
+        parts = [detached(value) for value in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
     return output

@@ -129,6 +129,7 @@ def test_nothing_seen_is_not_certain_of_nothing():
     assert low == 0.0
     assert high == pytest.approx(1.0 / (1.0 - np.log(0.01)))
     assert share_interval(0, 300, np.random.default_rng(0)) == (0.0, 0.01)
+    assert share_interval(300, 300, np.random.default_rng(0)) == (0.99, 1.0)
     with pytest.raises(ValueError, match="n > 0"):
         mccs_interval([], np.random.default_rng(0))
     with pytest.raises(ValueError, match="level"):
@@ -211,3 +212,15 @@ def test_the_verdict_knows_total_collapse():
     spread = diagnose(sphere(50, 0), sphere(600, 1), radius=0.5, resamples=20)
     assert spread.typical_share > 0.3  # by the user's own radius
     assert "alike" not in verdict(spread).headline
+
+
+def test_a_mode_beside_which_nothing_is_near_anything_is_told():
+    """By a radius of the user's own so small that a typical anchor has no neighbour."""
+    found = diagnose(sphere(200, 0, 0.3), sphere(1000, 1, 0.3), radius=0.02, resamples=20)
+    assert (found.typical_share, found.modes[0].times_typical) == (0.0, np.inf)
+    said = verdict(found)
+    assert said.headline == "The generator makes one kind of sample far more often than is typical"
+    assert said.tone == "attention"
+    none = diagnose(sphere(200, 0), sphere(1000, 1), radius=0.001, resamples=20)
+    assert none.typical_share == 0.0
+    assert verdict(none).tone == "ok"

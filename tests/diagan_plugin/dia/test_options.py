@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +117,12 @@ def test_plan_counts_the_extra_samples():
     added = steered["discriminator_samples"] - rows["discriminator_samples"]
     assert added == 10_000 * 2 * 5 * 64
     assert "steered" in steered["phase 2"]
+    again = plan(DiaOptions(refresh=500), 50_000, True, 50_000, 5 * 64)
+    refreshed = Schedule(DiaOptions(refresh=500), 50_000, True)
+    more = sum(refreshed.records_at(step) for step in range(40_001, 50_001))
+    assert again["discriminator_samples"] == rows["discriminator_samples"] + more * 50_000
+    assert again["records"] == f"{rows['records']}, and on in phase 2"
+    assert again["phase 2"].endswith(", scored again each 500 steps")
     only = plan(DiaOptions(diagnose=True, record="stream"), 1000, False, 100, 64)
     assert only["discriminator_samples"] == (1 + 1000 // 11) * 100
     assert "phase 2" not in only
@@ -151,7 +156,7 @@ def test_plan_bounds_what_an_automatic_phase_1_costs():
     late = 300 * 50_000 + 5_000 * 6 * 5 * 64
     assert rows["discriminator_samples"] == history + max(early, late)
     only = plan(options, 50_000, False, 50_000, 5 * 64)
-    assert only["phase 1"] == "steps 1–50000, uniform sampling"
+    assert only["phase 1"] == "steps 1–50000, diagnosis alone"  # with whatever sampler
 
 
 def test_a_preset_stands_in_for_defaults_only(table):
@@ -169,31 +174,3 @@ def test_a_preset_stands_in_for_defaults_only(table):
 def test_a_ratio_layer_records_sweeps():
     with pytest.raises(UserError, match="--dia-record sweep"):
         check_options(DiaOptions(aux_ratio=True, record="stream"), 10_000, True)
-
-
-@pytest.mark.parametrize(
-    ("sampler", "given", "beside", "idle"),
-    [
-        ("uniform", {"k": 3.0, "rule": "feedback"}, {}, ["--dia-k", "--dia-rule"]),
-        ("uniform", {"exclude": "broken.txt"}, {}, ["--dia-exclude"]),
-        ("uniform", {"diagnose": True, "k": 3.0, "aux_every": 2}, {}, ["--dia-aux-every"]),
-        # Where other remedies begin, and what a preset puts in the place of defaults, is no slip.
-        ("uniform", {"phase1": 0.5, "preset": "paper-code"}, {}, []),
-        ("uniform", {"k": 3.0, "refresh": 40}, {"loss_weighting": {"by": "ldr"}}, []),
-        ("dia", {"k": 3.0, "refresh": 40, "draws": "iid"}, {}, []),
-        ("uniform", {}, {}, []),
-    ],
-)
-@pytest.mark.parametrize("in_file", [{}, {"window": 20, "aux_loss": "run"}])
-def test_flags_that_do_nothing_are_named(table, caplog, sampler, given, beside, idle, in_file):
-    run = SimpleNamespace(
-        # What a configuration says may be meant for another sampler.
-        config=SimpleNamespace(RUN=SimpleNamespace(sampler=sampler), PLUGINS={NAME: in_file}),
-        options={**table.resolve({NAME: {**in_file, **given}}), **beside},
-        plugins=SimpleNamespace(options=table),
-        total_steps=1000,
-        postprocessors=[],
-    )
-    DiaPlugin().gan_build(run)
-    assert sorted(text.split()[0] for text in caplog.messages) == idle
-    assert all(" has no effect without --sampler dia" in text for text in caplog.messages)

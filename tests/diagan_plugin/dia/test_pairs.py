@@ -141,7 +141,7 @@ def test_an_adapter_weights_no_pairs():
     views = NetworkView(nn.Linear(2, 2), False), NetworkView(d, False)
     session.networks(HostNetworks(*views, gaussian(2)))
     real, fake = Real(torch.arange(10), data[:10]), Fake(data[10:20], data[10:20])
-    with pytest.raises(UserError, match="is of pairs"):
+    with pytest.raises(UserError, match="is of pairs, and the adapter for Mine weights single"):
         session.updates.discriminator(real, fake, d(real.x), d(fake.x))
     with pytest.raises(UserError, match="is of pairs"):
         session.updates.generator(fake, d(fake.x))

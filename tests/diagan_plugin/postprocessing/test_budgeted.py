@@ -187,6 +187,21 @@ def test_samples_depend_on_the_seed_and_not_on_how_they_are_asked_for():
     assert not torch.equal(whole, collect(make(gaussians(1), seed=3, budget=0.8), 700))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"budget": "0.5"}, "`budget` must be a number"),
+        ({"burn_in": 2.5}, "`burn_in` must be a whole number"),
+        ({"rng": 3}, "`rng` must be a Generator"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(wrong, said):
+    with pytest.raises(TypeError, match=said):
+        BudgetedRejectionSampler(
+            lambda n: (torch.zeros(n), torch.zeros(n)), **{"rng": torch.Generator(), **wrong}
+        )
+
+
 def test_a_larger_logit_raises_m_and_keeps_the_budget():
     logits = [torch.tensor([0.0] * 5 + [4.0] * 5), torch.tensor([0.0] * 9 + [7.0])]
     calls = iter([*logits, *[logits[1]] * 2000])

@@ -351,3 +351,16 @@ def test_judge_needs_no_labels() -> None:
     zeros = np.zeros(60)
     judged = judge(seen, points, nearest(points), zeros, zeros, np.inf, np.zeros(60, np.int64))
     assert judged.labels is None
+
+
+@pytest.mark.parametrize(
+    ("low", "told"),
+    [
+        (0.4, "not once in what was looked at, which may be chance"),
+        (2.0, "more than 2.0 times too rarely."),
+    ],
+)
+def test_a_cluster_of_which_nothing_is_generated(low: float, told: str) -> None:
+    cluster = Cluster(np.arange(10), 0.1, 0.001, 2.0, None, Factor(np.inf, low, np.inf))
+    found = CloserLook(100, np.arange(50), None, [cluster], None)  # type: ignore[arg-type]
+    assert f"they are generated {told}" in cluster_sentence(found, cluster)

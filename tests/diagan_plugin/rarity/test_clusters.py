@@ -107,6 +107,11 @@ def test_shares_are_those_of_the_random_part() -> None:
 def test_too_few_samples_have_no_clusters() -> None:
     points, ldrm, _, _ = planted(0)
     assert not find(points[:60], ldrm[:60])
+    # Nearly all scores are equal, and the lower ones lie in the half that judges.
+    score = np.ones(200)
+    score[:2] = 0.0
+    for seed in range(20):
+        assert not find(points[:200], score, seed=seed)
 
 
 def test_without_a_density_ratio_and_generated_samples_there_are_no_factors() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from without_float64 import without_float64
 
 from diagan_plugin.recording.holdout import HoldoutGap, holdout_gap, is_memorised
 
@@ -32,6 +33,12 @@ def test_what_is_not_finite_is_left_out() -> None:
     training[0] = float("nan")
     assert holdout_gap(0, training, held_out) == clean
     assert holdout_gap(0, training, torch.tensor([1.0, float("inf")])) is None
+
+
+def test_a_device_without_float64_is_no_obstacle() -> None:
+    training, held_out = draw(50), draw(50, seed=1)
+    there = map(without_float64, (training, held_out))
+    assert holdout_gap(0, *there) == holdout_gap(0, training, held_out)
 
 
 def test_a_constant_tells_nobody_apart() -> None:

@@ -11,6 +11,8 @@ from small_runs import fit, manager, points_config
 from torch.nn.functional import softplus
 
 from diagan_plugin.dia.plugin import DiaPlugin
+from diagan_plugin.postprocessing.judges import choose_judge
+from diagan_plugin.postprocessing.options import PostOptions
 from diagan_plugin.remedies.loss_weighting.driver import WeightingDriver
 from diagan_plugin.remedies.loss_weighting.plugin import LossWeightingPlugin
 from diagan_plugin.remedies.loss_weighting.weights import loss_weights
@@ -58,8 +60,13 @@ def test_d_comes_to_favour_what_has_the_larger_weight() -> None:
     assert logits.tolist() == pytest.approx([np.log(0.4), np.log(1.6)], abs=1e-4)
 
 
-def settled(plugin: LossWeightingPlugin, folder: Path | None = None, **dia: Any) -> Any:
-    config = points_config(OPTIMIZATION__total_steps=8)
+def settled(
+    plugin: LossWeightingPlugin,
+    folder: Path | None = None,
+    beside: dict[str, Any] | None = None,
+    **dia: Any,
+) -> Any:
+    config = points_config(OPTIMIZATION__total_steps=8, **(beside or {}))
     config.PLUGINS = {"loss_weighting": {"by": "ldr"}, "dia": {**DIA, **dia}}
     return fit(config, folder, manager(loss_weighting=plugin, dia=DiaPlugin()))
 
@@ -111,7 +118,11 @@ def test_a_ramp_and_the_auxiliary_discriminator_are_dias(
 
 @pytest.mark.parametrize(
     ("dia", "message"),
-    [({"aux": "importance"}, "use --dia-aux uniform or none"), ({"record_every": 5}, "records")],
+    [
+        ({"aux": "importance"}, "use --dia-aux uniform or none"),
+        ({"record_every": 5}, "records"),
+        ({"diagnose": True, "aux_ratio": True}, "leave one of the two out"),
+    ],
 )
 def test_what_cannot_work_is_refused(dia: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -126,6 +137,20 @@ def test_without_dia_it_is_refused() -> None:
 
 
 def test_with_diagnose_both_report(tmp_path: Path) -> None:
-    result = evaluate(settled(LossWeightingPlugin(), tmp_path, diagnose=True))
+    plugin = LossWeightingPlugin()
+    run = settled(plugin, tmp_path, {"DATA__holdout": 0.25}, diagnose=True, k="auto")
+    result = evaluate(run)
     assert "weights" in result
     assert "ldrm" in next(iter(result["groups"].values()))
+    assert result["holdout"]["samples"] == len(run.holdout)
+    # Of both choices of k the one that weights.
+    assert result["chosen"] == plugin.driver(run).choices.result()
+
+
+def test_a_discriminator_of_weighted_terms_is_no_silent_judge(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    choose_judge(settled(LossWeightingPlugin()), PostOptions())  # the auxiliary one
+    assert "The discriminator saw" not in caplog.text
+    choose_judge(settled(LossWeightingPlugin(), aux="none"), PostOptions())
+    assert "The discriminator saw samples weighted by their score" in caplog.text

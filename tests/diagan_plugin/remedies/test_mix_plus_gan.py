@@ -21,8 +21,10 @@ from gan_registry.backbones.base import realness
 from gan_registry.errors import UserError
 from gan_registry.evaluation.evaluate import evaluate
 from gan_registry.hookspecs import hookimpl
+from gan_registry.losses.base import Loss
 from gan_registry.losses.hinge import Hinge
 from gan_registry.losses.logistic import Logistic
+from gan_registry.losses.wasserstein import Wasserstein
 from gan_registry.training.run import Run
 
 
@@ -73,6 +75,14 @@ def test_a_batch_by_hand() -> None:
     (by_b,) = torch.autograd.grad(of_fake + of_real, b)
     assert by_b.tolist() == pytest.approx([0.1875, -0.1875])
     assert torch.autograd.grad(loss.fake_terms(out).mean(), a, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("kind", [Hinge, Logistic, Wasserstein])
+def test_the_loss_of_the_mixture_says_of_its_output_what_the_loss_says(kind: type[Loss]) -> None:
+    loss = kind(realness)
+    mixture = MixtureLoss(loss, lambda: torch.ones(1))
+    for name in ("is_density_ratio", "is_ratio_up_to_constant", "is_shift_invariant"):
+        assert getattr(mixture, name) == getattr(loss, name)
 
 
 def test_the_entropy_term() -> None:

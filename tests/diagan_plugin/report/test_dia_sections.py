@@ -148,6 +148,7 @@ def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     assert "Mind!" in html
     assert "500 (83.0\xa0%" in html
     assert "begins at step 200" in html
+    assert "In phase 2 a sample is drawn in proportion to its weight" in html
     assert "phase 2" in svgs(html)
     (table,) = blocks(full.report, "group-shares", Table)
     assert [title for title, _ in table.headings] == [
@@ -155,6 +156,12 @@ def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
     ]
     assert table.cells[0][0][0] == "g1"  # what was found comes first
     assert not table.highlight  # D rates it, but it was counted and is made often enough
+
+
+def test_weights_that_no_draw_follows_are_those_of_the_loss() -> None:
+    run, diagnosis, result = planted()  # beside it the loss is weighted
+    result["weights"] = {"ess": 500.0, "ess_share": 0.83}
+    assert "a sample counts in D" in build(run, diagnosis, result).html()
 
 
 def test_the_shares_in_table_and_chart_are_those_of_the_result(

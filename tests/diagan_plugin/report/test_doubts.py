@@ -115,6 +115,9 @@ def test_held_out_samples_that_are_rated_alike_reassure() -> None:
     gap = {"samples": 20, "step": 9, "gap": 0.01, "standard_error": 0.02, "effect": 0.1}
     (sentence,) = reassurance({"holdout": gap})
     assert "0.01 ± 0.02 above that of 20 held-out ones" in sentence
+    assert sentence.endswith("no sign of memorisation.")
+    (sentence,) = reassurance({"holdout": {**gap, "gap": 0.2}})
+    assert sentence.endswith("some memorisation, though not both large and growing.")
     assert reassurance({"holdout": gap, **health(OVERFIT)}) == reassurance({}) == []
 
 

@@ -307,6 +307,11 @@ def test_a_classifier_s_count_is_held_against_what_it_makes_of_the_data(known: f
         )
         alarms += decide(evidence).claim != "even"
     assert alarms <= 1
-    text = " ".join(word(evidence).sentences)
+    verdict = word(evidence)
+    text = " ".join(verdict.sentences)
     assert "A classifier that was trained on the data counted the groups" in text
-    assert ("80 % of the real samples of “7”" in text) == (known < 0.8)
+    doubted = known < 0.8
+    assert ("80 % of the real samples of “7”" in text) == doubted
+    which = "No group that could be counted" if doubted else "No group"
+    assert verdict.headline == f"{which} is under-represented."
+    assert f"The generator makes n{which[1:]} clearly less often" in text

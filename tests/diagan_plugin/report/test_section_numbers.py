@@ -76,7 +76,9 @@ def test_what_the_weights_did_to_a_group() -> None:
 
 
 def test_sentences_take_their_numbers_from_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = GroupDiagnosis((finding(0, "a"), finding(1, "b")), 10, {"": 1.0})
+    fitting: dict[str, Any] = {"generated": {"": 0.5}, "states": {"": "fitting"}}
+    pair = finding(0, "a", **fitting), finding(1, "b", **fitting)
+    found = GroupDiagnosis(pair, 10, {"": 1.0})
     before = verdict_wording.word(Evidence(found)).sentences
     assert any("below 1 %" in text for text in before)
     assert any("by 20 % or more" in text for text in before)

@@ -8,9 +8,15 @@ from scipy import stats
 
 from diagan_plugin.report.evidence import Evidence
 from diagan_plugin.report.findings import ALPHA, MIN_EFFECT, GroupDiagnosis, SampleDiagnosis
+from diagan_plugin.report.first_screen import first_screen
 from diagan_plugin.report.naming import listing
 from diagan_plugin.report.permutation import max_permutation_p
-from diagan_plugin.report.verdict import diagnose_groups, diagnose_samples, share_state
+from diagan_plugin.report.verdict import (
+    diagnose_groups,
+    diagnose_samples,
+    share_interval,
+    share_state,
+)
 from diagan_plugin.report.verdict_wording import word
 from gan_registry.report.document import Verdict
 
@@ -344,7 +350,7 @@ def test_unknown_groups_and_missing_scores_are_left_out() -> None:
     found = diagnosed(score, group, permutations=FEW)
     assert sum(f.size for f in found.findings) == 1799
     assert [f.group for f in found.standing_out] == [1]
-    assert sum(f.share_data for f in found.findings) == pytest.approx(1)
+    assert sum(f.share_data for f in found.findings) == pytest.approx(0.95)  # of the data
 
 
 @pytest.mark.parametrize(
@@ -417,3 +423,59 @@ def test_listing() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="groups"):
         diagnose_groups([1.0, 2.0], [0])
+
+
+@pytest.mark.parametrize("made", [[0.99, 0.01], [0.0, 0.0]])
+def test_what_could_not_be_counted_is_not_called_fair(made: list[float]) -> None:
+    score, group = imbalanced(0, 0.0)
+    for accuracy in ([0.99, 0.3], [0.7, 0.3]):
+        found = diagnosed(
+            score, group, names=("red", "green"), generated={"": made}, seen=[0.95, 0.05],
+            accuracy=accuracy, permutations=FEW,
+        )  # fmt: skip
+        verdict = group_verdict(found, weighted=False)
+        text = " ".join(verdict.sentences)
+        assert verdict.tone != "ok"
+        assert "makes no group clearly" not in text
+        shown = str(first_screen(verdict, Evidence(groups=found)))
+        assert "“green” of what is generated" not in shown
+        if sum(made) and accuracy[0] > 0.9:
+            assert verdict.headline == "No group that could be counted is under-represented."
+            assert "makes no group that could be counted clearly less often" in text
+            assert "“red” of what is generated" in shown
+        elif sum(made):
+            assert verdict.headline == (
+                "D rates no group as under-represented; none could be counted."
+            )
+
+
+def test_samples_of_no_known_group_are_of_the_data_too() -> None:
+    score, group = imbalanced(0, 0.0)
+    group[np.arange(len(group)) % 2 == 0] = -1
+    data = [(group == number).mean() for number in (0, 1)]
+    # Drawn as they lie in the data; generated samples belong to a group more often.
+    found = diagnosed(
+        score, group, names=("red", "green"), generated={"": [1.9 * s for s in data]}, drawn=data,
+        permutations=FEW,
+    )  # fmt: skip
+    for finding in found.findings:
+        assert finding.share_data == data[finding.group]
+        assert finding.state == "fitting"
+        assert not finding.was_favoured
+        assert not finding.was_displaced
+
+
+def test_a_single_group_is_not_called_none() -> None:
+    score, group = imbalanced(0, 0.0)
+    assert diagnose_groups(score, 0 * group) is None
+    found = diagnose_samples(score, score, score**2, np.full(len(score), 9))
+    assert "No two groups of this data set are known" in " ".join(
+        sample_verdict(found, weighted=False).sentences
+    )
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (1, 10), (10, 10), (123, 10_000)])
+def test_intervals_of_shares_are_wilsons(count: int, total: int) -> None:
+    expected = stats.binomtest(count, total).proportion_ci(method="wilson")
+    found = share_interval(count / total, total)
+    assert found == pytest.approx((expected.low, expected.high), rel=1e-12)

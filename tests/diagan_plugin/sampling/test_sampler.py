@@ -641,3 +641,5 @@ def test_bad_ranges_are_refused():
         sampler.set_weights(weights(), start=-1)
     with pytest.raises(ValueError, match="position"):
         sampler.state_dict(position=-1)
+    with pytest.raises(TypeError, match="`position` must be a whole number"):
+        sampler.state_dict(position=2.5)

@@ -20,7 +20,8 @@ def slowly(p, ldrm, updates, rule):
     found = [(p[i], ldrm[i]) for i in range(n) if math.isfinite(ldrm[i])]
     missing = max(sum(w * v for w, v in found) / sum(w for w, _ in found), 0.0)
     aim = min(missing, rule.aim)
-    p = [v ** min(missing / rule.missed, 1.0) for v in p]
+    strength = min(missing / rule.missed, 1.0)
+    p = [v**strength for v in p]
     log_w = [math.log(p[i] / (sum(p) / n)) for i in range(n)]
     middle, highest = sum(log_w) / n, max(math.exp(max(log_w)), rule.high)
     above = [max(v - middle, 0.0) for v in log_w]
@@ -43,7 +44,8 @@ def slowly(p, ldrm, updates, rule):
         if pressed:
             continue
         for i in range(n):
-            new[i] += rule.gain * min(max(error[i], -rule.clip), rule.clip) - rule.leak * log_w[i]
+            clipped = min(max(error[i], -rule.clip), rule.clip)
+            new[i] += strength * rule.gain * clipped - rule.leak * log_w[i]
         w = [math.exp(v) for v in new]
         w = [min(max(v / (sum(w) / n), rule.low), highest) for v in w]
         log_w = [math.log(v / (sum(w) / n)) for v in w]
@@ -85,6 +87,18 @@ def test_the_weights_begin_as_those_of_the_scores_only_where_something_was_misse
     assert loop.aim == pytest.approx(min(max(missing, 0.0), RULE.aim))
 
 
+def test_a_healthy_generator_is_left_alone() -> None:
+    noise = np.random.default_rng(0).normal(size=(50, 100))
+    spread = []
+    for missing in (0.0, 0.01, 1.0):
+        loop = FeedbackWeights(np.ones(100), np.full(100, missing))
+        for number, ratio in enumerate(noise):
+            loop.update(ratio, 0.3 + number / 100)
+        spread.append(np.log(loop.weights).std())
+    assert spread[0] == 0.0
+    assert spread[1] < 0.06 * spread[2]
+
+
 def test_weights_without_evidence_stay() -> None:
     loop = FeedbackWeights([1.0, 1.0, 8.0, 2.0], np.ones(4))
     before = loop.weights
@@ -99,7 +113,7 @@ def test_weights_without_evidence_stay() -> None:
 
 
 def test_the_fixed_point_is_where_the_ratio_pays_for_the_leak() -> None:
-    loop = FeedbackWeights(np.ones(2), np.zeros(2))
+    loop = FeedbackWeights(np.ones(2), np.ones(2))
     log_w = np.array([math.log(1.5), math.log(0.5)])
     for _ in range(3000):
         loop.update(RULE.leak / RULE.gain * log_w, 1.0)

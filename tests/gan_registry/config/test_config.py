@@ -158,6 +158,13 @@ def test_claimed_keys_move_to_their_plugin():
         validate_config(content, "x")
 
 
+@pytest.mark.parametrize("given", [["topk"], {"topk": 3}])
+def test_a_claimed_key_beside_a_section_that_is_none_is_a_mistake_of_the_section(given):
+    claims = {"LOSS.apply_topk": "topk.on"}
+    with pytest.raises(UserError, match=r"^x has a mistake: PLUGINS.* valid dictionary"):
+        validate_config({"LOSS": {"apply_topk": True}, "PLUGINS": given}, "x", claims)
+
+
 def test_a_name_finds_the_packaged_config_also_beside_a_file_of_that_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gmm25").write_text("not: it")

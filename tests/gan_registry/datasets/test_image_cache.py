@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -353,6 +354,54 @@ def test_a_second_process_waits_for_the_first(root, decoded, monkeypatch):
         maker.join()
     assert len(decoded) == COUNT
     assert (pixels(second) == expected(root, second.names)).all()
+
+
+def test_nobody_waits_to_compare_the_checksum_of_a_file_that_is_there(root, decoded, monkeypatch):
+    prepared(root)
+    monkeypatch.setattr(image_file, "_locked", lambda *_: pytest.fail("waited"))
+    assert (pixels(prepared(root)) == expected(root, find_images(root))).all()
+    assert len(decoded) == COUNT
+
+
+def sound(root: Path, **form: int) -> list[str]:
+    """Opens the images that can be read; returns their names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        names, kind = find_images(root), ImageFormat(SIDE, **form)
+        return LazyImages("lazy", Folder(root), names, kind, skip_corrupt=True).names
+
+
+def test_which_images_can_be_read_is_found_out_once(root, decoded, monkeypatch):
+    (root / "5.png").write_bytes(b"broken")
+    good = ["0.png", "1.png", "2.png", "3.png", "4.png", "6.png"]
+    assert sound(root) == sound(root) == good
+    assert len(decoded) == COUNT
+    # Any of these is another question.
+    assert sound(root, channels=1) == good
+    assert sound(root, max_pixels=SIDE * SIDE) == good
+    assert len(decoded) == 3 * COUNT
+    save(root / "5.png", 5)
+    assert sound(root) == find_images(root)
+    (root / "6.png").write_bytes(b"broken")
+    assert sound(root) == find_images(root)[:-1]
+    assert len(decoded) == 5 * COUNT
+    monkeypatch.setattr(lazy_images, "readable_formats", lambda: ("PNG",))  # of another Pillow
+    assert sound(root) == find_images(root)[:-1]
+    assert len(decoded) == 6 * COUNT
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"unreadable": [99]}'])
+def test_a_damaged_note_of_what_can_be_read_is_made_anew(root, decoded, tmp_path, damage):
+    assert sound(root) == find_images(root)
+    (note,) = (tmp_path / "cache").rglob("*.json")
+    note.write_bytes(damage)
+    assert sound(root) == sound(root) == find_images(root)
+    assert len(decoded) == 2 * COUNT
+
+
+def test_what_can_be_read_is_found_out_where_nothing_can_be_kept(root, tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    assert sound(root) == find_images(root)
 
 
 def test_what_a_killed_process_left_is_removed(root):

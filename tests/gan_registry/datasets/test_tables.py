@@ -377,6 +377,37 @@ def test_images_that_are_there_are_not_fetched_in_another_form(tmp_path, monkeyp
         download.download("MNIST", tmp_path)  # which is not read from images
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "suffix"),
+    [
+        ("MNIST", "MNIST/raw", ".gz"),
+        ("FashionMNIST", ".", ""),
+        ("mnist_fmnist", "{}", ".gz"),
+        ("CIFAR10", ".", ""),
+        ("colored_mnist", "MNIST/raw", ""),
+    ],
+)
+def test_what_a_dataset_finds_is_not_fetched(tmp_path, monkeypatch, name, folder, suffix):
+    monkeypatch.setattr(download, "_read", lambda url: pytest.fail(f"fetched {url}"))
+    for item in download.DOWNLOADS[name]:
+        place = tmp_path / folder.format(item.folder.partition("/")[0])
+        place.mkdir(parents=True, exist_ok=True)
+        for member in item.members:
+            (place / f"{member}{suffix}").touch()
+    download.download(name, tmp_path)
+
+
+def test_packed_digits_are_fetched_for_a_dataset_that_does_not_unpack(tmp_path, monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(download, "_fetch", lambda item, folder: read.append(item.members[0]))
+    monkeypatch.setattr(download, "_unpack", lambda *_: None)
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    for item in download.DOWNLOADS["colored_mnist"]:
+        (tmp_path / item.folder / f"{item.members[0]}.gz").touch()
+    download.download("colored_mnist", tmp_path)
+    assert len(read) == 4
+
+
 def test_every_download_is_whole_and_known():
     for name, items in download.DOWNLOADS.items():
         assert name in BUILTIN

@@ -20,11 +20,14 @@ from gan_registry.evaluation import joined_metrics
 from gan_registry.evaluation.evaluate import evaluate, is_evaluated
 from gan_registry.evaluation.metric_choice import choose_indices, standard_metrics
 from gan_registry.evaluation.metric_suite import MetricSuite
+from gan_registry.evaluation.sample_files import write_samples
+from gan_registry.evaluation.sample_tally import Tally
 from gan_registry.features.base import Features
 from gan_registry.features.raw import Raw
 from gan_registry.hookspecs import hookimpl
 from gan_registry.metrics.base import Batch, Metric, MetricContext
 from gan_registry.metrics.frechet import fid
+from gan_registry.training.build import build_data
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import open_run
 
@@ -244,6 +247,27 @@ def test_metrics_refused_for_want_of_groups_take_no_others_with_them(warned):
     suite.start()
     with pytest.raises(UserError, match="the group of each generated sample"):
         suite.update(torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.1])
+@pytest.mark.parametrize(("config", "kept"), [(digits_config, 256), (points_config, 600)])
+def test_all_samples_are_held_only_where_the_dataset_measures_them(config, kept, holdout):
+    run = Run(config(DATA__holdout=holdout), manager(), {})
+    build_data(run)
+    tally = Tally(run, 600)
+    for _ in range(3):
+        tally.add(torch.zeros(200, *run.dataset.sample_shape))
+    assert sum(map(len, tally._batches)) == kept
+    assert ("high_quality" in tally.metrics(run)) == (config is points_config)
+
+
+def test_images_that_no_png_holds_are_written_to_an_npz_alone(tmp_path: Path):
+    dataset = ArrayDataset("x", np.zeros((1, 4, 8, 8), np.uint8))
+    source = Shown(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(UserError, match=r"is no \.npz file; images of 4 channels need one"):
+        write_samples(source, 1, tmp_path / "out", dataset)
+    write_samples(source, 1, tmp_path / "out.npz", dataset)
+    assert np.load(tmp_path / "out.npz")["x"].shape == (1, 4, 8, 8)
 
 
 def test_the_standard_set_fits_the_data():

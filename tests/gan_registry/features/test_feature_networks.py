@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from typing import ClassVar
 from urllib.error import URLError
 
 import numpy as np
@@ -117,6 +119,17 @@ def test_a_download_is_kept_if_it_is_whole(tmp_path):
     with pytest.raises(UserError, match="the download failed: what came is damaged"):
         find_weights(bad, "inception", tmp_path / "c")
     assert [path.name for path in (tmp_path / "c/weights").iterdir()] == ["good.pth"]
+
+
+def test_a_download_that_breaks_off_is_not_kept(tmp_path, monkeypatch):
+    class Broken(io.BytesIO):
+        headers: ClassVar = {"Content-Length": "1000"}
+
+    monkeypatch.setattr(weights.urllib.request, "urlopen", lambda *_, **__: Broken(b"ten bytes."))
+    file = WeightsFile("network.pt", "https://example.invalid/network.pt")
+    with pytest.raises(UserError, match="the connection broke off after 10 of 1000 bytes"):
+        find_weights(file, "clean", tmp_path / "c")
+    assert not list((tmp_path / "c/weights").iterdir())
 
 
 # pytorch-fid's network.

@@ -377,9 +377,11 @@ def test_real_features_are_extracted_once(tmp_path):
     real_features(extractor, points(51), [1, 2, 3], tmp_path)
     extractor.identity = "means 2"
     real_features(extractor, dataset, [1, 2, 3], tmp_path)
-    assert Means.calls == calls + 3
+    dataset.value_range = (0.0, 1.0)  # by which an extractor scales
+    real_features(extractor, dataset, [1, 2, 3], tmp_path)
+    assert Means.calls == calls + 4
     names = [path.name for path in (tmp_path / "features").iterdir()]
-    assert len(names) == 5
+    assert len(names) == 6
     assert not any(name.endswith(".tmp") for name in names)
 
 

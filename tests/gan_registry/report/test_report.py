@@ -203,11 +203,18 @@ def test_images_of_other_ranges() -> None:
     assert to_pngs(torch.zeros(0, 3, 4, 4)) == []
     small = Image.open(io.BytesIO(to_pngs(torch.zeros(1, 3, 96, 64), max_size=48)[0]))
     assert small.size == (32, 48)
-    for bad in (torch.zeros(3, 4, 4), torch.zeros(1, 2, 4, 4)):
+    for bad in (torch.zeros(3, 4, 4), torch.zeros(1, 0, 4, 4)):
         with pytest.raises(ValueError, match="images"):
             to_uint8(bad)
     with pytest.raises(ValueError, match="value_range"):
         to_uint8(torch.zeros(1, 1, 2, 2), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(2, 1), (4, 3), (7, 3)])
+def test_of_images_of_other_channels_the_first_are_shown(channels: int, shown: int) -> None:
+    x = torch.rand(2, channels, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert (to_uint8(x) == to_uint8(x[:, :shown])).all()
+    assert len(to_pngs(x)) == 2
 
 
 def test_grid_places_images_row_by_row() -> None:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from processes import in_processes
-from small_runs import digits_config, fit, points_config, state_of
+from small_runs import digits_config, fit, manager, points_config, state_of
 
 from gan_registry.datasets import lazy_images
 from gan_registry.errors import UserError
 from gan_registry.training.distributed import Group
 from gan_registry.training.launch import process_group
+from gan_registry.training.run import Run
 
 CONFIG = {"OPTIMIZATION__total_steps": 4, "OPTIMIZATION__d_updates_per_step": 2}
 BATCH = torch.arange(8).view(4, 2)
@@ -78,7 +79,7 @@ def communicate(rank: int, folder: Path) -> dict[str, object]:
         "gradients": [p.grad for p in parameters],
         "sum": group.sum(torch.tensor([rank + 1.0])),
         "gathered": group.gather(BATCH[rank::2]),
-        "means": group.mean({"a": float(rank), "b": 1.0}),
+        "means": group.mean({"a": float(rank), "b": 1.0}, torch.device("cpu")),
         "buffers": network.state_dict(),
     }
 
@@ -135,6 +136,22 @@ def test_a_defect_keeps_its_own_message(tmp_path: Path):
     assert own.startswith("RuntimeError")
     assert "rank" not in own
     assert "rank 1 failed: RuntimeError" in other
+
+
+def test_numbers_are_averaged_on_the_device_as_nccl_asks(monkeypatch: pytest.MonkeyPatch):
+    class SeenError(Exception):
+        """Says where a tensor was."""
+
+    def all_reduce(tensor: torch.Tensor) -> None:
+        raise SeenError(tensor.device.type)
+
+    monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
+    with pytest.raises(SeenError, match="meta"):
+        Group(0, 2).mean({"a": 1.0}, torch.device("meta"))
+    run = Run(points_config(), manager(), {}, None, Group(0, 2))
+    run.device = torch.device("meta")
+    with pytest.raises(SeenError, match="meta"):
+        run.average_losses({"loss/a": 1.0})
 
 
 def test_one_process_needs_no_communication():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gan_registry import hookimpl
 from gan_registry.cli.main import main
+from gan_registry.config.load import validate_config
 from gan_registry.errors import UserError
 from gan_registry.training import build
 from gan_registry.training.lock import LOCK_FILE
@@ -117,6 +118,25 @@ def test_a_run_is_opened_without_a_plugin_with_a_warning(tmp_path: Path, warned)
     noisy(tmp_path)
     open_run(tmp_path, plugins("noise"))
     assert [text for text in warned() if "'noise', which is not installed; it is opened" in text]
+
+
+class Foreign:
+    """Brings a backbone of a name that StudioGAN has and the host lacks."""
+
+    @hookimpl
+    def gan_register(self, catalogs: Any) -> None:
+        catalogs.backbones.register("stylegan3", "gan_registry.backbones.mlp:build_mlp")
+
+
+def test_a_run_of_a_plugins_backbone_is_continued_and_opened(tmp_path: Path):
+    plugins = manager(foreign=Foreign())
+    content = points_config().model_dump(exclude_defaults=True)
+    content["MODEL"]["backbone"] = "stylegan3"
+    config = validate_config(content, "x", backbones=plugins.catalogs.backbones.of_plugins())
+    fit(config, tmp_path, plugins)
+    config.OPTIMIZATION.total_steps = 8
+    assert fit(config, tmp_path, plugins).step == 8
+    assert open_run(tmp_path, plugins).config.MODEL.backbone == "stylegan3"
 
 
 def test_a_plugin_that_is_disabled_now_is_named(tmp_path: Path, monkeypatch, capsys):

@@ -168,6 +168,21 @@ def test_mistakes_are_refused_also_without_the_data(
     assert says in capsys.readouterr().err
 
 
+class Listed:
+    """Has options that YAML has no type for."""
+
+    @hookimpl
+    def gan_add_options(self, parser: Any) -> None:
+        parser.add_argument("--list", dest="listed.path", type=Path, default=Path("some.txt"))
+
+
+def test_what_yaml_has_no_type_for_is_shown_as_text() -> None:
+    plugins = manager(listed=Listed())
+    options = plugins.options.resolve({})
+    shown = describe_plan(points_config(), plugins, options, "x", Path("x"))
+    assert "  listed:\n    path: some.txt\n" in shown
+
+
 # --- factories of others -------------------------------------------------------------------------
 
 

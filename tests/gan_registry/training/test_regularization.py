@@ -270,6 +270,13 @@ def test_half_of_the_images_are_mirrored_by_their_place_in_the_stream():
     assert derive_seed(0, "flip") == mirrored.stream.flip_seed
 
 
+@pytest.mark.parametrize("kind", ["cr", "bcr"])
+def test_points_are_not_flipped_and_shifted(kind: str):
+    changes = {f"LOSS__apply_{kind}": True, f"AUG__{kind}_aug_type": kind}
+    with pytest.raises(UserError, match=rf"LOSS\.apply_{kind} = True .* 'gmm25' are of shape \(2,"):
+        fit(points_config(**changes))
+
+
 def test_points_are_never_mirrored():
     assert fit(points_config(PRE__apply_rflip=True)).stream.flip_seed is None
 

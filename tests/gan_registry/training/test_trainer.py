@@ -6,8 +6,9 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,16 +22,20 @@ from small_runs import (
     points_config,
     state_of,
 )
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gan_registry import state_files
+from gan_registry.backbones.assembly import assemble
+from gan_registry.backbones.base import Backbone
+from gan_registry.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
+from gan_registry.datasets.base import ArrayDataset
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
 from gan_registry.training.checkpoint import checkpoint_steps
 from gan_registry.training.logs import Terminal, read_metrics
 from gan_registry.training.run import Run
-from gan_registry.training.trainer import train
+from gan_registry.training.trainer import Outputs, train
 
 
 def stopping(step: int, how: type[BaseException] = KeyboardInterrupt) -> object:
@@ -217,6 +222,52 @@ def test_a_step_is_so_many_updates_in_this_order(changes, step):
     adam = {name: next(iter(o.state.values()))["step"] for name, o in run.optimizers.items()}
     assert adam["discriminator"] == 2 * changes.get("d_updates_per_step", 1)
     assert adam["generator"] == 2 * changes.get("g_updates_per_step", 1)
+
+
+class Named(NamedTuple):
+    """What a discriminator may return."""
+
+    logit: Tensor
+    embed: Tensor
+
+
+class NamedOutput(nn.Module):
+    """Returns a named tuple."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Named:
+        return Named(self.inner(x), x)
+
+
+def test_a_discriminator_may_return_a_named_tuple():
+    class Naming:
+        seen: Any = None
+
+        @hookimpl
+        def gan_models_ready(self, run: Run) -> None:
+            run.discriminator = NamedOutput(run.discriminator)
+
+        @hookimpl
+        def gan_discriminator_updated(self, batches: Any) -> None:
+            self.seen = batches[0].real_out
+
+    plugin = Naming()
+    fit(points_config(), None, manager(naming=plugin))
+    assert type(plugin.seen) is Named
+    assert not plugin.seen.logit.requires_grad
+
+
+def test_the_home_folder_is_found_in_a_configuration(tmp_path: Path, monkeypatch):
+    np.savez(tmp_path / "points.npz", x=np.random.default_rng(0).normal(size=(20, 2)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data = {"DATA__name": "arrays_file", "DATA__path": "~/points.npz", "DATA__options": {}}
+    assert len(fit(points_config(**data)).dataset) == 20
+    data["DATA__path"] = "~/none.npz"
+    with pytest.raises(UserError, match=str(tmp_path / "none.npz")):
+        fit(points_config(**data))
 
 
 def test_the_moving_average_is_what_the_formula_says():
@@ -582,6 +633,62 @@ def test_grids_are_drawn_for_images_and_points(tmp_path: Path):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+class PartlyFrozen(nn.Module):
+    """A generator with a part that is never in training mode."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.noise = inner, nn.Dropout(0.5).eval()
+
+    def forward(self, z: Tensor, y: Any = None) -> Any:
+        return self.inner(self.noise(z), y)
+
+
+def test_how_often_a_grid_is_drawn_changes_no_training(tmp_path: Path):
+    class Freezes:
+        @hookimpl
+        def gan_models_ready(self, run: Run) -> None:
+            run.generator = PartlyFrozen(run.generator)
+
+    often, once = (
+        fit(points_config(RUN__sample_freq=freq), tmp_path / f"{freq}", manager(p=Freezes()))
+        for freq in (1, 6)
+    )
+    assert_equal_runs(often, once)
+
+
+def test_what_cannot_be_drawn_is_trained_all_the_same(tmp_path: Path):
+    data = {"DATA__name": "given", "DATA__options": {}, "RUN__sample_freq": 1}
+    shapes = {"line": (40, 1), "pair": (40, 2, 8, 8), "four": (40, 4, 8, 8)}
+    for name, shape in shapes.items():
+        kind = np.float32 if name == "line" else np.uint8
+        dataset = ArrayDataset("given", np.ones(shape, kind))
+        plugins = manager()
+        plugins.catalogs.datasets.register("given", lambda *_, dataset=dataset: dataset)
+        if name == "line":
+            fit(points_config(**data), tmp_path / name, plugins)
+            assert not (tmp_path / name / "samples").exists()
+        else:
+            config = digits_config(**data, MODEL__backbone="small")
+            plugins.catalogs.backbones.register("small", build_any_channels)
+            fit(config, tmp_path / name, plugins)
+            assert len(list((tmp_path / name / "samples").iterdir())) == 6
+
+
+def build_any_channels(
+    config: Any, sample_shape: tuple[int, ...], num_classes: int, seed: int
+) -> Backbone:
+    """As `dcgan`, which takes one or three channels."""
+    return assemble(
+        Backbone,
+        partial(DCGANGenerator, image_size=8),
+        partial(DCGANDiscriminator, image_size=8),
+        config,
+        sample_shape[0],
+        seed,
+    )
+
+
 class Screen:
     def __init__(self, tty: bool) -> None:
         self.tty, self.text = tty, ""
@@ -620,6 +727,19 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(tty: bool, monkeypa
         assert lines[-1].startswith("step 40/40")
         assert 15 <= len(lines) <= 25
         assert "\r" not in screen.text
+
+
+def test_a_log_that_cannot_be_opened_leaves_the_terminal_alone(tmp_path: Path, monkeypatch):
+    (tmp_path / "metrics.jsonl").mkdir()
+    monkeypatch.setattr(sys, "stderr", Screen(tty=True))
+    handler = logging.StreamHandler(sys.stderr)
+    logging.root.addHandler(handler)
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*metrics"):
+            Outputs.open(Run(points_config(), manager(), {}, tmp_path), quiet=False)
+        assert handler in logging.root.handlers
+    finally:
+        logging.root.removeHandler(handler)
 
 
 def test_tensorboard_is_optional_and_a_broken_one_is_left_out(tmp_path: Path, monkeypatch, warned):

@@ -105,6 +105,22 @@ def test_rejection_follows_the_preset_unless_told(preset, given, per_batch):
     assert dia.rejection(lambda n: torch.randn(n, 2), **given).per_batch is per_batch
 
 
+def test_rejection_by_a_d_of_weighted_draws_is_warned_of(caplog):
+    dia = Dia(
+        TensorDataset(torch.randn(40, 2)), total_steps=4, batch_size=10, record_every=1, window=2,
+        phase1=0.5,
+    )  # fmt: skip
+    network = nn.Linear(2, 1)
+    warned = []
+    for _ in range(3):
+        dia.sweep(network)
+        dia.step()
+        caplog.clear()
+        dia.rejection(lambda n: torch.randn(n, 2))
+        warned.append("weighted draws" in caplog.text)
+    assert warned == [False, True, True]
+
+
 def test_logits_that_happen_to_lie_in_the_unit_interval_are_left_alone():
     x = torch.rand(20, 2)
     network = nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1))

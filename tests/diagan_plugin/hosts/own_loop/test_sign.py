@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.utils.data import DataLoader, TensorDataset
+from without_float64 import without_float64
 
 from diagan_plugin import Dia
 from diagan_plugin.hosts.own_loop.sign import AGREEING, CHECKS, SignCheck
@@ -54,6 +55,13 @@ def train(low_on_real: bool, steps: int = STEPS, **options) -> tuple[Dia, float]
                 if dia.step_count == steps:
                     break
     return dia, float(np.mean(np.array(drawn) >= N - RARE)) if drawn else float("nan")
+
+
+def test_the_check_takes_logits_of_a_device_without_float64() -> None:
+    check = SignCheck()
+    for _ in range(CHECKS):
+        check.compare(without_float64(torch.arange(8.0)), without_float64(torch.arange(8.0) + 50))
+    assert check.is_inverted
 
 
 def test_a_discriminator_that_is_low_on_real_samples_is_noticed_at_once(caplog, tmp_path):

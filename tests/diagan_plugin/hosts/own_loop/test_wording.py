@@ -57,6 +57,20 @@ def test_warnings_name_arguments(caplog):
     make(record_every=4, phase1=1.0, loss="hinge").sweep(nn.Linear(2, 1))
     assert "lower phase1" in caplog.text
     assert "no density ratio" in caplog.text
+    assert "RatioHead in the loop measures a ratio" in caplog.text  # there is no aux_ratio
+    assert not FLAG.search(caplog.text)
+
+
+def test_warnings_of_the_weights_name_arguments(caplog):
+    dia = make(record_every=1, total_steps=8, phase1=0.5, window=2)
+    network = nn.Linear(2, 1)
+    nn.init.zeros_(network.weight)
+    nn.init.constant_(network.bias, 3.0)
+    for _ in range(8):
+        dia.sweep(network)
+        dia.step()
+    assert "nearly uniform" in caplog.text
+    assert 'which centre="data" takes off' in caplog.text
     assert not FLAG.search(caplog.text)
 
 
