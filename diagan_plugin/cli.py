@@ -18,6 +18,7 @@ from gan_registry.cli.main import run_command
 from gan_registry.cli.parser import Parser
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.files import check_writable
 from gan_registry.formatting import printable, printable_lines
 
 COMMANDS = {
@@ -127,6 +128,7 @@ def report_on(arguments: argparse.Namespace) -> int:
 
     folders = [require_folder(folder) for folder in arguments.run]
     path = given.pop("out", None) or default_path(folders)
+    check_writable(path)
     compare_runs(folders, trust=arguments.trust, **given).write(path)
     print(printable(f"report  {path}"))
     return 0

@@ -74,6 +74,8 @@ def number(kind: Any, text: str) -> Any:
         raise argparse.ArgumentTypeError(words(kind)) from None
     if value in (float("inf"), float("-inf")):
         raise argparse.ArgumentTypeError("a finite number")
+    if kind is int and abs(value) >= 2**63:
+        raise argparse.ArgumentTypeError("a whole number of at most 63 bits")
     return value
 
 

@@ -11,6 +11,7 @@ from diagan_plugin.blackbox.thresholds import NUM, SHARE
 from gan_registry.cli.evaluate import progress_of
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.files import check_writable
 
 _OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
 """Method → the flags of the other one."""
@@ -109,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
     elif arguments.img_size is not None:
         raise UserError("--img-size has no meaning with --generator.")
+    _check_places(arguments.out)
     from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
     diagnose_samples(arguments, progress_of(arguments))
@@ -147,6 +149,7 @@ def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) 
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
         raise UserError(f"--out {arguments.out} must end in .safetensors.")
+    _check_places(arguments.out, arguments.samples_out)
     from diagan_plugin.blackbox.command_tasks import calibrate_generator, draw_samples
 
     task = calibrate_generator if arguments.use is None else draw_samples
@@ -192,6 +195,12 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add_trust_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _check_places(*places: Path | None) -> None:
+    for place in places:
+        if place is not None:
+            check_writable(place)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -244,10 +244,7 @@ class Diagnosis:
         """
         if not isinstance(path, (str, Path)):
             raise TypeError(f"Argument `path` must be a path, but got a {type(path).__name__}.")
-        remedy = (
-            "it is damaged or of another kind; the 'gan-registry train' command of its run, given "
-            "again, writes it anew."
-        )
+        remedy = "the 'gan-registry train' command of its run, given again, writes it anew."
         try:
             tensors, metadata = read_tensors(path, "numpy")
         except FileNotFoundError:
@@ -256,10 +253,10 @@ class Diagnosis:
                 "record one."
             ) from None
         except DamagedError as error:
-            raise UserError(f"Cannot read the diagnosis {path}, which {error}: {remedy}") from error
+            raise UserError(f"Cannot read the diagnosis {path}: it {error}; {remedy}") from error
         missing = [name for name in (*_FLOATS, *_INTEGERS) if name not in tensors]
         if missing:
-            raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}: {remedy}")
+            raise UserError(f"The diagnosis {path} lacks {', '.join(missing)}; {remedy}")
         try:
             _check_types(tensors)
             known: dict[str, Any] = {name: tensors[name] for name in _TYPES if name in tensors}
@@ -268,7 +265,8 @@ class Diagnosis:
             diagnosis = cls(**known, metadata=metadata)
             diagnosis._check_values()
         except (ValueError, TypeError) as error:
-            raise UserError(f"Cannot use the diagnosis {path} ({error}) {remedy}") from error
+            reason = str(error).removesuffix(".")
+            raise UserError(f"Cannot use the diagnosis {path}: {reason}; {remedy}") from error
         return diagnosis
 
     def _check_values(self) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from gan_registry.errors import PluginError, UserError, nearest, unknown_name
-from gan_registry.files import atomic_write, is_temporary, remove_temporaries
+from gan_registry.files import (
+    atomic_write,
+    check_writable,
+    is_temporary,
+    remove_temporaries,
+)
 
 
 def test_unknown_name_lists_what_there_is_and_suggests_the_nearest():
@@ -149,3 +154,16 @@ def test_what_a_killed_process_leaves_is_recognised_and_removed(tmp_path: Path):
     remove_temporaries(tmp_path)
     assert not left.exists()
     assert kept.exists()
+
+
+def test_a_place_is_tried_before_long_work_and_nothing_is_left(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path, tmp_path / "file", tmp_path / "new" / "deep" / "x.npz"):
+        check_writable(place)
+    monkeypatch.chdir(tmp_path)
+    check_writable(Path("x.npz"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(UserError, match=r"Cannot write .*x\.npz: Not a directory; "):
+        check_writable(tmp_path / "file" / "x.npz")
+    with pytest.raises(UserError, match=r"Cannot write /proc/none/x\.npz: "):
+        check_writable(Path("/proc/none/x.npz"))

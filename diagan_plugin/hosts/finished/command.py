@@ -9,6 +9,7 @@ from typing import Any
 from diagan_plugin.flags import at_least, or_auto
 from gan_registry.cli.evaluate import progress_of
 from gan_registry.errors import UserError
+from gan_registry.files import check_writable
 from gan_registry.formatting import printable
 
 _BOTH = {"discriminators", "img_size", "seed", "device", "trust", "json", "quiet", "out", "handler"}
@@ -64,6 +65,8 @@ def run(arguments: argparse.Namespace, defaults: argparse.Namespace) -> int:
         )
     if not own and arguments.data is None:
         raise UserError("--discriminators with --loader needs --data, the training data.")
+    if arguments.out is not None:
+        check_writable(arguments.out)
     from diagan_plugin.hosts.finished.loading import open_data
     from diagan_plugin.hosts.finished.statistics import diagnose_files, diagnose_run
     from gan_registry.training.run import resolve_device

@@ -89,9 +89,19 @@ def run_command(command: Callable[[], int], program: str) -> int:
             what = "the disk" if error.filename is None else error.filename
             _complain(program, f"Cannot use {what}: {error.strerror}.")
             return 2
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            signal = _signal_behind(error)
+            if signal is None:
+                raise
             print(f"\n{program}: interrupted.", file=sys.stderr)
-            return 130
+            return int(getattr(signal, "exit_code", 130))
+
+
+def _signal_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Finds what interrupted: an import that is interrupted may fail with another error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _complain(program: str, message: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from gan_registry.cli.train import require_folder
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
+from gan_registry.files import check_writable
 from gan_registry.formatting import printable
 from gan_registry.plugins import PluginManager
 
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     if arguments.seed < 0:
         raise UserError(f"--seed is {arguments.seed}, but must not be negative.")
     factory = plugins.catalogs.postprocessors[arguments.samples]
+    check_writable(arguments.out)
     from gan_registry.evaluation.sample_files import write_samples
     from gan_registry.training.trainer import open_run
 

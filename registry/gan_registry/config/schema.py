@@ -34,7 +34,8 @@ def _known_stops(words: list[str]) -> list[str]:
     return words
 
 
-Integer = Annotated[int, BeforeValidator(_no_bool)]
+# A larger one would be written into the run folder, but not be read again.
+Integer = Annotated[int, BeforeValidator(_no_bool), Field(lt=2**63)]
 Real = Annotated[float, BeforeValidator(_no_bool)]
 Count = Annotated[Integer, Field(ge=1)]
 Weight = Annotated[Real, Field(ge=0.0)]

@@ -67,7 +67,8 @@ def comparison_text(comparison: Comparison, bold: bool = False, width: int | Non
             lines.append(f"({table.left_out} more groups, which differ less: --csv, --html)")
         parts.append("\n".join(lines))
     if same := len(comparison.rows) - len(comparison.differing):
-        parts.append(f"({same} numbers are the same in all columns)")
+        they = "1 number is" if same == 1 else f"{same} numbers are"
+        parts.append(f"({they} the same in all columns)")
     return "\n\n".join([*parts, *(["\n".join(comparison.findings)] if comparison.findings else [])])
 
 

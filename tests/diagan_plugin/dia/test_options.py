@@ -68,6 +68,7 @@ def test_values_are_the_same_from_flag_and_config(table, name, text, value):
         ("phase1", 1.5, "at most 1"),
         ("window", 1, "at least 2"),
         ("window", 2.5, "whole number"),
+        ("window", 2**64, "63 bits"),
         ("record_every", 0, "at least 1"),
         ("min_clip", 0, "above 0"),
         ("max_ratio", 0.5, "at least 1"),

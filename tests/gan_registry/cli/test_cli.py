@@ -456,6 +456,19 @@ def test_ctrl_c_says_how_to_continue(call, monkeypatch, tmp_path):
     assert "interrupted; the same command starts anew (no checkpoint yet)" in err
 
 
+def test_an_interrupted_import_that_fails_with_another_error_is_an_interruption(capsys):
+    def importing(first: type[BaseException]) -> int:
+        try:
+            raise first
+        finally:
+            raise SystemError("bad call flags")
+
+    assert run_command(lambda: importing(KeyboardInterrupt), "x") == 130
+    assert capsys.readouterr().err == "\nx: interrupted.\n"
+    with pytest.raises(SystemError):
+        run_command(lambda: importing(ValueError), "x")
+
+
 def test_a_closed_pipe_is_no_error():
     code = "import sys; from gan_registry.cli.main import main; sys.exit(main(['list']))"
     reader, writer = os.pipe()

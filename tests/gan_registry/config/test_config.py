@@ -64,6 +64,7 @@ def test_free_keys_exist():
         ({"OPTIMIZATION": {"g_lr": float("inf")}}, "finite"),
         ({"OPTIMIZATION": {"g_lr": -1}}, "OPTIMIZATION.g_lr = -1"),
         ({"RUN": {"seed": -1}}, "RUN.seed = -1"),
+        ({"RUN": {"seed": 2**64}}, "RUN.seed = 18446744073709551616"),  # never read again
         ({"RUN": {"device": "tpu"}}, "'auto', 'cpu', 'cuda' or 'mps'"),
         ({"PLUGINS": {"dia": 5}}, "PLUGINS.dia = 5"),
         ({"PLUGINS": 5}, "PLUGINS = 5"),
