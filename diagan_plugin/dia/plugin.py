@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.drivers import DrivingPlugin
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gan_registry.report.document import Report
 
 _LOG = logging.getLogger(__name__)
+_OF_PHASE_2 = frozenset({"rule", "refresh", "ramp", "aux", "aux_every", "aux_loss", "draws"})
+"""Options that nothing reads in a run without weighted sampling."""
 
 
 class DiaPlugin(DrivingPlugin):
@@ -47,8 +50,9 @@ class DiaPlugin(DrivingPlugin):
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:
         """Refuses a schedule that cannot work; asks for DRS after weighted sampling."""
-        if not is_active(run):
+        if not is_weighted(run):
             _warn_of_unused(run)
+        if not is_active(run):
             return
         options = DiaOptions(**run.options[NAME])
         check_options(options, run.total_steps, is_weighted(run))
@@ -161,10 +165,15 @@ def warn_of_no_phase2(options: DiaOptions, total_steps: int) -> None:
 def _warn_of_unused(run: LiveRun) -> None:
     """Warns of options that nothing reads; what a preset is for, other plugins may follow."""
     options = run.options[NAME]
-    if options["preset"] == DiaOptions.preset and not _weights_the_loss(run):
-        # Remedies begin where phase 1 would end; and configurations serve runs without Dia, too.
-        but = {"phase1", *(run.config.PLUGINS.get(NAME) or {})}
-        warn_of_unused(run, NAME, f"--sampler {NAME} or --diagnose", but)
+    if options["preset"] != DiaOptions.preset or _weights_the_loss(run):
+        return
+    # Remedies begin where phase 1 would end; and configurations serve runs without Dia, too.
+    but = {"phase1", *(run.config.PLUGINS.get(NAME) or {})}
+    switch = f"--sampler {NAME} or --diagnose"
+    if options["diagnose"]:
+        but |= {field.name for field in fields(DiaOptions)} - _OF_PHASE_2
+        switch = f"--sampler {NAME}"
+    warn_of_unused(run, NAME, switch, but)
 
 
 def _weights_the_loss(run: LiveRun) -> bool:

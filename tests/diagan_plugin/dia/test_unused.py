@@ -17,7 +17,11 @@ GIVEN = {"rule": "feedback", "phase1": 0.5}
     ("options", "named"),
     [
         ({"dia": GIVEN}, ["--dia-rule"]),  # where phase 1 ends concerns remedies, too
-        ({"dia": {**GIVEN, "diagnose": True, "record_every": 1}}, []),
+        ({"dia": {"phase1": 0.5, "diagnose": True, "record_every": 1, "k": 2.0}}, []),
+        (
+            {"dia": {**GIVEN, "diagnose": True, "record_every": 1, "aux_every": 2}},
+            ["--dia-rule", "--dia-aux-every"],  # there is no phase 2
+        ),
         ({"dia": {**GIVEN, "record_every": 1}, "loss_weighting": {"by": "ldr"}}, []),
         ({"dia": {"preset": "paper-code"}}, []),  # concerns others' options, too
         ({}, []),
@@ -29,7 +33,9 @@ def test_what_has_no_effect_is_named(
     plugins = manager(dia=DiaPlugin(), loss_weighting=LossWeightingPlugin())
     fit(points_config(), plugins=plugins, **plugins.options.resolve(options))
     said = [m for m in caplog.messages if "has no effect" in m]
-    assert said == [f"{flag} has no effect without --sampler dia or --diagnose." for flag in named]
+    switch = "--sampler dia" if "diagnose" in options.get("dia", {}) else None
+    switch = switch or "--sampler dia or --diagnose"
+    assert said == [f"{flag} has no effect without {switch}." for flag in named]
     caplog.clear()
     config = points_config()  # a file serves runs with Dia and without
     config.PLUGINS = options
