@@ -144,7 +144,7 @@ def held_out(run: LiveRun, settings: str) -> Any:
     if config.DATA.path:
         from pathlib import Path
 
-        data_dir = Path(config.DATA.path)
+        data_dir = Path(config.DATA.path).expanduser()
     try:
         dataset = run.plugins.catalogs.datasets[config.DATA.name](config, data_dir)
         if config.DATA.minority:

@@ -172,7 +172,7 @@ def adopt_flags(actions: Iterable[argparse.Action], plugin: str) -> None:
         shown = str(default).replace("%", "%%")
         if action.help and "%(default)s" in action.help:
             action.help = action.help.replace("%(default)s", shown)
-        elif action.help and default not in (None, False):
+        elif action.help and default not in (None, False, ""):
             action.help += f" (default: {shown})"
         known = {other.dest for other in actions}
         for preset, values in getattr(action, "presets", {}).items():

@@ -136,6 +136,8 @@ def test_help_shows_each_default_once(manager):
     assert "rate, 0.5 if unset" in text
     assert "a name (default: 100%)" in text
     assert "SUPPRESS" not in text
+    # Of all that is installed, files among it that nothing is the default of.
+    assert "(default: )" not in PluginManager().parser.format_help()
 
 
 def test_changed_names_plugins_with_another_value_than_the_default(manager):

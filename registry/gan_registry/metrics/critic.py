@@ -117,7 +117,7 @@ def critic_wasserstein(
         critic = _train(train, seed, device, settings, progress)
         test = ((halves.test - centre) / scale).to(device)
         with torch.no_grad():
-            outputs = [critic(rows).double().cpu().mean() for rows in test]
+            outputs = [critic(rows).cpu().double().mean() for rows in test]
         gap = float(outputs[0] - outputs[1])
         return gap / _lipschitz(critic, test, seed) * scale
 

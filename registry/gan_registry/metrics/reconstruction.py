@@ -98,7 +98,7 @@ def mean_by_group(values: Tensor, groups: Tensor) -> dict[int, float]:
     members = groups >= 0
     if not bool(members.any()):
         return {}
-    numbers, values = groups[members].cpu(), values[members].double().cpu()
+    numbers, values = groups[members].cpu(), values[members].cpu().double()
     counts = torch.bincount(numbers)
     sums = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, numbers, values)
     return {int(g): float(sums[g] / counts[g]) for g in torch.nonzero(counts).flatten()}

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -140,12 +140,12 @@ class Table:
                     f"but got {len(row)}."
                 )
 
-    @property
+    @cached_property
     def headings(self) -> list[tuple[str, str]]:
         """Title and alignment of each column."""
         return [(column.title, align) for column, align in self._columns]
 
-    @property
+    @cached_property
     def cells(self) -> list[list[tuple[str, str]]]:
         """Formatted value and alignment of each cell."""
         columns = self._columns
@@ -163,7 +163,7 @@ class Table:
         long = (len(text) > _LONG for row in self.cells for text, _ in row)
         return len(self.columns) > _FEW or any(long)
 
-    @property
+    @cached_property
     def _columns(self) -> list[tuple[Column, str]]:
         columns = [c if isinstance(c, Column) else Column(c) for c in self.columns]
         resolved = []
