@@ -55,8 +55,8 @@ CLAIM = Claim(
     ),
     explained=(
         "The part that fails is the budget's: to bring 71 % back to 5 % about 95 of 100 samples "
-        "have to go, as `drs_exact` shows, and `obrs` was told to keep 50. With the budget that it "
-        "has it moves the share as far as any rejection can."
+        "have to go, as `drs_exact` shows, and `obrs` was told to keep 50. No rejection that "
+        "keeps half comes nearer to the data by any f-divergence, if the ratio is right."
     ),
     columns=GROUPS,
     scales={
