@@ -130,6 +130,11 @@ CLAIM = Claim(
         "The minor group's LDRV is not higher in the mean over seeds, or the gap between the "
         "recalls does not grow with the level."
     ),
+    explained=(
+        "LDRV tells the minor group in every case, and so does its estimate from one sweep. From "
+        "95 % on the rare colour of the digits is not made at all: the gap between the recalls is "
+        "then the frequent colour's own, and cannot grow any more."
+    ),
     columns=(
         Column("minor", "minor", ".3g"),
         Column("major", "major", ".3g"),
