@@ -13,6 +13,7 @@ from benchmarks.claims import cells as cell_files
 from benchmarks.claims import declared
 from benchmarks.claims.declared import PLAIN, Claim, Column, Row, Rows, Scale, load
 from benchmarks.claims.findings import word
+from benchmarks.claims.sittings import estimate
 from gan_registry.files import atomic_write
 
 PAGE = "RESULTS.md"
@@ -126,7 +127,8 @@ def _scale(claim: Claim, scale: str, results: Path, folder: Path, draw: bool) ->
     if later:
         parts.append(f"#### Confirmed on seeds from {CONFIRMED_FROM} on\n")
         parts += _block(claim, scale, later, _picture(claim, scale, folder, "-confirmed"), draw)
-    parts.append(_provenance(contents) if contents else f"Nothing was measured: run `{command}`.\n")
+    told = _provenance(contents) if contents else _why_not(claim, scale, results, command)
+    parts.append(told)
     return "\n".join(parts)
 
 
@@ -209,6 +211,14 @@ def _pairs(claim: Claim, rows: Rows, case: str, method: str, kind: str) -> str:
     mine = rows[case, method, kind]
     pairs = [claim.won(mine[seed], others[seed]) for seed in mine if seed in others]
     return f"{sum(pairs)} of {len(pairs)}" if pairs else "–"
+
+
+def _why_not(claim: Claim, scale: str, results: Path, command: str) -> str:
+    """Says that nothing was measured, how long that would take, and how it is done."""
+    of = claim.scales[scale]
+    cells = cell_files.cells_of(claim, scale, list(of.cases), of.methods, range(of.seeds), {})
+    needed = estimate(cells, results, 1).partition(" with ")[0].replace(" to measure", "")
+    return f"Nothing was measured, for want of time ({needed} on one core): run `{command}`.\n"
 
 
 def _provenance(contents: list[dict[str, Any]]) -> str:
