@@ -28,6 +28,7 @@ import math
 import os
 import re
 import shlex
+import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -36,6 +37,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import yaml
+
+if __name__ == "__main__":  # as a script; its own folder has others of the packages' names
+    sys.path[0] = str(Path(__file__).parent / "helpers")
+
 from processes import run_module
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -578,10 +583,11 @@ def kind_of(annotation: Any, metadata: list[Any]) -> str:
     name = {int: "whole number", float: "number", bool: "true, false", str: "text"}[annotation]
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [
-        f"{sign} {getattr(item, key):g}"
+        f"{sign} {bound:g}"
         for item in flat(metadata)
         for key, sign in signs.items()
-        if getattr(item, key, None) is not None
+        # All whole numbers are below 2^63, which no reader of the page has to know.
+        if (bound := getattr(item, key, None)) is not None and bound != 2**63
     ]
     return ", ".join([name, *bounds])
 
