@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +50,9 @@ def verdict(rows: Rows) -> list[Part]:
 
 
 def _of_rule(rows: Rows, case: str, method: str, kind: str) -> list[Part]:
-    def both(
-        key: str, of: Callable[[Sequence[float]], float] = statistics.fmean
-    ) -> tuple[float | None, float | None]:
-        rule = number(rows, case, method, kind, key, of)
-        return rule, number(rows, case, "vanilla", PLAIN, key, of)
+    def both(key: str) -> tuple[float | None, float | None]:
+        rule = number(rows, case, method, kind, key)
+        return rule, number(rows, case, "vanilla", PLAIN, key)
 
     def noise(key: str) -> float:
         return number(rows, case, "vanilla", PLAIN, key, deviation) or 0.0

@@ -45,11 +45,10 @@ def verdict(rows: Rows) -> list[Part]:
     names = [method for _, method, kind in rows if kind == PLAIN]
     if any(name in FULL for name in names):
         half = "k = 0.5, phase 1 of 50%"
-        by_k = {k: f"k = {k}, phase 1 of 50%" for k in ("0", "0.3", "0.5", "1")}
+        none, *some = (f"k = {k}, phase 1 of 50%" for k in ("0", "0.3", "0.5", "1"))
     else:
         half = "phase 1 of 50%"
-        by_k = {k: f"k = {k}" for k in ("0", "0.3", "1")}
-    none = by_k.pop("0")
+        none, *some = (f"k = {k}" for k in ("0", "0.3", "1"))
 
     def modes(name: str, of: Callable[[Sequence[float]], float] = statistics.fmean) -> float | None:
         return number(rows, "", name, PLAIN, "modes_covered", of)
@@ -57,7 +56,7 @@ def verdict(rows: Rows) -> list[Part]:
     def noise(name: str) -> float:
         return modes(name, deviation) or 0.0
 
-    best = max(by_k.values(), key=lambda name: modes(name) or 0.0)
+    best = max(some, key=lambda name: modes(name) or 0.0)
     parts = [
         above(
             f"{best} covers {{mine}} modes, more than {none}, {{other}}, by more than their "

@@ -20,6 +20,12 @@ PAGE = "RESULTS.md"
 CONFIRMED_FROM = 100
 """Seeds from here on have tables of their own: they confirm what was chosen by the others."""
 
+Content = dict[str, Any]
+"""What the file of a cell holds."""
+
+Cells = Mapping[tuple[str, str], list[Content]]
+"""(Claim, scale) → its cells that were measured."""
+
 _NOT_RUN = "not run"
 _FOUND = {"holds": "holds", "fails": "fails", "open": "is open"}
 _HEAD = """# Results
@@ -43,14 +49,21 @@ def write_page(path: Path, results: Path, draw: bool = True) -> None:
         draw: Draw the pictures; else the page shows those that are there.
     """
     claims = [load(name) for name in declared.CLAIMS]
-    parts = [_HEAD, _overview(claims, results)]
+    cells = {
+        (claim.name, scale): list(cell_files.read_all(results, claim.name, scale))
+        for claim in claims for scale in claim.scales
+    }  # fmt: skip
+    parts = [_HEAD, _overview(claims, cells)]
     for claim in claims:
         parts.append(
             f"## {claim.title}\n\n"
             f"**Claimed** by {claim.source}. **Measured:** {claim.measured} "
             f"**It fails if:** {claim.failure}\n"
         )
-        parts += [_scale(claim, scale, results, path.parent, draw) for scale in claim.scales]
+        parts += [
+            _scale(claim, scale, cells[claim.name, scale], results, path.parent, draw)
+            for scale in claim.scales
+        ]
         if claim.explained:
             parts.append(f"**Why:** {claim.explained}\n")
         if claim.elsewhere:
@@ -70,21 +83,20 @@ def rows_of(claim: Claim, contents: Iterable[Mapping[str, Any]]) -> Rows:
     return rows
 
 
-def _overview(claims: Sequence[Claim], results: Path) -> str:
+def _overview(claims: Sequence[Claim], cells: Cells) -> str:
     """Returns the table of what came out, a line a claim."""
     lines = ["| claim | small scale | full scale |", "| --- | --- | --- |"]
     for claim in claims:
         # As a heading's link is made of its text.
         anchor = re.sub(r"[^\w -]", "", claim.title.lower()).replace(" ", "-")
-        shown = [_in_short(claim, scale, results) for scale in ("small", "full")]
+        shown = [_in_short(claim, cells.get((claim.name, scale))) for scale in ("small", "full")]
         lines.append(f"| [{claim.title}](#{anchor}) | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 
-def _in_short(claim: Claim, scale: str, results: Path) -> str:
-    if scale not in claim.scales:
+def _in_short(claim: Claim, contents: list[Content] | None) -> str:
+    if contents is None:
         return "–"
-    contents = list(cell_files.read_all(results, claim.name, scale))
     if not contents:
         return "not run"
     first, later = _by_purpose(contents)
@@ -92,7 +104,7 @@ def _in_short(claim: Claim, scale: str, results: Path) -> str:
     return shown[0] if len(shown) == 1 else f"{shown[0]}; confirmation: {shown[1]}"
 
 
-def _how_many(claim: Claim, contents: list[dict[str, Any]]) -> str:
+def _how_many(claim: Claim, contents: list[Content]) -> str:
     if claim.verdict is None:
         return "measured"
     parts = claim.verdict(rows_of(claim, contents))
@@ -104,17 +116,16 @@ def _how_many(claim: Claim, contents: list[dict[str, Any]]) -> str:
     return f"{text}, {unknown} not measured" if unknown else text
 
 
-def _by_purpose(
-    contents: list[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _by_purpose(contents: list[Content]) -> tuple[list[Content], list[Content]]:
     """Divides cells into those that something was chosen by and those that confirm it."""
     first = [content for content in contents if content["seed"] < CONFIRMED_FROM]
     return first, [content for content in contents if content["seed"] >= CONFIRMED_FROM]
 
 
-def _scale(claim: Claim, scale: str, results: Path, folder: Path, draw: bool) -> str:
+def _scale(
+    claim: Claim, scale: str, contents: list[Content], results: Path, folder: Path, draw: bool
+) -> str:
     of = claim.scales[scale]
-    contents = list(cell_files.read_all(results, claim.name, scale))
     command = f"python -m benchmarks.claims {claim.name}"
     if scale != "small":
         command += f" --scale {scale}"
@@ -137,7 +148,7 @@ def _picture(claim: Claim, scale: str, folder: Path, suffix: str) -> Path:
 
 
 def _block(
-    claim: Claim, scale: str, contents: list[dict[str, Any]], picture: Path, draw: bool
+    claim: Claim, scale: str, contents: list[Content], picture: Path, draw: bool
 ) -> Iterator[str]:
     """Yields the tables of some seeds, what was found, and the picture."""
     of = claim.scales[scale]
@@ -221,7 +232,7 @@ def _why_not(claim: Claim, scale: str, results: Path, command: str) -> str:
     return f"Nothing was measured, for want of time ({needed} on one core): run `{command}`.\n"
 
 
-def _provenance(contents: list[dict[str, Any]]) -> str:
+def _provenance(contents: list[Content]) -> str:
     """Says when, where and by which versions cells were measured."""
     dates = sorted({content["date"] for content in contents})
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
     elif arguments.img_size is not None:
         raise UserError("--img-size has no meaning with --generator.")
-    _check_places(arguments.out)
+    check_writable(arguments.out)
     from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
     diagnose_samples(arguments, progress_of(arguments))
@@ -149,7 +149,7 @@ def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) 
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
         raise UserError(f"--out {arguments.out} must end in .safetensors.")
-    _check_places(arguments.out, arguments.samples_out)
+    check_writable(arguments.out, arguments.samples_out)
     from diagan_plugin.blackbox.command_tasks import calibrate_generator, draw_samples
 
     task = calibrate_generator if arguments.use is None else draw_samples
@@ -195,12 +195,6 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     add_trust_flag(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
-
-
-def _check_places(*places: Path | None) -> None:
-    for place in places:
-        if place is not None:
-            check_writable(place)
 
 
 def _check(arguments: argparse.Namespace) -> None:

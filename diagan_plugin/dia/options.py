@@ -54,6 +54,15 @@ def follows_published_code(options: Mapping[str, Mapping[str, Any]]) -> bool:
     return options.get(NAME, {}).get("preset") == PAPER_CODE
 
 
+def weights_the_loss(options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether Dia's scores weight D's loss, by `--loss-weighting`, in the place of the draws.
+
+    Args:
+        options: As for :func:`follows_published_code`; those of loss weighting may be missing.
+    """
+    return bool(options.get("loss_weighting", {}).get("by", "none") != "none")
+
+
 @dataclass(frozen=True)
 class DiaOptions:
     """What can be chosen about diagnosis and weighted sampling.

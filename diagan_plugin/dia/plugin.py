@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.drivers import DrivingPlugin
-from diagan_plugin.dia.options import NAME, DiaOptions, add_options
+from diagan_plugin.dia.options import NAME, DiaOptions, add_options, weights_the_loss
 from diagan_plugin.dia.refusals import check_options, check_visits
 from diagan_plugin.dia.schedule import Schedule, plan
 from diagan_plugin.report import DIAGNOSIS_FILE
@@ -165,7 +165,7 @@ def warn_of_no_phase2(options: DiaOptions, total_steps: int) -> None:
 def _warn_of_unused(run: LiveRun) -> None:
     """Warns of options that nothing reads; what a preset is for, other plugins may follow."""
     options = run.options[NAME]
-    if options["preset"] != DiaOptions.preset or _weights_the_loss(run):
+    if options["preset"] != DiaOptions.preset or weights_the_loss(run.options):
         return
     # Remedies begin where phase 1 would end; and configurations serve runs without Dia, too.
     but = {"phase1", *(run.config.PLUGINS.get(NAME) or {})}
@@ -174,10 +174,6 @@ def _warn_of_unused(run: LiveRun) -> None:
         but |= {field.name for field in fields(DiaOptions)} - _OF_PHASE_2
         switch = f"--sampler {NAME}"
     warn_of_unused(run, NAME, switch, but)
-
-
-def _weights_the_loss(run: LiveRun) -> bool:
-    return bool(run.options.get("loss_weighting", {}).get("by", "none") != "none")
 
 
 def is_weighted(run: LiveRun) -> bool:

@@ -23,10 +23,9 @@ from gan_registry.config.yaml_text import YamlError, load_yaml
 from gan_registry.datasets.imbalance import thin
 from gan_registry.errors import UserError
 from gan_registry.seeding import derive_seed
+from gan_registry.training.build import data_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gan_registry.live_run import LiveRun
 
 _LOG = logging.getLogger(__name__)
@@ -140,13 +139,8 @@ def held_out(run: LiveRun, settings: str) -> Any:
     except YamlError as error:
         raise UserError(f"--post-holdout {settings}: {error}.") from error
     config.DATA.options = {**config.DATA.options, **changed}
-    data_dir: Path | None = None
-    if config.DATA.path:
-        from pathlib import Path
-
-        data_dir = Path(config.DATA.path).expanduser()
     try:
-        dataset = run.plugins.catalogs.datasets[config.DATA.name](config, data_dir)
+        dataset = run.plugins.catalogs.datasets[config.DATA.name](config, data_folder(config))
         if config.DATA.minority:
             dataset = thin(dataset, config.DATA.minority)
     except UserError as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import NAME as DIA
+from diagan_plugin.dia.options import weights_the_loss
 from diagan_plugin.postprocessing.options import BATCH, EXACT, JUDGED_BY_RUN, NAME, add_options
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -103,6 +104,5 @@ class PostprocessingPlugin:
 
 def _trains_auxiliary(run: LiveRun) -> bool:
     """Whether a run weights by score, with an auxiliary discriminator beside."""
-    loss_weighting = run.options.get("loss_weighting", {}).get("by", "none") != "none"
-    weighted = run.config.RUN.sampler == DIA or loss_weighting
+    weighted = run.config.RUN.sampler == DIA or weights_the_loss(run.options)
     return bool(weighted and run.options.get(DIA, {}).get("aux", "none") != "none")

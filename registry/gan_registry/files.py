@@ -59,23 +59,26 @@ def atomic_write(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def check_writable(path: Path) -> None:
-    """Refuses a place where nothing can be written, before long work whose result goes there.
+def check_writable(*paths: Path | None) -> None:
+    """Refuses places where nothing can be written, before long work whose results go there.
 
     Args:
-        path: A file or a folder, there or not; nothing is left behind.
+        paths: Files or folders, there or not; nothing is left behind. None is no place.
 
     Raises:
         UserError: As for :func:`atomic_write`.
     """
-    folder = path if path.is_dir() else path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise unwritable(path, error) from error
+    for path in paths:
+        if path is None:
+            continue
+        folder = path if path.is_dir() else path.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise unwritable(path, error) from error
 
 
 def _sync(path: Path) -> None:

@@ -65,8 +65,7 @@ def run(arguments: argparse.Namespace, defaults: argparse.Namespace) -> int:
         )
     if not own and arguments.data is None:
         raise UserError("--discriminators with --loader needs --data, the training data.")
-    if arguments.out is not None:
-        check_writable(arguments.out)
+    check_writable(arguments.out)
     from diagan_plugin.hosts.finished.loading import open_data
     from diagan_plugin.hosts.finished.statistics import diagnose_files, diagnose_run
     from gan_registry.training.run import resolve_device

@@ -56,10 +56,3 @@ def add_checkout(
         flag, metavar="CHECKOUT", type=Path, default=os.environ.get(variable) or None,
         help=f"{what} (default: {variable})",
     )  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """Returns an option's value as a file of plain values holds it."""
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 
-from diagan_plugin.hosts.kit.commands import plain
 from diagan_plugin.hosts.kit.launching import unnamed_main
 from diagan_plugin.hosts.kit.loader import StreamLoader
 from diagan_plugin.hosts.kit.outcome import log_line
@@ -36,6 +35,7 @@ from diagan_plugin.hosts.nvlabs.losses import LossWatch
 from diagan_plugin.hosts.nvlabs.networks import host_networks
 from diagan_plugin.hosts.nvlabs.settings import NvlabsSettings, state_path
 from diagan_plugin.hosts.nvlabs.setup import set_up
+from gan_registry.config.settings import options_as_yaml
 
 _ROLES = {
     "training_set_kwargs": "data", "G_kwargs": "G", "D_kwargs": "D", "loss_kwargs": "loss",
@@ -234,8 +234,7 @@ class Adapter:
             "batch": int(self._keywords["batch_size"]),
             "total_steps": self.session.run.total_steps,
             "shape": list(dataset.sample_shape), "classes": dataset.num_classes,
-            "options": {p: {n: plain(v) for n, v in o.items()}
-                        for p, o in settings.options.items()},
+            "options": options_as_yaml(settings.options),
         }  # fmt: skip
 
     def dump(self, original: Callable[..., None], content: Any, file: Any, *args: Any) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from diagan_plugin.hosts.kit.commands import host_command, plain
+from diagan_plugin.hosts.kit.commands import host_command
 from diagan_plugin.hosts.kit.settings import PLAIN
 from diagan_plugin.hosts.studiogan.settings import Settings
+from gan_registry.config.settings import options_as_yaml
 from gan_registry.errors import UserError, unknown_name
 from gan_registry.plugins import PluginManager
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
     command = {
         "arguments": own,
         "sampler": arguments.sampler,
-        "options": {p: {n: plain(v) for n, v in o.items()} for p, o in options.items()},
+        "options": options_as_yaml(options),
     }
     if trains(own) and checkpoint_folder(own) is None and not arguments.fresh:
         interrupted = find_interrupted(save_folder(own), command)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME as DIA
-from diagan_plugin.dia.options import DiaOptions
+from diagan_plugin.dia.options import DiaOptions, weights_the_loss
 from diagan_plugin.remedies.timing import phase1_end
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -130,4 +130,4 @@ class LossWeightingPlugin(DrivingPlugin):
 
 def is_active(run: LiveRun) -> bool:
     """Whether loss weighting was asked for."""
-    return bool(run.options[NAME]["by"] != "none")
+    return weights_the_loss(run.options)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import NAME as DIA
+from diagan_plugin.dia.options import weights_the_loss
 from diagan_plugin.flags import at_least
 from diagan_plugin.postprocessing.options import JUDGED_BY_RUN
 from diagan_plugin.postprocessing.options import NAME as POSTPROCESSING
@@ -62,7 +63,7 @@ class PacGanPlugin:
                 f"({run.batch_size}, on {run.world_size} process(es)) must be a multiple of "
                 f"{size * run.world_size}."
             )
-        if run.options.get("loss_weighting", {}).get("by", "none") != "none":
+        if weights_the_loss(run.options):
             raise UserError(
                 "--loss-weighting weights single samples, and --pacgan has one loss term for a "
                 "whole pack: use --sampler dia with --pacgan-unpacked, or leave --pacgan out."

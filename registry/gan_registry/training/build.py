@@ -50,6 +50,11 @@ def build_all(run: Run, state: Mapping[str, Any] | None) -> None:
         load_checkpoint(run, state)
 
 
+def data_folder(config: Config) -> Path | None:
+    """Returns where a configuration's data lie, with ~ as the user's home; None if nowhere."""
+    return Path(os.path.expanduser(config.DATA.path)) if config.DATA.path else None
+
+
 def build_data(run: Run) -> None:
     """Builds the dataset, the sampler and the stream of batches.
 
@@ -59,7 +64,7 @@ def build_data(run: Run) -> None:
     """
     config = run.config
     dataset_factory = look_up_all(run)
-    data_dir = Path(os.path.expanduser(config.DATA.path)) if config.DATA.path else None
+    data_dir = data_folder(config)
     try:
         run.dataset = dataset_factory(config, data_dir)
     except PluginError:
