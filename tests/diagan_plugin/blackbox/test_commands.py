@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -9,11 +8,9 @@ import torch
 from small_runs import points_config
 from torch import nn
 
-from diagan_plugin.blackbox import commands
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
-from gan_registry.cli.main import run_command
-from gan_registry.cli.parser import Parser
+from diagan_plugin.cli import main
 from gan_registry.errors import UserError
 from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
@@ -22,15 +19,7 @@ FEW = ["--features", "raw", "--num", "600", "--anchors", "50"]
 
 
 def run(*arguments) -> int:
-    def command() -> int:
-        parser = Parser(prog="diagan", allow_abbrev=False)
-        added = parser.add_subparsers(parser_class=Parser)
-        commands.add_diagnose(added)
-        commands.add_calibrate(added)
-        parsed: argparse.Namespace = parser.parse_args([str(word) for word in arguments])
-        return int(parsed.handler(parsed))
-
-    return run_command(command, "diagan")
+    return main([str(word) for word in arguments])
 
 
 def refused(capsys, *arguments) -> str:
