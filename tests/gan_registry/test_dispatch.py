@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_runs import manager
 
 from gan_registry.dispatch import Dispatcher, PluginFailure
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake, Real
 from gan_registry.report.document import Report
 
@@ -25,10 +25,7 @@ def plugin(**hooks: Any) -> object:
 
 
 def dispatcher(asked: Any = None, **plugins: object) -> Dispatcher:
-    manager = PluginManager(load_entry_points=False)
-    for name, made in plugins.items():
-        manager.register(made, name)
-    return Dispatcher(manager, asked)
+    return Dispatcher(manager(**plugins), asked)
 
 
 def contributing(seed: int) -> object:

@@ -5,15 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_runs import points_config
+from small_runs import fit, points_config
 from torch import nn
 
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
 from diagan_plugin.cli import main
 from gan_registry.errors import UserError
-from gan_registry.plugins import PluginManager
-from gan_registry.training.trainer import train
 
 FEW = ["--features", "raw", "--num", "600", "--anchors", "50"]
 
@@ -113,9 +111,7 @@ def test_refuses_what_is_no_generator(capsys, tmp_path, planted, to_script):
 
 @pytest.mark.parametrize("prior", ["gaussian", "uniform"])
 def test_a_run_folder_is_a_generator(capsys, tmp_path, prior):
-    plugins = PluginManager(load_entry_points=False)
-    config = points_config(MODEL__z_prior=prior)
-    run_ = train(config, tmp_path / "run", plugins, plugins.options.resolve({}), quiet=True)
+    run_ = fit(points_config(MODEL__z_prior=prior), tmp_path / "run")
     capsys.readouterr()
     generator = open_generator(tmp_path / "run")
     assert (generator.z_dim, generator.prior) == (2, prior)

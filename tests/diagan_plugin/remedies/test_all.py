@@ -200,9 +200,8 @@ def test_every_plugin_class_of_the_package_is_in_the_table() -> None:
 
 
 def test_options_go_by_the_plugins_names() -> None:
-    plugins = PluginManager(load_entry_points=False)
-    for name, setting in SETTINGS.items():
-        plugins.register(setting.make(), name)  # refuses flags of another plugin's
+    # Flags of another plugin's would be refused.
+    plugins = manager(**{name: setting.make() for name, setting in SETTINGS.items()})
     assert plugins.options.plugins() == set(SETTINGS)
     assert all(option.action.help for option in plugins.options)
 
