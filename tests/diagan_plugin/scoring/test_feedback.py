@@ -76,7 +76,8 @@ def test_it_is_what_a_loop_over_samples_says(gain, missed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "exponent"), [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.0), (0.1, 1 / 3), (0.2, 1.0), (3.0, 1.0)]
+    ("missing", "exponent"),
+    [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.0), (0.1, 1 / 3), (0.2, 1.0), (3.0, 1.0)],
 )
 def test_the_weights_begin_as_those_of_the_scores_only_where_something_was_missed(
     missing, exponent
