@@ -92,11 +92,27 @@ def test_keep_probability_is_the_smallest_of_all_hulls():
 def test_the_first_direction_is_that_of_the_mean():
     z = np.random.default_rng(0).normal(size=(300, 10))
     z[:, 3] = 2.0 + 0.1 * z[:, 3]
-    z[:, 7] *= 0.2
+    z[:, 7] *= 0.2  # of a divergence of 1.1
+    z[:, 5] *= 2.0  # of one of 0.8
     basis = ranked_directions(z)
     np.testing.assert_allclose(basis @ basis.T, np.eye(10), atol=1e-8)
-    assert abs(basis[0, 3]) > 0.95
-    assert abs(basis[1, 7]) > 0.9
+    for place, direction in enumerate((3, 7, 5)):
+        assert abs(basis[place, direction]) > 0.9
+    # What counts is how they differ from the prior, whatever its spread.
+    np.testing.assert_allclose(ranked_directions(z / 4, 0.25), basis, atol=1e-8)
+
+
+def test_the_nearest_latents_span_the_hull():
+    z, _ = ball(100, 2, 0)
+    far = np.random.default_rng(1).permutation(100) / 100
+    rng = np.random.default_rng(0)
+    hull = fit_hull(z, far, 0.25, 0.13, directions=None, vertices=5, rng=rng)
+    np.testing.assert_array_equal(hull.vertices, z[np.argsort(far)[:5]])
+    assert hull.keep == pytest.approx(0.5)  # of 26 neighbours, one at the radius itself
+    assert fit_hull(z, far, 0.25, 0.4, directions=None, rng=rng).keep == 1.0
+    assert len(fit_hull(z, far, 0.09, 0.1, directions=None, rng=rng).vertices) == 10
+    with pytest.raises(UserError, match="only 9 of 100"):
+        fit_hull(z, far, 0.08, 0.1, directions=None, rng=rng)
 
 
 def test_a_hull_over_everything_is_refused_when_drawn():
