@@ -92,6 +92,11 @@ def test_ties_and_anchors_without_neighbours():
     assert find_modes(anchors, [0, 0, 0], 3, 0.1) == [0]
     with pytest.raises(ValueError, match="count"):
         find_modes(anchors, [1, 1, 1], 0, 0.1)
+    for wrong, ties in ((anchors, [1, 1, 1, 1]), (anchors, [1]), (anchors[:0], [])):
+        with pytest.raises(ValueError, match="`neighbors` and `ties` must be"):
+            find_modes(wrong, [1] * len(wrong), 1, 0.1, ties=ties)
+    with pytest.raises(ValueError, match="`neighbors` and `ties` must be"):
+        find_modes(anchors, [1, 1], 1, 0.1)
 
 
 def test_nearest_samples_in_order():
