@@ -71,6 +71,7 @@ def test_total_collapse_still_has_a_radius():
 def test_too_few_for_the_rule():
     with pytest.raises(ValueError, match="at least 500"):
         typical_radius(sphere(20, 0), sphere(499, 1))
+    assert 0 < typical_radius(sphere(20, 0), sphere(500, 1)) < 0.5
     with pytest.raises(ValueError, match="share"):
         typical_radius(sphere(20, 0), sphere(500, 1), 0.0)
 

@@ -37,6 +37,8 @@ def test_records_of_the_published_code():
     for last in ("through-end", "before-end"):
         awkward = schedule(100, record_every=7, window=3, last_record=last)
         assert list(awkward.record_steps) == [63, 70, 77]
+    each = schedule(100, record_every=1, window=2, last_record="before-end")
+    assert list(each.record_steps) == [78, 79]
     # Later ones are those of the weights' refreshing, up to each.
     again = schedule(100, record_every=10, window=3, refresh=10, last_record="before-end")
     assert [s for s in range(101) if again.records_at(s)] == [50, 60, 70, 90, 100]
@@ -202,6 +204,8 @@ def test_heat_map_of_an_extended_run_stays_bounded(old, factor):
 
 
 def test_phase_1_has_at_least_one_step():
+    ends = [schedule(total, phase1="auto").phase1_end for total in (1, 2, 3, 10, 14)]
+    assert ends == [1, 1, 2, 9, 13]
     assert schedule(3, phase1=0.01).phase1_end == 1
     assert dataclasses.replace(schedule(3), total_steps=5).phase1_end == 4
 

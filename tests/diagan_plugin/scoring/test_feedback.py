@@ -100,17 +100,18 @@ def test_a_healthy_generator_is_left_alone() -> None:
 
 
 def test_weights_without_evidence_stay() -> None:
-    loop = FeedbackWeights([1.0, 1.0, 8.0, 2.0], np.ones(4))
+    p = [1.0, 1.0, 8.0, 4.0]
+    loop = FeedbackWeights(p, np.ones(4))
     before = loop.weights
     for ratio, progress in (([], 0.1), ([np.nan] * 4, 0.1), ([np.inf] * 4, 0.5)):
         loop.update(ratio, progress, np.arange(len(ratio)))
     np.testing.assert_array_equal(loop.weights, before)
-    # One that nobody asked about is neither pressed nor let go: its weight only leaks.
-    loop.update([0.0], 1.0, np.array([2]))
-    unknown = np.log(loop.weights)[[0, 1, 3]]
-    np.testing.assert_allclose(
-        unknown - unknown[0], (1 - RULE.leak) * np.log([1.0, 1.0, 2.0]), rtol=1e-9, atol=1e-12
-    )
+    # One that nobody asked about is neither pressed nor let go, half-way down the landing: its
+    # weight only leaks.
+    loop.update([0.0], 0.45, np.array([2]))
+    expected = (1 - RULE.leak) * np.log(before)
+    expected[2] += RULE.gain * RULE.aim / 2
+    np.testing.assert_allclose(np.log(loop.weights / loop.weights[0]), expected - expected[0])
     # Equal weights and a ratio of 1 are the fixed point.
     even = FeedbackWeights(np.ones(4), np.zeros(4))
     for progress in (0.1, 0.5, 0.9):
