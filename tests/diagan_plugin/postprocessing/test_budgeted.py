@@ -149,11 +149,12 @@ def test_edges():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 2)])
 def test_any_dtype_and_shape(dtype, shape):
     logits = torch.tensor([0.0, 1.0, 2.0, 8.0], dtype=dtype).reshape(shape)
     got, _ = accepted(logits, 0.5)
     assert (got.shape, got.dtype) == (shape, torch.float64)
+    assert budget_offset(logits.clone().requires_grad_(), 0.5) == budget_offset(logits, 0.5)
     assert float(got.mean()) == pytest.approx(0.5, rel=1e-12)
 
 
