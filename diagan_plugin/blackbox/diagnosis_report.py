@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
+from scipy.stats import binom
 
-from diagan_plugin.blackbox.bootstrap import Interval
+from diagan_plugin.blackbox.bootstrap import LEVEL, Interval
 from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
 from diagan_plugin.blackbox.generator_calibration import Calibration
 from diagan_plugin.blackbox.thresholds import RESOLUTION
@@ -29,6 +30,9 @@ NOTABLE = 2.0
 ALIKE = 0.5
 """Share of the samples near a typical anchor from which on they are called alike, if r is as small
 as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
+
+COARSE = 0.1
+"""Where a mode must hold more than this share to be told, that none was told says little."""
 
 Part = tuple[Dataset, NDArray[np.int64]]
 """Some samples of a dataset, and the index there of each."""
@@ -49,12 +53,11 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         f"{diagnosis.typical_mccs:.3f}.",
     )
     if worst.share_interval.low >= NOTABLE * typical:
-        times = f"{worst.times_typical:.1f} times as often as"
+        times = f"{worst.times_typical:.1f} times as densely as is typical"
         if not np.isfinite(worst.times_typical):
-            times = "far more often than"
-        return Verdict(
-            f"The generator makes one kind of sample {times} is typical", sentences, "attention"
-        )
+            times = "far more densely than is typical"
+        headline = f"In one place samples lie {times}"
+        return Verdict(headline, sentences, "attention", todo=_uneven(diagnosis))
     if diagnosis.typical_share >= ALIKE and diagnosis.radius <= RESOLUTION:
         # Nothing stands out where nearly everything is the same.
         return Verdict(
@@ -62,7 +65,37 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
             "not tell its samples apart", sentences, "attention",
         )  # fmt: skip
     headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
-    return Verdict(headline, sentences, "ok")
+    least = smallest_notable(typical, diagnosis.num_samples // 2, diagnosis.level)
+    if least <= COARSE:
+        seen = (
+            f"A mode of less than about {percent(least)} of the samples might not have been told."
+        )
+        return Verdict(headline, (*sentences, seen), "ok")
+    only = f"only one of {percent(least)} of them or more" if least <= 1.0 else "none at all"
+    return Verdict(
+        f"{headline}; of so few samples {only} would be told", sentences, "neutral",
+        todo=("Take more samples: --num and --anchors, or a fuller folder or file.",),
+    )  # fmt: skip
+
+
+def smallest_notable(typical: float, count: int, level: float = LEVEL) -> float:
+    """Returns the smallest share of `count` samples that is surely above `NOTABLE` times typical.
+
+    Surely: so is the lower end of its interval. Above 1 where no share is.
+    """
+    shares = np.arange(1, count + 1) / count
+    surely = binom.ppf((1.0 - level) / 2.0, count, shares) / count >= NOTABLE * typical
+    return float(shares[surely][0]) if surely.any() else 2.0
+
+
+def _uneven(diagnosis: BlackBoxDiagnosis) -> tuple[str, ...]:
+    """Says how collapse is told from data that are denser in some places themselves."""
+    return (
+        "Look at its neighbours: where they are one sample again and again, the generator has "
+        "collapsed there; where they are different samples of one kind, it need not have.",
+        "Data can be as uneven: diagnose as many real samples (--samples) with the same features, "
+        f"--theta {diagnosis.theta:.4f} and --radius {diagnosis.radius:.4f}, and compare.",
+    )
 
 
 def with_interval(value: float, interval: Interval) -> str:
@@ -89,6 +122,7 @@ def summary(diagnosis: BlackBoxDiagnosis) -> str:
         )
         score = with_interval(mode.mccs, mode.mccs_interval)
         lines.append(f"{number:<6}{score:<27}{shares:<31}{mode.times_typical:>13.1f}")
+    lines += [f"{'' if number else 'next':<6}{text}" for number, text in enumerate(said.todo)]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 

@@ -169,7 +169,7 @@ def test_an_overcorrection_is_called_so_with_both_ends_in_numbers() -> None:
         assert (decision.claim, names) == ("overdone", {"7"})
         assert ("7", "overdone") in [(f.name, fate) for f, fate in decision.fates]
     (told,) = [text for text in word(evidence).sentences if text.startswith("Phase 2")]
-    assert told.startswith("Phase 2 did not help: ")
+    assert told.startswith("Phase 2 ended worse than it began: ")
     assert "share of “7” 0." in told
     assert "FID 30 → 60 (when phase 1 ended → now)." in told
 
@@ -177,11 +177,11 @@ def test_an_overcorrection_is_called_so_with_both_ends_in_numbers() -> None:
 @pytest.mark.parametrize(
     ("seven", "fid", "told", "todo"),
     [
-        (1.0, {"fid": 20}, "did not help by itself, but once corrected by drs: ",
+        (1.0, {"fid": 20}, "ended worse than it began by itself, but better once corrected by drs: ",
          "Take the corrected samples (--samples drs)."),
-        (1.6, {"fid": 20, "recall": 0.3}, "did not help by itself, but in part once corrected by ",
+        (1.6, {"fid": 20, "recall": 0.3}, "ended worse than it began by itself, but better in part once corrected by ",
          "Take the corrected samples (--samples drs), which come much nearer; or weight less"),
-        (4.0, {"fid": 50}, "did not help: ", "Weight less (--dia-max-ratio)"),
+        (4.0, {"fid": 50}, "ended worse than it began: ", "Weight less (--dia-max-ratio)"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("steered", [False, True])
@@ -243,8 +243,8 @@ def test_of_several_groups_it_is_said_what_the_count_agrees_about() -> None:
     assert "For “8” Dia's weights went the wrong way" in text  # it was short before
     assert "Drawn less often in return: “5”" in text  # it was not
     assert "more often in phase 2: “0” 1" in text
-    helped = next(sentence for sentence in verdict.sentences if "Phase 2 helped" in sentence)
-    assert helped.startswith("Phase 2 helped in part: share of “5”")  # what it cost …
+    helped = next(sentence for sentence in verdict.sentences if "Phase 2 ended" in sentence)
+    assert helped.startswith("Phase 2 ended better in part: share of “5”")  # what it cost …
     assert "share of “7”" in helped  # … and what it mended
     assert helped in verdict.sentences[:3]  # which the first screen shows
 
@@ -272,7 +272,23 @@ def test_a_group_that_was_mended_is_said_to_be() -> None:
         "“7” was made too rarely when phase 1 ended; now it is made often enough."
     )
     assert verdict.tone == "ok"
-    assert any(text.startswith("Phase 2 helped: share of “7” 0.") for text in verdict.sentences)
+    assert any(text.startswith("Phase 2 ended better than it began: share of “7” 0.") for text in verdict.sentences)
+    assert "with --sampler uniform tells" in " ".join(verdict.sentences)  # not that Dia did it
+
+
+def test_shares_at_the_edge_that_only_chance_moved_are_no_outcome_of_phase_2() -> None:
+    """Three groups are made at 80 % of their share before and after: now short, now fitting."""
+    edge = times({1: 0.8, 2: 0.8, 7: 0.8})
+    evidence = [planted(seed, edge, before=edge, rated={1: 1.0}, drawn=SHARES) for seed in SEEDS]
+    decisions = [decide(each) for each in evidence]
+    crossed = [
+        any(f.was_short and f.state == "fitting" for f in each.groups.findings)
+        for each in evidence
+        if each.groups is not None
+    ]
+    assert sum(crossed) >= 5  # else nothing was tried
+    assert not [d for d in decisions if d.claim in ("recovered", "lost")]
+    assert sum(any(fate != "short as before" for _, fate in d.fates) for d in decisions) <= 1
 
 
 def test_a_dead_discriminator_ends_it() -> None:
