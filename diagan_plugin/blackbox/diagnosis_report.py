@@ -15,7 +15,7 @@ from scipy.stats import binom
 from diagan_plugin.blackbox.bootstrap import LEVEL, Interval
 from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
 from diagan_plugin.blackbox.generator_calibration import Calibration
-from diagan_plugin.blackbox.thresholds import RESOLUTION
+from diagan_plugin.blackbox.thresholds import RESOLUTION, share_of
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
 from gan_registry.files import atomic_write
@@ -28,8 +28,7 @@ NOTABLE = 2.0
 """A mode is called dense where surely so many times as many samples are near as is typical."""
 
 ALIKE = 0.5
-"""Share of the samples near a typical anchor from which on they are called alike, if r is as small
-as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
+"""From this share near a typical anchor on, samples that repeat one another are mostly alike."""
 
 COARSE = 0.1
 """Where a mode must hold more than this share to be told, that none was told says little."""
@@ -52,18 +51,22 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         f"Its MCCS is {with_interval(worst.mccs, worst.mccs_interval)}, that of the median anchor "
         f"{diagnosis.typical_mccs:.3f}.",
     )
+    if diagnosis.radius <= RESOLUTION and diagnosis.typical_share >= share_of(
+        diagnosis.num_samples
+    ):
+        # What is typical here is to be repeated, and nothing need stand out from that.
+        headline = "Samples repeat one another: a typical one is made again and again"
+        if diagnosis.typical_share >= ALIKE:
+            headline = "Most samples are alike: the generator has collapsed as a whole"
+        return Verdict(
+            f"{headline}, or the features do not tell its samples apart", sentences, "attention"
+        )
     if worst.share_interval.low >= NOTABLE * typical:
         times = f"{worst.times_typical:.1f} times as densely as is typical"
         if not np.isfinite(worst.times_typical):
             times = "far more densely than is typical"
         headline = f"In one place samples lie {times}"
         return Verdict(headline, sentences, "attention", todo=_uneven(diagnosis))
-    if diagnosis.typical_share >= ALIKE and diagnosis.radius <= RESOLUTION:
-        # Nothing stands out where nearly everything is the same.
-        return Verdict(
-            "Most samples are alike: the generator has collapsed as a whole, or the features do "
-            "not tell its samples apart", sentences, "attention",
-        )  # fmt: skip
     headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
     least = smallest_notable(typical, diagnosis.num_samples // 2, diagnosis.level)
     if least <= COARSE:
@@ -84,8 +87,9 @@ def smallest_notable(typical: float, count: int, level: float = LEVEL) -> float:
     Surely: so is the lower end of its interval. Above 1 where no share is.
     """
     shares = np.arange(1, count + 1) / count
-    surely = binom.ppf((1.0 - level) / 2.0, count, shares) / count >= NOTABLE * typical
-    return float(shares[surely][0]) if surely.any() else 2.0
+    low = np.asarray(binom.ppf((1.0 - level) / 2.0, count, shares)) / count
+    notable = shares[low >= NOTABLE * typical]
+    return float(notable[0]) if notable.size else 2.0
 
 
 def _uneven(diagnosis: BlackBoxDiagnosis) -> tuple[str, ...]:
@@ -128,7 +132,10 @@ def summary(diagnosis: BlackBoxDiagnosis) -> str:
 
 def calibration_summary(calibration: Calibration) -> str:
     """Writes what a calibration did as lines for a terminal."""
-    lines = [f"{'mode':<6}{'MCCS before':<27}{'after':<27}{'share before':>13}{'after':>9}"]
+    lines = [
+        calibration_outcome(calibration),
+        f"{'mode':<6}{'MCCS before':<27}{'after':<27}{'share before':>13}{'after':>9}",
+    ]
     for number, (before, after) in enumerate(calibration.modes, 1):
         cells = [with_interval(level.mccs, level.mccs_interval) for level in (before, after)]
         shares = f"{percent(before.share):>13}{percent(after.share):>9}"
@@ -142,6 +149,21 @@ def calibration_summary(calibration: Calibration) -> str:
         f"(two draws before: {calibration.drift_by_chance:.4g})",
     ]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def calibration_outcome(calibration: Calibration) -> str:
+    """Says of how many modes it is sure that they are less dense than before: of fresh samples."""
+    pairs = [(first.share_interval, then.share_interval) for first, then in calibration.modes]
+    less = sum(after.high < before.low for before, after in pairs)
+    if less < len(pairs) == 1:
+        return "The mode is not surely less dense than before"
+    if less < len(pairs):
+        return f"{less} of {len(pairs)} modes are surely less dense than before"
+    return (
+        "The mode is less dense than before"
+        if less == 1
+        else "All modes are less dense than before"
+    )
 
 
 def write_report(

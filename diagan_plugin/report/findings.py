@@ -24,6 +24,9 @@ NEARLY_MISSING = 0.05
 MUCH_UNRECOGNISED = 0.1
 """From this share on, generated samples that belong to no group are worth a sentence."""
 
+MOSTLY_UNRECOGNISED = 0.5
+"""From this share on, what belongs to no group comes before what is said of the groups."""
+
 MIN_RELIABILITY = 0.5
 """Without groups: how much of the spread between samples must be more than recording noise."""
 

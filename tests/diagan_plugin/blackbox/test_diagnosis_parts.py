@@ -214,6 +214,27 @@ def test_the_verdict_knows_total_collapse():
     assert "alike" not in verdict(spread).headline
 
 
+@pytest.mark.parametrize(("kinds", "copies"), [(50, 20), (1, 600), (10, 60)])
+def test_samples_that_repeat_one_another_are_told(kinds, copies):
+    """Fifty samples, each of them twenty times: no mode stands out, and it is collapse."""
+    x = sphere(kinds, 0).repeat(copies, 1)
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))]
+    said = verdict(diagnose(x[:200], x[200:], resamples=20))
+    assert said.tone == "attention"
+    assert said.headline.startswith("Samples repeat" if kinds > 1 else "Most samples are alike")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.6])
+def test_one_sample_for_half_of_all_is_told(share):
+    """Then it is the typical one."""
+    x = sphere(1500, 0)
+    x[: round(share * len(x))] = x[0]
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))]
+    said = verdict(diagnose(x[:500], x[500:], resamples=20))
+    assert said.tone == "attention"
+    assert said.headline.startswith(("Samples repeat", "Most samples are alike", "In one place"))
+
+
 def test_a_mode_beside_which_nothing_is_near_anything_is_told():
     """By a radius of the user's own so small that a typical anchor has no neighbour."""
     found = diagnose(sphere(200, 0, 0.3), sphere(1000, 1, 0.3), radius=0.02, resamples=20)
