@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
-from scipy.stats import binom
 
-from diagan_plugin.blackbox.bootstrap import LEVEL, Interval
+from diagan_plugin.blackbox.bootstrap import Interval, smallest_above
 from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
 from diagan_plugin.blackbox.generator_calibration import Calibration
 from diagan_plugin.blackbox.thresholds import RESOLUTION, share_of
@@ -29,6 +28,13 @@ NOTABLE = 2.0
 
 ALIKE = 0.5
 """From this share near a typical anchor on, samples that repeat one another are mostly alike."""
+
+SURELY = 5.0
+"""So many times the rule's share must a typical anchor have of samples that repeat it: in a plane a
+healthy generator's samples may lie as close as r can tell, at about the rule's share."""
+
+MANY = 0.01
+"""Share of the anchors from which on such as are more alike than the densest mode are told."""
 
 COARSE = 0.1
 """Where a mode must hold more than this share to be told, that none was told says little."""
@@ -55,20 +61,24 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         diagnosis.num_samples
     ):
         # What is typical here is to be repeated, and nothing need stand out from that.
-        headline = "Samples repeat one another: a typical one is made again and again"
+        surely = diagnosis.typical_share >= SURELY * share_of(diagnosis.num_samples)
+        found = "Samples repeat one another"
         if diagnosis.typical_share >= ALIKE:
-            headline = "Most samples are alike: the generator has collapsed as a whole"
+            found = "Most samples are alike: the generator has collapsed as a whole"
         return Verdict(
-            f"{headline}, or the features do not tell its samples apart", sentences, "attention"
-        )
+            f"{found}, or the features do not tell them apart",
+            sentences, "attention" if surely else "neutral",
+            todo=("Where samples differ, subtract the features' mean (--center), or take others.",),
+        )  # fmt: skip
     if worst.share_interval.low >= NOTABLE * typical:
         times = f"{worst.times_typical:.1f} times as densely as is typical"
         if not np.isfinite(worst.times_typical):
             times = "far more densely than is typical"
         headline = f"In one place samples lie {times}"
-        return Verdict(headline, sentences, "attention", todo=_uneven(diagnosis))
+        return Verdict(headline, (*_tighter(diagnosis), *sentences), "attention",
+                       todo=_uneven(diagnosis))  # fmt: skip
     headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
-    least = smallest_notable(typical, diagnosis.num_samples // 2, diagnosis.level)
+    least = smallest_above(NOTABLE * typical, diagnosis.num_samples // 2, diagnosis.level)
     if least <= COARSE:
         seen = (
             f"A mode of less than about {percent(least)} of the samples might not have been told."
@@ -81,15 +91,16 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
     )  # fmt: skip
 
 
-def smallest_notable(typical: float, count: int, level: float = LEVEL) -> float:
-    """Returns the smallest share of `count` samples that is surely above `NOTABLE` times typical.
-
-    Surely: so is the lower end of its interval. Above 1 where no share is.
-    """
-    shares = np.arange(1, count + 1) / count
-    low = np.asarray(binom.ppf((1.0 - level) / 2.0, count, shares)) / count
-    notable = shares[low >= NOTABLE * typical]
-    return float(notable[0]) if notable.size else 2.0
+def _tighter(diagnosis: BlackBoxDiagnosis) -> Iterator[str]:
+    """Tells of copies that share their place with more samples, which only look alike."""
+    (low, high), scores = diagnosis.modes[0].mccs_interval, diagnosis.scores
+    above = float((scores > high + (high - low)).mean())
+    if above >= MANY:
+        yield (
+            f"{percent(above)} of the anchors have a clearly higher MCCS, to {scores.max():.3f}: "
+            "samples that all but repeat one another. A smaller --radius shows them "
+            f"({diagnosis.radius / 5:.2g}, say)."
+        )
 
 
 def _uneven(diagnosis: BlackBoxDiagnosis) -> tuple[str, ...]:
@@ -126,6 +137,7 @@ def summary(diagnosis: BlackBoxDiagnosis) -> str:
         )
         score = with_interval(mode.mccs, mode.mccs_interval)
         lines.append(f"{number:<6}{score:<27}{shares:<31}{mode.times_typical:>13.1f}")
+    lines[1:1] = _tighter(diagnosis)
     lines += [f"{'' if number else 'next':<6}{text}" for number, text in enumerate(said.todo)]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
@@ -155,15 +167,7 @@ def calibration_outcome(calibration: Calibration) -> str:
     """Says of how many modes it is sure that they are less dense than before: of fresh samples."""
     pairs = [(first.share_interval, then.share_interval) for first, then in calibration.modes]
     less = sum(after.high < before.low for before, after in pairs)
-    if less < len(pairs) == 1:
-        return "The mode is not surely less dense than before"
-    if less < len(pairs):
-        return f"{less} of {len(pairs)} modes are surely less dense than before"
-    return (
-        "The mode is less dense than before"
-        if less == 1
-        else "All modes are less dense than before"
-    )
+    return f"Surely less dense than before: {less} of {len(pairs)} modes"
 
 
 def write_report(

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from diagan_plugin.blackbox.bootstrap import mccs_interval, population_intervals, share_interval
+from diagan_plugin.blackbox.bootstrap import (
+    mccs_interval,
+    population_intervals,
+    share_interval,
+    smallest_above,
+)
 from diagan_plugin.blackbox.collapse_diagnosis import diagnose
-from diagan_plugin.blackbox.diagnosis_report import smallest_notable, summary, verdict
+from diagan_plugin.blackbox.diagnosis_report import summary, verdict
 from diagan_plugin.blackbox.mccs import (
     Comparison,
     angular_distances,
@@ -220,8 +225,27 @@ def test_samples_that_repeat_one_another_are_told(kinds, copies):
     x = sphere(kinds, 0).repeat(copies, 1)
     x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))]
     said = verdict(diagnose(x[:200], x[200:], resamples=20))
-    assert said.tone == "attention"
+    assert said.tone == ("neutral" if kinds == 50 else "attention")
     assert said.headline.startswith("Samples repeat" if kinds > 1 else "Most samples are alike")
+
+
+def test_healthy_points_that_lie_too_close_to_tell_are_no_alarm():
+    x = 5.0 + torch.randn(1300, 2, generator=torch.Generator().manual_seed(0))
+    said = verdict(diagnose(unit_vectors(x[:300]), unit_vectors(x[300:]), resamples=50))
+    assert said.tone == "neutral"
+    assert "--center" in said.todo[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_beside_a_mode_of_mere_likeness_are_told(seed):
+    """A third is alike, and a tenth is one sample: fewer neighbours, and a higher score."""
+    x = sphere(2000, seed, 0.3, 0.3)
+    plain = diagnose(x[:500], x[500:], resamples=100, seed=seed)
+    assert "clearly higher" not in summary(plain)
+    x[::10] = sphere(1, 9)
+    x = x[torch.randperm(2000, generator=torch.Generator().manual_seed(seed))]
+    found = diagnose(x[:500], x[500:], resamples=100, seed=seed)
+    assert "of the anchors have a clearly higher MCCS" in summary(found).splitlines()[1]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.6])
@@ -277,9 +301,9 @@ def test_what_so_many_samples_can_tell_is_said():
 @pytest.mark.parametrize("count", [20, 100, 1000])
 def test_the_smallest_share_that_is_told_is_told(count):
     typical = share_of(2 * count)
-    least = smallest_notable(typical, count)
+    least = smallest_above(2 * typical, count)
     rng = np.random.default_rng(0)
     hits = round(least * count)
     assert share_interval(hits, count, rng).low >= 2 * typical - 1 / count
     assert share_interval(hits - 2, count, rng).low < 2 * typical
-    assert smallest_notable(0.6, count) > 1.0
+    assert smallest_above(1.2, count) > 1.0
