@@ -265,9 +265,10 @@ def test_a_state_finds_its_plugin_or_an_error_that_names_it():
 
 
 def test_a_report_is_an_event():
-    report = Report(title="t")
-    hooks = dispatcher(p=plugin(gan_report=lambda self, run, report: None))
+    report, seen = Report(title="t"), []
+    hooks = dispatcher(p=plugin(gan_report=lambda self, run, report: seen.append((run, report))))
     hooks.report(RUN, report)
+    assert seen == [(RUN, report)]
 
 
 def test_calling_names_who_is_being_called():

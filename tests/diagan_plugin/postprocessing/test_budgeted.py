@@ -144,11 +144,11 @@ def test_edges():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 2)])
 def test_any_dtype_and_shape(dtype, shape):
-    logits = torch.tensor([0.0, 1.0, 2.0, 8.0], dtype=dtype).reshape(shape)
+    logits = torch.tensor([0.0, 1.0, 2.0, 8.0], dtype=dtype).reshape(shape).requires_grad_()
     got, _ = budgeted_acceptance(logits, 0.5)
-    assert (got.shape, got.dtype) == (shape, torch.float64)
+    assert (got.shape, got.dtype, got.requires_grad) == (shape, torch.float64, False)
     assert float(got.mean()) == pytest.approx(0.5, rel=1e-12)
 
 
