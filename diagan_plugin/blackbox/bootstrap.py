@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from diagan_plugin.blackbox.mccs import Comparison, collapse_score
 
@@ -91,6 +92,17 @@ def population_intervals(
         _interval(means, level, float(scores.mean())),
         _interval(deviations, level, float(scores.std(ddof=min(1, anchors - 1)))),
     )
+
+
+def smallest_above(bound: float, count: int, level: float = LEVEL) -> float:
+    """Returns the smallest share of `count` samples that is surely at or above a bound.
+
+    Surely: so is the lower end of its interval. Above 1 where no share is.
+    """
+    shares = np.arange(1, count + 1) / count
+    low = np.asarray(binom.ppf((1.0 - level) / 2.0, count, shares)) / count
+    notable = shares[low >= bound]
+    return float(notable[0]) if notable.size else 2.0
 
 
 def _interval(values: npt.NDArray[np.float64], level: float, estimate: float) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from diagan_plugin.blackbox.bootstrap import Interval
+from diagan_plugin.blackbox.bootstrap import Interval, smallest_above
 from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, DenseMode
 from diagan_plugin.blackbox.generator_calibration import Calibration
-from diagan_plugin.blackbox.thresholds import RESOLUTION
+from diagan_plugin.blackbox.thresholds import RESOLUTION, share_of
 from gan_registry.datasets.base import Dataset
 from gan_registry.datasets.fetching import fetch
 from gan_registry.files import atomic_write
@@ -27,8 +27,17 @@ NOTABLE = 2.0
 """A mode is called dense where surely so many times as many samples are near as is typical."""
 
 ALIKE = 0.5
-"""Share of the samples near a typical anchor from which on they are called alike, if r is as small
-as the rule allows. The rule's r gives 0.01, unless samples all but repeat each other."""
+"""From this share near a typical anchor on, samples that repeat one another are mostly alike."""
+
+SURELY = 5.0
+"""So many times the rule's share must a typical anchor have of samples that repeat it: in a plane a
+healthy generator's samples may lie as close as r can tell, at about the rule's share."""
+
+MANY = 0.01
+"""Share of the anchors from which on such as are more alike than the densest mode are told."""
+
+COARSE = 0.1
+"""Where a mode must hold more than this share to be told, that none was told says little."""
 
 Part = tuple[Dataset, NDArray[np.int64]]
 """Some samples of a dataset, and the index there of each."""
@@ -48,21 +57,60 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         f"Its MCCS is {with_interval(worst.mccs, worst.mccs_interval)}, that of the median anchor "
         f"{diagnosis.typical_mccs:.3f}.",
     )
-    if worst.share_interval.low >= NOTABLE * typical:
-        times = f"{worst.times_typical:.1f} times as often as"
-        if not np.isfinite(worst.times_typical):
-            times = "far more often than"
+    if diagnosis.radius <= RESOLUTION and diagnosis.typical_share >= share_of(
+        diagnosis.num_samples
+    ):
+        # What is typical here is to be repeated, and nothing need stand out from that.
+        surely = diagnosis.typical_share >= SURELY * share_of(diagnosis.num_samples)
+        found = "Samples repeat one another"
+        if diagnosis.typical_share >= ALIKE:
+            found = "Most samples are alike: the generator has collapsed as a whole"
         return Verdict(
-            f"The generator makes one kind of sample {times} is typical", sentences, "attention"
-        )
-    if diagnosis.typical_share >= ALIKE and diagnosis.radius <= RESOLUTION:
-        # Nothing stands out where nearly everything is the same.
-        return Verdict(
-            "Most samples are alike: the generator has collapsed as a whole, or the features do "
-            "not tell its samples apart", sentences, "attention",
+            f"{found}, or the features do not tell them apart",
+            sentences, "attention" if surely else "neutral",
+            todo=("Where samples differ, subtract the features' mean (--center), or take others.",),
         )  # fmt: skip
+    if worst.share_interval.low >= NOTABLE * typical:
+        times = f"{worst.times_typical:.1f} times as densely as is typical"
+        if not np.isfinite(worst.times_typical):
+            times = "far more densely than is typical"
+        headline = f"In one place samples lie {times}"
+        return Verdict(headline, (*_tighter(diagnosis), *sentences), "attention",
+                       todo=_uneven(diagnosis))  # fmt: skip
     headline = f"No mode is surely {NOTABLE:g} times as dense as is typical"
-    return Verdict(headline, sentences, "ok")
+    least = smallest_above(NOTABLE * typical, diagnosis.num_samples // 2, diagnosis.level)
+    if least <= COARSE:
+        seen = (
+            f"A mode of less than about {percent(least)} of the samples might not have been told."
+        )
+        return Verdict(headline, (*sentences, seen), "ok")
+    only = f"only one of {percent(least)} of them or more" if least <= 1.0 else "none at all"
+    return Verdict(
+        f"{headline}; of so few samples {only} would be told", sentences, "neutral",
+        todo=("Take more samples: --num and --anchors, or a fuller folder or file.",),
+    )  # fmt: skip
+
+
+def _tighter(diagnosis: BlackBoxDiagnosis) -> Iterator[str]:
+    """Tells of copies that share their place with more samples, which only look alike."""
+    (low, high), scores = diagnosis.modes[0].mccs_interval, diagnosis.scores
+    above = float((scores > high + (high - low)).mean())
+    if above >= MANY:
+        yield (
+            f"{percent(above)} of the anchors have a clearly higher MCCS, to {scores.max():.3f}: "
+            "samples that all but repeat one another. A smaller --radius shows them "
+            f"({diagnosis.radius / 5:.2g}, say)."
+        )
+
+
+def _uneven(diagnosis: BlackBoxDiagnosis) -> tuple[str, ...]:
+    """Says how collapse is told from data that are denser in some places themselves."""
+    return (
+        "Look at its neighbours: where they are one sample again and again, the generator has "
+        "collapsed there; where they are different samples of one kind, it need not have.",
+        "Data can be as uneven: diagnose as many real samples (--samples) with the same features, "
+        f"--theta {diagnosis.theta:.4f} and --radius {diagnosis.radius:.4f}, and compare.",
+    )
 
 
 def with_interval(value: float, interval: Interval) -> str:
@@ -89,12 +137,17 @@ def summary(diagnosis: BlackBoxDiagnosis) -> str:
         )
         score = with_interval(mode.mccs, mode.mccs_interval)
         lines.append(f"{number:<6}{score:<27}{shares:<31}{mode.times_typical:>13.1f}")
+    lines[1:1] = _tighter(diagnosis)
+    lines += [f"{'' if number else 'next':<6}{text}" for number, text in enumerate(said.todo)]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def calibration_summary(calibration: Calibration) -> str:
     """Writes what a calibration did as lines for a terminal."""
-    lines = [f"{'mode':<6}{'MCCS before':<27}{'after':<27}{'share before':>13}{'after':>9}"]
+    lines = [
+        calibration_outcome(calibration),
+        f"{'mode':<6}{'MCCS before':<27}{'after':<27}{'share before':>13}{'after':>9}",
+    ]
     for number, (before, after) in enumerate(calibration.modes, 1):
         cells = [with_interval(level.mccs, level.mccs_interval) for level in (before, after)]
         shares = f"{percent(before.share):>13}{percent(after.share):>9}"
@@ -108,6 +161,13 @@ def calibration_summary(calibration: Calibration) -> str:
         f"(two draws before: {calibration.drift_by_chance:.4g})",
     ]
     return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def calibration_outcome(calibration: Calibration) -> str:
+    """Says of how many modes it is sure that they are less dense than before: of fresh samples."""
+    pairs = [(first.share_interval, then.share_interval) for first, then in calibration.modes]
+    less = sum(after.high < before.low for before, after in pairs)
+    return f"Surely less dense than before: {less} of {len(pairs)} modes"
 
 
 def write_report(

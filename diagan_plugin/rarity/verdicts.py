@@ -38,6 +38,9 @@ _FAR_SD, _FAR_TIMES = 5.0, 1.5
 logarithm, and at least so many times that. The deviation is that of a normal distribution with the
 same upper tenth: distances are skewed, most of all in few dimensions."""
 
+_BEYOND = 1000
+"""So many times as far as is usual is no number any more."""
+
 _MOST_BROKEN = 0.05
 """What holds for a larger share than this is how the data are, no defect."""
 
@@ -177,7 +180,9 @@ def sentence(
 ) -> str:
     """Says why a sample, by its row among those looked at, has its verdict; "" if it has none."""
     verdict = int(judged.likely[row])
-    far = f"{judged.far[row]:.1f} times as far as is usual"
+    times = float(judged.far[row])  # beyond all measure where most samples are copies
+    far = f"{times:.1f} times" if times < _BEYOND else f"over {_BEYOND:,} times"
+    far += " as far as is usual"
     if verdict == RARE:
         share = percent(float(judged.persistence[row]))
         return (

@@ -48,8 +48,9 @@ def summary(found: CloserLook) -> str:
     if not found.judged.judged_labels:
         return (
             f"{text}. Labels were not judged: in these features only {percent(labels.agreement)} "
-            "of the samples look like their label; a pretrained network tells more "
-            "(RUN.eval_features)."
+            "of the samples look like their label. Either the features do not tell the labels "
+            "apart, and a pretrained network tells more (RUN.eval_features), or so many labels are "
+            "wrong."
         )
     return f"{text}; {counts[MISLABELLED]:,} look like another label than their own."
 
@@ -80,6 +81,8 @@ def cluster_sentence(found: CloserLook, cluster: Cluster, group: str = "") -> st
         return f"{text}; what is generated was not measured. p = {cluster.p_value:.2g}."
     fits = cluster.measured.low <= 1.0 <= cluster.measured.high
     verdict = ", which may be chance" if fits else ""
+    if fits and not found.weighted and rated is not None and cluster.measured.high < rated.low:
+        verdict += ": the discriminator's opinion is not borne out"
     if cluster.measured.high < 1.0:
         verdict = ": the discriminator's opinion is not borne out"
         if found.weighted:

@@ -58,7 +58,7 @@ def decide(evidence: Evidence) -> Decision:
     weighted = evidence.weighted
     short, rated = found.short, found.standing_out
     overdone = found.overdone if weighted else ()
-    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and _change(f) < 0)
+    lost = tuple(f for f in short if weighted and f.state_before in ENOUGH and f.change < 0)
     conflicts = _conflicts(found, weighted)
     counted = tuple(f for f in rated if f.state is not None)
     claim: Claim
@@ -73,7 +73,7 @@ def decide(evidence: Evidence) -> Decision:
         claim, subjects = "contradicted", conflicts
     elif rated and not counted:
         claim, subjects = "rated", rated
-    elif rated and weighted and not any(f.state_before == "fitting" for f in counted):
+    elif rated and weighted and not any(_was_as_now(f) for f in counted):
         claim, subjects = "recovered", counted
     elif rated:
         claim, subjects = "harder", counted
@@ -92,6 +92,11 @@ def decide(evidence: Evidence) -> Decision:
 def _then(finding: GroupFinding, weighted: bool) -> ShareState | None:
     """Returns the state of the share when D was recorded; None if it is not known."""
     return finding.state_before if weighted else finding.state
+
+
+def _was_as_now(finding: GroupFinding) -> bool:
+    """Whether phase 2 need not have brought a group to its share: it was there, or beside it."""
+    return finding.state_before == "fitting" or (finding.was_short and finding.change <= 0)
 
 
 def _conflicts(found: GroupDiagnosis, weighted: bool) -> tuple[GroupFinding, ...]:
@@ -126,27 +131,15 @@ def _fates(found: GroupDiagnosis) -> tuple[tuple[GroupFinding, Fate], ...]:
 
 def _fate(finding: GroupFinding) -> Fate:
     before, after = finding.state_before, finding.state
-    if before is None or after is None or finding.before is None or finding.interval is None:
+    if before is None or after is None:
         return "kept"
-    if before in SHORT:
-        if after == "fitting":
-            return "recovered"
-        if after == "too often":
-            return "overdone"
-        return _SHORT_STILL[_change(finding)]
+    if before in SHORT and after in SHORT:
+        return _SHORT_STILL[finding.change]
     if after in SHORT:
-        return "lost" if _change(finding) < 0 else "short as before"
-    if after == "too often" and before == "fitting":
+        return "lost" if finding.change < 0 else "short as before"
+    # A share at the edge of what counts as short is now on this side of it, now on that.
+    if finding.change > 0 and before in SHORT:
+        return "recovered" if after == "fitting" else "overdone"
+    if finding.change > 0 and (before, after) == ("fitting", "too often"):
         return "overdone"
     return "kept"
-
-
-def _change(finding: GroupFinding) -> int:
-    """Returns whether a share clearly rose in phase 2 (1) or fell (-1); else 0, as if unknown."""
-    if finding.before is None or finding.interval is None:
-        return 0
-    # Both shares are uncertain: the difference is by √2 more than one of them.
-    now, (low, high) = finding.generated[""], finding.interval
-    if finding.before < now - 1.42 * (now - low):
-        return 1
-    return -1 if finding.before > now + 1.42 * (high - now) else 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from diagan_plugin.report.diagnosis import Diagnosis
 from diagan_plugin.report.doubts import reassurance, remarks, worthless
-from diagan_plugin.report.findings import GroupDiagnosis, SampleDiagnosis
+from diagan_plugin.report.findings import MOSTLY_UNRECOGNISED, GroupDiagnosis, SampleDiagnosis
 from diagan_plugin.report.shares import kept_before
 from diagan_plugin.report.verdict import diagnose_result, diagnose_samples
 from gan_registry.evaluation.metric_directions import metric_kinds
-from gan_registry.formatting import is_number
+from gan_registry.formatting import is_number, percent
 from gan_registry.report.document import Verdict
 
 _EARLY = 30
 """Passes over the data below which D is called young."""
+
+_UNLEARNT = 3
+"""Passes over the data below which what is missed may only not be learnt yet."""
 
 _FEW = 20
 """Records of a sample from which on their chance hardly matters."""
@@ -85,7 +88,7 @@ def gather(
         samples=samples,
         weighted=diagnosis.phase_boundary is not None,
         dead=worthless(diagnosis, result),
-        limits=tuple(remarks(diagnosis, result)),
+        limits=(*_unlearnt(diagnosis, groups), *remarks(diagnosis, result)),
         comforts=tuple(reassurance(result)),
         before=_numbers(kept.get("metrics")),
         after={kind: _numbers(metrics) for kind, metrics in metric_kinds(result).items()},
@@ -95,6 +98,21 @@ def gather(
         window_is_full=_records(diagnosis) >= _number(diagnosis, "window"),
         steered="feedback" in result,
     )
+
+
+def _unlearnt(diagnosis: Diagnosis, groups: GroupDiagnosis | None) -> Iterator[str]:
+    """Says that it is early to speak of what the generator misses."""
+    passes = _number(diagnosis, "epochs", float("inf"))
+    if passes < _UNLEARNT:
+        yield (
+            f"D had seen the data {passes:.2g} times when it was last recorded: what is missed may "
+            "only not be learnt yet. Train longer before you act on it."
+        )
+    if groups is not None and MOSTLY_UNRECOGNISED <= groups.unrecognised < 1.0:
+        yield (
+            f"{percent(groups.unrecognised)} of the generated samples belong to no known group at "
+            "all: the generator has learnt little yet. Shares are compared among the others."
+        )
 
 
 def _circumstances(diagnosis: Diagnosis) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ NEARLY_MISSING = 0.05
 MUCH_UNRECOGNISED = 0.1
 """From this share on, generated samples that belong to no group are worth a sentence."""
 
+MOSTLY_UNRECOGNISED = 0.5
+"""From this share on, what belongs to no group comes before what is said of the groups."""
+
 MIN_RELIABILITY = 0.5
 """Without groups: how much of the spread between samples must be more than recording noise."""
 
@@ -64,6 +67,7 @@ class GroupFinding:
         interval: 95 % confidence interval of the plain share, None if it is not known.
         before: Its plain share when phase 1 ended, None if it was not measured.
         state_before: How that compared with the data.
+        change: Whether the plain share clearly rose since (1) or fell (-1); else 0, as if unknown.
         recognised: Part of its real samples that the classifier behind the shares knows; 1 where
             the data's own rule tells the groups apart.
     """
@@ -83,6 +87,7 @@ class GroupFinding:
     interval: tuple[float, float] | None = None
     before: float | None = None
     state_before: ShareState | None = None
+    change: int = 0
     recognised: float = 1.0
 
     @property

@@ -1,4 +1,4 @@
-"""Whether phase 2 helped, in numbers; and where D and the count contradict each other, and why."""
+"""What changed in phase 2, in numbers; and where D and the count contradict each other, and why."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CHANGE = 0.05
 """Smallest relative change of a metric that counts."""
 
 _QUALITY = (("fid", "FID", "down"), ("recall", "recall", "up"), ("coverage", "coverage", "up"))
-"""Metrics that say whether it helped: name, what to call it, which way is better."""
+"""Metrics that say what it was worth: name, what to call it, which way is better."""
 
 _GOOD: tuple[Fate, ...] = ("recovered", "better")
 _BAD: tuple[Fate, ...] = ("overdone", "lost", "worse")
 
 
 def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
-    """Says whether phase 2 helped, by what was measured when phase 1 ended and at the end."""
+    """Says what phase 2 ended with, by what was measured when phase 1 ended and at the end."""
     if not evidence.weighted or not evidence.before:
         return []
     fates = () if decision is None else decision.fates
@@ -30,11 +30,11 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     good = _count(moves, "better") + sum(fate in _GOOD for _, fate in fates)
     bad = _count(moves, "worse") + sum(fate in _BAD for _, fate in fates)
     if good and bad:
-        opening = "Phase 2 helped in part"
+        opening = "Phase 2 ended better in part"
     elif good:
-        opening = "Phase 2 helped"
+        opening = "Phase 2 ended better than it began"
     elif bad:
-        opening = f"Phase 2 did not help{_once_corrected(evidence)}"
+        opening = f"Phase 2 ended worse than it began{_once_corrected(evidence)}"
     else:
         opening = "Phase 2 changed little"
     worse, better = ([f for f, fate in fates if fate in kind] for kind in (_BAD, _GOOD))
@@ -46,7 +46,16 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
         if moves.get(name, "same") != "same" or name == "fid"
     ]
     told = "; ".join(fact for fact in facts if fact)
-    return [f"{opening}: {told} (when phase 1 ended → now)."] if told else []
+    if not told:
+        return []
+    sentences = [f"{opening}: {told} (when phase 1 ended → now)."]
+    if good:
+        # Both ends belong to one run: nothing was measured of what Dia's draws did.
+        sentences.append(
+            "Whether that is Dia's doing, or that of so many more steps, a run of the same length "
+            "with --sampler uniform tells."
+        )
+    return sentences
 
 
 def _once_corrected(evidence: Evidence) -> str:
@@ -58,7 +67,7 @@ def _once_corrected(evidence: Evidence) -> str:
         spoilt = any(f.state_before in ENOUGH and f.states.get(kind) in SHORT for f in findings)
         if mended or _count(moves, "better"):
             part = " in part" if spoilt or _count(moves, "worse") else ""
-            return f" by itself, but{part} once corrected by {kind}"
+            return f" by itself, but better{part} once corrected by {kind}"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -104,7 +104,10 @@ def compare_runs(
         f"A training sample counts as made if it lies within the reach of a generated one: the "
         f"distance of that one to its third nearest other generated sample, by the features "
         f"{chosen}. Two draws of {num:,} samples were made from each run, and only samples on "
-        f"which both draws agree are counted. Real samples compared: {len(indices):,}."
+        f"which both draws agree are counted. Real samples compared: {len(indices):,}. A "
+        "difference is called clear by a sign test in which "
+        f"{found.of().together:.2g} training samples count as one, since one generated sample "
+        "reaches several: with a larger --num smaller differences are clear."
     )
     report.add_section("How this was measured", Text(said), order=90, anchor="how")
     return report
@@ -165,8 +168,15 @@ def _verdict(found: Comparison, dataset: Dataset, indices: NDArray[np.int64]) ->
             sentences.append(f"{word} beyond chance: {', '.join(named)}.")
     worse = any(change.lost > change.recovered for change in (whole, *clear.values()) if
                 change.is_clear())  # fmt: skip
-    tone = "attention" if worse else "ok" if whole.is_clear() or clear else "neutral"
-    return Verdict(headline, tuple(sentences), tone)  # type: ignore[arg-type]
+    differ = whole.is_clear() or bool(clear)
+    tone: Literal["attention", "ok", "neutral"] = "ok" if differ else "neutral"
+    todo = (
+        "Runs of the same settings differ, too, by their seed alone: before you choose by it, see "
+        "whether a second seed says the same.",
+    )
+    return Verdict(
+        headline, tuple(sentences), "attention" if worse else tone, todo=todo if differ else ()
+    )
 
 
 def _missed(change: Change) -> str:

@@ -187,6 +187,16 @@ def diagnose_groups(
                 ),
                 before=float(earlier[i]) if was_measured else None,
                 state_before=state_of(i, earlier) if was_measured and judged else None,
+                change=(
+                    share_change(
+                        float(earlier[i]),
+                        float(shares[""][i]),
+                        num_generated,
+                        alpha=alpha / present.size,
+                    )
+                    if was_measured and "" in shares
+                    else 0
+                ),
                 recognised=float(recognised_real[i]),
             )
         )
@@ -202,6 +212,18 @@ def share_interval(share: float, total: int) -> tuple[float, float]:
     half = z / scale * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     low, high = 0.0 if p == 0 else middle - half, 1.0 if p == 1 else middle + half
     return float(low), float(high)
+
+
+def share_change(before: float, after: float, total: int, *, alpha: float = ALPHA) -> int:
+    """Says whether a share of `total` samples rose (1) or fell (-1) beyond chance, else 0.
+
+    Given how many of both sets of samples belong to the group, half of these are of the second set
+    but for chance: an exact binomial test at the level `alpha`, two-sided.
+    """
+    first, second = round(before * total), round(after * total)
+    if first == second or stats.binomtest(second, first + second, 0.5).pvalue > alpha:
+        return 0
+    return 1 if second > first else -1
 
 
 def share_state(share_data: float, count: int, total: int, *, alpha: float = ALPHA) -> ShareState:

@@ -16,6 +16,7 @@ from diagan_plugin.report.findings import (
     MIN_EFFECT,
     MIN_RECOGNISED,
     MIN_SHORTFALL,
+    MOSTLY_UNRECOGNISED,
     MUCH_UNRECOGNISED,
     GroupDiagnosis,
     GroupFinding,
@@ -87,7 +88,7 @@ def _sentences(evidence: Evidence, found: GroupDiagnosis, decision: Decision) ->
                 else ""
             )
         )
-    if found.unrecognised >= MUCH_UNRECOGNISED:
+    if MUCH_UNRECOGNISED <= found.unrecognised < MOSTLY_UNRECOGNISED:
         sentences.append(
             f"{percent(found.unrecognised)} of the generated samples belong to no known group "
             "at all; they are left out when shares are compared."

@@ -16,6 +16,7 @@ exact, else but for pairs whose distance agrees with a radius up to rounding.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -27,6 +28,12 @@ from gan_registry.metrics.base import Batch, Directions, MetricContext, Progress
 from gan_registry.metrics.collected_features import CollectedFeatures
 from gan_registry.metrics.distances import as_points
 from gan_registry.metrics.neighbours import Advance, count_pairs, squared_radii
+
+FEW = 50
+"""Samples of a kind, 10 for each neighbour that is asked, below which the balls say little."""
+
+MANY_COPIES = 0.01
+"""Share of the real samples from which on such as are repeated spoil the numbers."""
 
 RESULTS = ("precision", "recall", "density", "coverage")
 
@@ -187,6 +194,7 @@ class PRDC(CollectedFeatures):
             # Found here, to be kept for other generated samples; a progress of its own.
             advance = count_pairs(self.context.progress, math.comb(len(real) + 1, 2))
             self._real_radii = squared_radii(real, self._real_ks, advance=advance)
+        self._warn(len(real), len(fake))
         return prdc_by_sample(
             real,
             fake,
@@ -196,6 +204,25 @@ class PRDC(CollectedFeatures):
             real_radii=self._real_radii,
             progress=self.context.progress,
         )
+
+    def _warn(self, real: int, fake: int) -> None:
+        """Says where the balls are no picture of the data: too few samples, or copies."""
+        if min(real, fake) < FEW:
+            warnings.warn(
+                f"Of {real:,} real and {fake:,} generated samples {self.title} say little: among "
+                f"fewer than {FEW} a sample's nearest neighbours are far away, and its ball holds "
+                "what does not resemble it.",
+                stacklevel=3,
+            )
+        radii = self._real_radii
+        copied = 0 if radii is None else int((radii == 0).any(1).sum())
+        if copied > MANY_COPIES * real:
+            warnings.warn(
+                f"{copied:,} of {real:,} real samples have {min(self._real_ks)} exact copies or "
+                "more, by their features: balls around them are empty, so that precision, density "
+                "or coverage are too low, whatever the generator makes. Measure without copies.",
+                stacklevel=3,
+            )
 
     @property
     def _real_ks(self) -> tuple[int, ...]:

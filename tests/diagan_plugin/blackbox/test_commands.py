@@ -249,9 +249,15 @@ def test_calibrate_writes_a_sampler_that_is_used(capsys, tmp_path, planted, meth
     flags += ("--hull-dimensions", "2") if method == "hull" else ("--weights", "least")
     assert run("calibrate", "--generator", planted, *flags, "--out", out,
                "--samples-out", images, "--draw", "30") == 0  # fmt: skip
-    assert "MCCS before" in capsys.readouterr().out
+    shown = capsys.readouterr().out
     content = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     first = content["modes"][0]
+    less = sum(
+        mode["after"]["share_interval"][1] < mode["before"]["share_interval"][0]
+        for mode in content["modes"]
+    )
+    assert shown.startswith(f"Surely less dense than before: {less} of 2 modes")
+    assert "MCCS before" in shown
     assert first["after"]["mccs"] < first["before"]["mccs"]
     latents = CalibratedLatents.load(out)
     assert latents.method == method

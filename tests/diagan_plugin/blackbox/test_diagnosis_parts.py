@@ -7,9 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from diagan_plugin.blackbox.bootstrap import mccs_interval, population_intervals, share_interval
+from diagan_plugin.blackbox.bootstrap import (
+    mccs_interval,
+    population_intervals,
+    share_interval,
+    smallest_above,
+)
 from diagan_plugin.blackbox.collapse_diagnosis import diagnose
-from diagan_plugin.blackbox.diagnosis_report import verdict
+from diagan_plugin.blackbox.diagnosis_report import summary, verdict
 from diagan_plugin.blackbox.mccs import (
     Comparison,
     angular_distances,
@@ -249,13 +254,91 @@ def test_the_verdict_knows_total_collapse():
     assert "alike" not in verdict(spread).headline
 
 
+@pytest.mark.parametrize(("kinds", "copies"), [(50, 20), (1, 600), (10, 60)])
+def test_samples_that_repeat_one_another_are_told(kinds, copies):
+    """Fifty samples, each of them twenty times: no mode stands out, and it is collapse."""
+    x = sphere(kinds, 0).repeat(copies, 1)
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))]
+    said = verdict(diagnose(x[:200], x[200:], resamples=20))
+    assert said.tone == ("neutral" if kinds == 50 else "attention")
+    assert said.headline.startswith("Samples repeat" if kinds > 1 else "Most samples are alike")
+
+
+def test_healthy_points_that_lie_too_close_to_tell_are_no_alarm():
+    x = 5.0 + torch.randn(1300, 2, generator=torch.Generator().manual_seed(0))
+    said = verdict(diagnose(unit_vectors(x[:300]), unit_vectors(x[300:]), resamples=50))
+    assert said.tone == "neutral"
+    assert "--center" in said.todo[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_beside_a_mode_of_mere_likeness_are_told(seed):
+    """A third is alike, and a tenth is one sample: fewer neighbours, and a higher score."""
+    x = sphere(2000, seed, 0.3, 0.3)
+    plain = diagnose(x[:500], x[500:], resamples=100, seed=seed)
+    assert "clearly higher" not in summary(plain)
+    x[::10] = sphere(1, 9)
+    x = x[torch.randperm(2000, generator=torch.Generator().manual_seed(seed))]
+    found = diagnose(x[:500], x[500:], resamples=100, seed=seed)
+    assert "of the anchors have a clearly higher MCCS" in summary(found).splitlines()[1]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.6])
+def test_one_sample_for_half_of_all_is_told(share):
+    """Then it is the typical one."""
+    x = sphere(1500, 0)
+    x[: round(share * len(x))] = x[0]
+    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))]
+    said = verdict(diagnose(x[:500], x[500:], resamples=20))
+    assert said.tone == "attention"
+    assert said.headline.startswith(("Samples repeat", "Most samples are alike", "In one place"))
+
+
 def test_a_mode_beside_which_nothing_is_near_anything_is_told():
     """By a radius of the user's own so small that a typical anchor has no neighbour."""
     found = diagnose(sphere(200, 0, 0.3), sphere(1000, 1, 0.3), radius=0.02, resamples=20)
     assert (found.typical_share, found.modes[0].times_typical) == (0.0, np.inf)
     said = verdict(found)
-    assert said.headline == "The generator makes one kind of sample far more often than is typical"
+    assert said.headline == "In one place samples lie far more densely than is typical"
     assert said.tone == "attention"
     none = diagnose(sphere(200, 0), sphere(1000, 1), radius=0.001, resamples=20)
     assert none.typical_share == 0.0
     assert verdict(none).tone == "ok"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equal_shares_are_not_called_unequal(seed):
+    """Ten kinds, a tenth of the samples each: dense in ten places, and nothing made too often."""
+    rng = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(10, 8, generator=torch.Generator().manual_seed(99))
+    x = kinds[torch.arange(1300) % 10] + 0.3 * torch.randn(1300, 8, generator=rng)
+    x = unit_vectors(x[torch.randperm(1300, generator=rng)])
+    found = diagnose(x[:300], x[300:], resamples=100, seed=seed)
+    said = verdict(found)
+    assert said.headline.endswith(" times as densely as is typical")
+    assert "often" not in said.headline  # how often a kind is made was not measured
+    assert f"--theta {found.theta:.4f} and --radius {found.radius:.4f}" in said.todo[1]
+    assert said.todo[1] in summary(found)
+
+
+def test_what_so_many_samples_can_tell_is_said():
+    few = verdict(diagnose(sphere(20, 0), sphere(20, 1), resamples=100))
+    assert few.tone == "neutral"
+    assert few.headline.endswith(
+        "of so few samples only one of 80.0\xa0% of them or more would be told"
+    )
+    assert few.todo
+    many = verdict(diagnose(sphere(200, 0), sphere(2000, 1), resamples=100))
+    assert (many.tone, many.todo) == ("ok", ())
+    assert many.sentences[-1].startswith("A mode of less than about 3.0\xa0% of the samples might")
+
+
+@pytest.mark.parametrize("count", [20, 100, 1000])
+def test_the_smallest_share_that_is_told_is_told(count):
+    typical = share_of(2 * count)
+    least = smallest_above(2 * typical, count)
+    rng = np.random.default_rng(0)
+    hits = round(least * count)
+    assert share_interval(hits, count, rng).low >= 2 * typical - 1 / count
+    assert share_interval(hits - 2, count, rng).low < 2 * typical
+    assert smallest_above(1.2, count) > 1.0

@@ -23,7 +23,7 @@ from diagan_plugin.rarity.verdicts import (
     persistence_of,
     sentence,
 )
-from diagan_plugin.rarity.wording import cluster_sentence
+from diagan_plugin.rarity.wording import cluster_sentence, summary
 from diagan_plugin.report.diagnosis import LIKELY, Diagnosis
 from diagan_plugin.scoring.exclusion import without_emphasis
 from diagan_plugin.scoring.score import sampling_probabilities
@@ -146,6 +146,12 @@ def test_points_far_from_all_others_are_broken() -> None:
     found = look(x)
     assert np.flatnonzero(found.likely == BROKEN).tolist() == [0, 1, 2]
     assert "Nothing in the data looks like it" in sentence(found.judged, 0)
+    assert "over 1,000 times as far" not in sentence(found.judged, 0)
+    x[3:770] = x[3]  # copies: what is usual is no distance at all
+    found = look(x)
+    assert sentence(found.judged, 0).startswith(
+        "Nothing in the data looks like it: its nearest neighbours are over 1,000 times as far as"
+    )
 
 
 def test_labels_that_the_features_do_not_know_are_not_judged() -> None:
@@ -155,6 +161,7 @@ def test_labels_that_the_features_do_not_know_are_not_judged() -> None:
     assert found.judged.labels.agreement < 0.5
     assert not found.judged.judged_labels
     assert not (found.likely == MISLABELLED).any()
+    assert summary(found).endswith("or so many labels are wrong.")  # as they are here
 
 
 def test_a_doubted_label_is_named_with_the_other_one() -> None:
@@ -325,6 +332,21 @@ def test_sections_show_each_kind_with_number_and_reason() -> None:
 def test_weights_that_acted_since_are_no_error_of_the_discriminators(weighted, told) -> None:
     rows = np.arange(10)
     cluster = Cluster(rows, 0.1, 0.001, 2.0, Factor(9.0, 8.0, 10.0), Factor(1 / 15, 1 / 20, 0.1))
+    found = CloserLook(100, np.arange(50), None, [cluster], None, weighted)  # type: ignore[arg-type]
+    assert told in cluster_sentence(found, cluster)
+
+
+@pytest.mark.parametrize(
+    ("measured", "weighted", "told"),
+    [
+        (Factor(1.2, 0.8, 1.7), False,
+         ", which may be chance: the discriminator's opinion is not borne out. p"),
+        (Factor(1.2, 0.8, 1.7), True, "too rarely), which may be chance. p"),
+        (Factor(1.2, 0.8, 9.0), False, "too rarely), which may be chance. p"),
+    ],
+)  # fmt: skip
+def test_a_count_that_does_not_reach_what_d_says_is_told(measured, weighted, told) -> None:
+    cluster = Cluster(np.arange(10), 0.1, 0.001, 2.0, Factor(9.0, 8.0, 10.0), measured)
     found = CloserLook(100, np.arange(50), None, [cluster], None, weighted)  # type: ignore[arg-type]
     assert told in cluster_sentence(found, cluster)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,20 @@ def test_equal_generators_are_seldom_told_apart() -> None:
     shares = [1, 1, 1, 1, 0.3]
     alarms = sum(compared(seed, shares, shares)[0].of().is_clear() for seed in range(20))
     assert alarms <= 1
+
+
+def test_one_generator_is_not_told_from_itself_where_neighbours_are_shared() -> None:
+    """In many dimensions a few generated samples reach most: a sample alone is no evidence."""
+    alarms = alone = 0
+    for seed in range(16):
+        rng = torch.Generator().manual_seed(seed)
+        real, *draws = (torch.randn(n, 32, generator=rng) for n in (1600, *[100] * 4))
+        change = Comparison(reach_of(real, draws[:2]), reach_of(real, draws[2:])).of()
+        assert change.together == 17.0
+        alarms += change.is_clear()
+        alone += dataclasses.replace(change, together=1.0).is_clear()
+    assert alarms == 0
+    assert alone >= 3  # what a sign test would claim
 
 
 def test_a_sample_counts_only_where_both_draws_agree() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -358,6 +359,19 @@ def test_samples_with_invalid_features_are_counted():
     fake[7, 0] = np.inf
     with pytest.raises(UserError, match="3 of 120 generated samples"):
         feed(PRDC(context()), real, fake).compute()
+
+
+def test_few_samples_and_copies_in_the_data_are_told():
+    real, fake = normal(8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        feed(PRDC(context()), real, fake).compute()
+    with pytest.warns(UserWarning, match="real and 5 generated samples .* say little"):
+        feed(PRDC(context()), real, fake[:5]).compute()
+    copies = np.repeat(real[:50], 8, 0)  # the generator makes all of them, and more
+    with pytest.warns(UserWarning, match="400 of 400 real samples have 3 exact copies or more"):
+        found = feed(PRDC(context()), copies, real).compute()
+    assert (found["precision"], found["coverage"]) == (0.0, 0.0)
 
 
 def test_features_of_two_extractors_are_refused():
