@@ -124,8 +124,10 @@ class DiaDriver:
             self.auxiliary = add_auxiliary(run, self.options)
         # The state to compare with: what the generator makes before its draws are weighted.
         run.keep_generator(BEFORE)
-        run.say(f"phase 2 begins at step {run.step}: samples are drawn by their score")
         self.weights.close_loop(run, self.recorder, self.schedule.phase1_end)
+        idle = self.weights.idle
+        how = "as before, as next to nothing was missed" if idle else "by their score"
+        run.say(f"phase 2 begins at step {run.step}: samples are drawn {how}")
         if not self.schedule.refreshes:
             self.recorder.tracker.close()  # a window of records is 200 bytes a sample
 
@@ -135,7 +137,8 @@ class DiaDriver:
 
     def _set_weights(self, run: LiveRun) -> None:
         weights = self.acting_weights(run)
-        run.set_weights(weights)
+        if not self.weights.idle:  # uniform weights would still begin another order of the samples
+            run.set_weights(weights)
         if self.auxiliary is not None and self.auxiliary.mode == "importance":
             self.auxiliary.set_probabilities(weights)
             run.log({"weights/importance_weight_variance": self.auxiliary.weight_variance})

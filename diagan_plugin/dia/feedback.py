@@ -71,10 +71,15 @@ class Feedback:
         p: NDArray[np.float64] = w / w.sum()
         return p
 
+    @property
+    def idle(self) -> bool:
+        """Whether next to nothing was missed, so that the weights stay uniform."""
+        return self.weights.strength == 0.0
+
     def due(self, step: int) -> bool:
         """Whether the weights follow after this step."""
         since = step - self._begin
-        return since > 0 and step < self._end and since % self._every == 0
+        return not self.idle and since > 0 and step < self._end and since % self._every == 0
 
     def update(self, run: LiveRun, auxiliary: AuxiliaryDiscriminator) -> None:
         """Asks the auxiliary discriminator and follows it."""

@@ -108,6 +108,11 @@ class SampleWeights:
             assert self.probabilities is not None
             self.feedback = Feedback(run, self.probabilities, recorder.moments()[0], phase1_end)
 
+    @property
+    def idle(self) -> bool:
+        """Whether the draws of phase 2 are to stay as they are: nothing was missed."""
+        return self.feedback is not None and self.feedback.idle
+
     def acting(self, run: LiveRun, strength: float) -> Floats:
         """Returns the weights [N] of the next draws, of sum 1.
 

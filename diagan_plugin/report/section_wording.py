@@ -41,6 +41,12 @@ def weights_text(drawn: bool) -> str:
 def feedback_text(feedback: Mapping[str, Any]) -> str:
     """Says how far the weights of the scores were those of the draws, of `result.json`'s entry."""
     strength, released = feedback.get("strength", 1.0), feedback.get("released_at")
+    asked = "This is what the scores asked for."
+    if strength <= 0:
+        return (
+            f"{asked} As next to nothing was missed in phase 1, nothing was weighted "
+            "(--dia-rule feedback)."
+        )
     began = (
         "They acted in full"
         if strength >= 1
@@ -48,7 +54,7 @@ def feedback_text(feedback: Mapping[str, Any]) -> str:
     )
     until = "to the end" if released is None else f"until step {released:,}"
     then = "" if released is None else "; from then on they followed the auxiliary discriminator"
-    return f"This is what the scores asked for. {began} {until}{then} (--dia-rule feedback)."
+    return f"{asked} {began} {until}{then} (--dia-rule feedback)."
 
 
 def ranking_captions(most: int, least: int, grouped: bool, named: bool = False) -> tuple[str, str]:

@@ -9,9 +9,10 @@ follow it:
    Σ w_i (r_i + a·e_i) < 0, where e_i in [0, 1] is how much the scores emphasise a sample and a the
    *aim*: p_g is to exceed p_data by up to e^a there, as a generator that makes just enough of a
    group still makes few of its variants. The aim is no larger than what was missing in phase 1,
-   the mean of LDRM under the weights: where nothing was, nothing is overdone. The weights begin
-   near uniform and the steps are small there, so that a healthy generator is left alone. At the
-   latest they are let go where the landing begins.
+   the mean of LDRM under the weights: where nothing was, nothing is overdone. Where next to nothing
+   was, the weights stay uniform, so that a healthy generator is left alone; between that and enough
+   they begin nearer to uniform and the steps are smaller. At the latest they are let go where the
+   landing begins.
 2. **Steer.** log w_i ← (1 − λ) log w_i + γ · clip(r_i + a(t)·e_i), an integrator: with weights
    proportional to the ratio the loop would swing, as the generator follows late.
 3. **Land.** a(t) falls to 0 on the way. The fixed point is then r_i = λ/γ · log w_i: p_g = p_data
@@ -53,8 +54,10 @@ class FeedbackRule:
         smoothing: The share of the ratios so far in the mean over updates.
         aim: Largest a, by how much more than p_data (in logarithms) the emphasised samples are to
             be generated before the landing.
-        missed: What must be missing of the emphasised mass in phase 1, in logarithms, for the rule
-            to act in full; where less is, it begins that much nearer to uniform, and γ is smaller.
+        healthy: What may be missing of the emphasised mass in phase 1, in logarithms, without the
+            rule doing anything: as much seems to be for any generator, by the noise of the scores.
+        missed: What must be missing for it to act in full; between the two it begins nearer to
+            uniform, and γ is smaller.
         landing: Where the aim begins to fall and where it is 0, as shares of phase 2.
         low: Smallest weight, where 1 is the mean.
         high: Largest one, unless the scores ask for a larger.
@@ -65,6 +68,7 @@ class FeedbackRule:
     clip: float = 3.0
     smoothing: float = 0.8
     aim: float = 0.7
+    healthy: float = 0.05
     missed: float = 0.2
     landing: tuple[float, float] = (0.3, 0.6)
     low: float = math.exp(-3)
@@ -89,7 +93,7 @@ class FeedbackWeights:
         ratio: The smoothed log ratios r, [N]; NaN where none is known yet.
         pressing: Whether the weights are still those that it began with.
         aim: a before the landing.
-        strength: From 0, where nothing was missed in phase 1, to 1.
+        strength: From 0, where next to nothing was missed in phase 1, to 1.
 
     Raises:
         ValueError: The probabilities are not positive and finite, or the shapes differ.
@@ -109,7 +113,8 @@ class FeedbackWeights:
         found = float(np.average(ldrm[known], weights=p[known])) if known.any() else 0.0
         self.aim = min(max(found, 0.0), self.rule.aim)
         # Where nothing was missed, the scores rank noise, and what is steered by would be noise.
-        self.strength = min(max(found, 0.0) / self.rule.missed, 1.0)
+        healthy, missed = self.rule.healthy, self.rule.missed
+        self.strength = min(max((found - healthy) / (missed - healthy), 0.0), 1.0)
         p = np.power(p, self.strength)
         self._log_w: Floats = np.log(p / p.mean())
         self._high = max(float(np.exp(self._log_w.max())), self.rule.high)

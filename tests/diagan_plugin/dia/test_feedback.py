@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
@@ -13,11 +14,23 @@ from diagan_plugin import Dia
 from diagan_plugin.dia.centring import as_a_ratio
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.hosts.own_loop.keys import StreamKeys
-from diagan_plugin.scoring.feedback import FeedbackWeights
+from diagan_plugin.scoring.feedback import FeedbackRule, FeedbackWeights
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
 
 OPTIONS = {"rule": "feedback", "record_every": 1, "window": 3, "phase1": 0.5}
+# In these few steps little is missed; the rule is to act all the same.
+RULE = FeedbackRule(healthy=0.0)
+
+
+def act_by(monkeypatch, rule):
+    weights = functools.partial(FeedbackWeights, rule=rule)
+    monkeypatch.setattr("diagan_plugin.dia.feedback.FeedbackWeights", weights)
+
+
+@pytest.fixture(autouse=True)
+def _a_rule_that_acts(monkeypatch):
+    act_by(monkeypatch, RULE)
 
 
 class Seen:
@@ -53,7 +66,7 @@ def trained(steps=12, folder=None, options=None, **config):
 def test_the_weights_follow_the_auxiliary_discriminator_from_step_to_step() -> None:
     _, driver, seen = trained(DATA__options={"num_samples": 32})
     p, ldrm = seen.scores
-    loop = FeedbackWeights(p, as_a_ratio(torch.from_numpy(ldrm)))
+    loop = FeedbackWeights(p, as_a_ratio(torch.from_numpy(ldrm)), RULE)
     began = loop.weights / loop.weights.sum()  # those of the scores, as far as something is missed
     np.testing.assert_allclose(seen.weights[6], began)
     for step in range(7, 12):
@@ -93,6 +106,19 @@ def test_the_result_says_what_was_found(tmp_path) -> None:
     assert loop.released_at in range(7, 10)  # at the latest where the aim begins to fall
     line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-2])
     assert {"weights/mean_log_ratio", "weights/ess_share"} <= set(line)
+
+
+@pytest.mark.parametrize("aux", ["uniform", "importance"])
+def test_a_healthy_generator_is_trained_as_without_dia_bit_for_bit(aux, monkeypatch) -> None:
+    act_by(monkeypatch, FeedbackRule(healthy=5.0, missed=6.0))
+    run, driver, seen = trained(options={"aux": aux})
+    plain = fit(points_config(OPTIMIZATION__total_steps=12), None, manager())
+    for name, value in plain.generator.state_dict().items():
+        torch.testing.assert_close(run.generator.state_dict()[name], value, rtol=0, atol=0)
+    np.testing.assert_array_equal(seen.weights[12], 1 / len(run.dataset))
+    assert driver.auxiliary.discriminator is not None  # which corrects the samples, if asked for
+    found = driver.result(run)["feedback"]
+    assert (found["strength"], found["released_at"]) == (0.0, None)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_the_verdict_comes_first_and_every_part_is_there(full: Page) -> None:
         ({"strength": 1.0, "released_at": 3319}, "They acted in full until step 3,319; from then"),
         ({"strength": 0.034, "released_at": None}, "weakened (to the power 0.034) to the end ("),
         ({"released_at": None}, "They acted in full to the end ("),
+        ({"strength": 0.0, "released_at": None}, "nothing was missed in phase 1, nothing was weig"),
     ],
 )
 def test_weights_that_were_let_go_are_told_as_what_the_scores_asked_for(feedback, said) -> None:

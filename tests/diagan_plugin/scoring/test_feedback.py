@@ -20,7 +20,8 @@ def slowly(p, ldrm, updates, rule):
     found = [(p[i], ldrm[i]) for i in range(n) if math.isfinite(ldrm[i])]
     missing = max(sum(w * v for w, v in found) / sum(w for w, _ in found), 0.0)
     aim = min(missing, rule.aim)
-    strength = min(missing / rule.missed, 1.0)
+    strength = (missing - rule.healthy) / (rule.missed - rule.healthy)
+    strength = min(max(strength, 0.0), 1.0)
     p = [v**strength for v in p]
     log_w = [math.log(p[i] / (sum(p) / n)) for i in range(n)]
     middle, highest = sum(log_w) / n, max(math.exp(max(log_w)), rule.high)
@@ -75,7 +76,8 @@ def test_it_is_what_a_loop_over_samples_says(gain, missed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "exponent"), [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.25), (0.2, 1.0), (3.0, 1.0)]
+    ("missing", "exponent"),
+    [(-1.0, 0.0), (0.0, 0.0), (0.05, 0.0), (0.1, 1 / 3), (0.2, 1.0), (3.0, 1.0)],
 )
 def test_the_weights_begin_as_those_of_the_scores_only_where_something_was_missed(
     missing, exponent
@@ -90,7 +92,7 @@ def test_the_weights_begin_as_those_of_the_scores_only_where_something_was_misse
 def test_a_healthy_generator_is_left_alone() -> None:
     noise = np.random.default_rng(0).normal(size=(50, 100))
     spread = []
-    for missing in (0.0, 0.01, 1.0):
+    for missing in (RULE.healthy, RULE.healthy + 0.0075, 1.0):
         loop = FeedbackWeights(np.ones(100), np.full(100, missing))
         for number, ratio in enumerate(noise):
             loop.update(ratio, 0.3 + number / 100)
