@@ -12,22 +12,27 @@ KindT = TypeVar("KindT")
 WorkT = TypeVar("WorkT", bound=Callable[..., Any])
 
 
-def as_whole(name: str, value: SupportsIndex) -> int:
+def as_whole(name: str, value: SupportsIndex, least: int | None = None) -> int:
     """Returns a whole number of any type as an int; 2.5 is not silently taken for 2.
 
     Args:
         name: What to call it in the message.
         value: The number.
+        least: The smallest that it may be, if there is one.
 
     Raises:
         TypeError: It is no whole number.
+        ValueError: It is below the smallest.
     """
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except (TypeError, ValueError, RuntimeError):  # of a tensor torch says what it likes
         raise TypeError(
             f"Argument `{name}` must be a whole number, but got {_shown(value)}."
         ) from None
+    if least is not None and number < least:
+        raise ValueError(f"Argument `{name}` must be at least {least}, but got {number}.")
+    return number
 
 
 def as_real(name: str, value: SupportsFloat) -> float:

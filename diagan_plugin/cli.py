@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diagan_plugin import __version__
+from diagan_plugin.flags import given_flags
 from gan_registry.cli.completion import add_completion
 from gan_registry.cli.main import run_command
 from gan_registry.cli.parser import Parser
@@ -71,11 +72,11 @@ def add_diagnose(commands: Any) -> None:
     finished.add_flags(parser)
 
     def run(arguments: argparse.Namespace) -> int:
-        defaults = parser.parse_args(["--discriminators", ""])
+        given = given_flags(parser, arguments)
         if arguments.discriminators is not None:
-            return finished.run(arguments, defaults)
-        finished.check_without(arguments, defaults)
-        return blackbox.run(arguments)
+            return finished.run(arguments, given)
+        finished.check_without(given)
+        return blackbox.run(arguments, given)
 
     parser.set_defaults(handler=run)
 

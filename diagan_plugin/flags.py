@@ -1,10 +1,12 @@
-"""Types of flags that Dia and the remedies share."""
+"""Types of flags that Dia and the remedies share; which flags of a command were given."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
 from typing import Any
+
+from gan_registry.errors import UserError
 
 AUTO = "auto"
 """Leaves a choice to the run; for Dia's k and phase 1, by :mod:`diagan_plugin.scoring.adaptive`."""
@@ -82,3 +84,23 @@ def number(kind: Any, text: str) -> Any:
 def words(kind: Any) -> str:
     """Names a kind of number in a message."""
     return "a whole number" if kind is int else "a number"
+
+
+def given_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> set[str]:
+    """Returns the names of a command's flags that are not at their defaults."""
+    return {name for name, value in vars(arguments).items() if value != parser.get_default(name)}
+
+
+def flag(name: str) -> str:
+    """Returns a flag as one types it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def refuse_flags(names: set[str], where: str) -> None:
+    """Refuses flags that were given and have no meaning there.
+
+    Raises:
+        UserError: There is one; names the first.
+    """
+    if names:
+        raise UserError(f"{flag(min(names))} has no meaning {where}.")

@@ -16,8 +16,10 @@ def warn_of_unused(run: LiveRun, plugin: str, switch: str, but: Collection[str] 
     """Warns of each option not at its default of a plugin that does not act in a run.
 
     `switch` is what would turn it on, as one would type it; options in `but` are others' business
-    too.
+    too. Silent for a run that is opened again, e.g. to be sampled from: it was said when it began.
     """
+    if run.step:
+        return
     for option in run.plugins.options:
         if option.plugin != plugin or option.name in but:
             continue

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_runs import manager
 from torch import Tensor, nn
 
 from diagan_plugin.dia.driver import DiaDriver
@@ -26,7 +27,6 @@ from gan_registry.config.load import validate_config
 from gan_registry.config.schema import Config
 from gan_registry.datasets.base import ArrayDataset
 from gan_registry.hookspecs import hookimpl
-from gan_registry.plugins import PluginManager
 from gan_registry.records import MicroBatch
 from gan_registry.training.run import Run
 from gan_registry.training.trainer import train
@@ -129,10 +129,7 @@ def run_dia(
         (dia if section == NAME else content[section])[key] = value
     content["PLUGINS"] = {NAME: dia, "postprocessing": {"burn_in": 32}}
     plugin, witness = DiaPlugin(), Witness(shape)
-    plugins = PluginManager(load_entry_points=False)
-    parts = {NAME: plugin, "postprocessing": PostprocessingPlugin(), "witness": witness}
-    for name, part in parts.items():
-        plugins.register(part, name)
+    plugins = manager(dia=plugin, postprocessing=PostprocessingPlugin(), witness=witness)
     run = train(validate_config(content, "the test"), None, plugins, quiet=True)
     driver = plugin.driver(run)
     assert driver is not None

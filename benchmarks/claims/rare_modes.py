@@ -98,8 +98,10 @@ CLAIM = Claim(
         "most 0.01, so that the cap is 0.5 and 87 to 97 % of the samples are on it, the largest "
         "weight 1.02 to 1.09 times the mean (the run warns of it). With `min_clip` 0.1 the largest "
         "is 2.1 to 2.6 times the mean, and still no more modes are covered. Rejection alone "
-        "(`vanilla`, drs) covers most. After four times the steps the samples lie in modes, and "
-        "Dia lowers the FID."
+        "(`vanilla`, drs) covers most. After four times the steps the samples lie in modes: "
+        "`feedback` lowers the FID in 7 of 8 seeds, from 0.38 to 0.17 in the mean, covers 20.0 "
+        "modes for 18.2 and pays with precision, 0.69 for 0.79, which is why so few pairs are won; "
+        "with its rejection it covers 21.9 at a precision of 0.89. `paper` changes nothing there."
     ),
     columns=COLUMNS,
     scales={

@@ -110,9 +110,7 @@ class AuxiliaryDiscriminator:
     ) -> None:
         num_samples, every = as_whole("num_samples", num_samples), as_whole("every", every)
         rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size)
-        seed = as_whole("seed", seed)
-        if seed < 0:
-            raise ValueError(f"Argument `seed` must be at least 0, but got {seed}.")
+        seed = as_whole("seed", seed, 0)
         as_kind("discriminator", discriminator, nn.Module)
         as_kind("optimizer", optimizer, torch.optim.Optimizer)
         if as_kind("mode", mode, str) not in AUXILIARY_MODES:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diagan_plugin.blackbox.thresholds import NUM, SHARE
+from diagan_plugin.flags import flag, given_flags, refuse_flags
 from gan_registry.cli.evaluate import progress_of
 from gan_registry.config.trust import add_trust_flag
 from gan_registry.errors import UserError
 from gan_registry.files import check_writable
 
-_OTHER_METHODS = {"mixture": ("hull_dimensions",), "hull": ("clusters", "weights")}
+_OTHER_METHODS = {"mixture": {"hull_dimensions"}, "hull": {"clusters", "weights"}}
 """Method → the flags of the other one."""
 
-
-_OF_CALIBRATION = (
+_OF_CALIBRATION = {
     "method", "modes", "clusters", "weights", "hull_dimensions", "features", "num", "anchors",
     "theta", "radius", "center",
-)  # fmt: skip
+}  # fmt: skip
 """Flags of `diagan calibrate` that say how a sampler is made."""
 
 
 def add_diagnose(commands: Any) -> Any:
-    """Adds `diagan diagnose`, and returns its parser: the flags of a finished GAN are not here."""
+    """Adds `diagan diagnose` of a generator, and returns its parser, which has no handler yet."""
     diagnose = commands.add_parser(
         "diagnose", allow_abbrev=False,
         help="find what a generator makes too often, or what a finished GAN misses",
@@ -52,7 +51,6 @@ def add_diagnose(commands: Any) -> Any:
     diagnose.add_argument(
         "--out", metavar="DIR", type=Path, help="write report.html and the numbers there"
     )
-    diagnose.set_defaults(handler=run)
     return diagnose
 
 
@@ -97,19 +95,17 @@ def add_calibrate(commands: Any) -> None:
         "--samples-out", metavar="FILE.npz|DIR", type=Path, help="draw samples and write them there"
     )
     calibrate.set_defaults(
-        handler=lambda arguments: run_calibrate(arguments, calibrate.get_default)
+        handler=lambda arguments: run_calibrate(arguments, given_flags(calibrate, arguments))
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Carries out `diagan diagnose`."""
+def run(arguments: argparse.Namespace, given: set[str]) -> int:
+    """Carries out `diagan diagnose`; `given` are the flags that are not at their defaults."""
     _check(arguments)
     if arguments.samples is not None:
-        for flag in ("z_dim", "prior"):
-            if getattr(arguments, flag) is not None:
-                raise UserError(f"--{flag.replace('_', '-')} has no meaning with --samples.")
-    elif arguments.img_size is not None:
-        raise UserError("--img-size has no meaning with --generator.")
+        refuse_flags(given & {"z_dim", "prior"}, "with --samples")
+    else:
+        refuse_flags(given & {"img_size"}, "with --generator")
     check_writable(arguments.out)
     from diagan_plugin.blackbox.command_tasks import diagnose_samples
 
@@ -117,20 +113,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) -> int:
-    """Carries out `diagan calibrate`; `default` returns the default of a flag."""
+def run_calibrate(arguments: argparse.Namespace, given: set[str]) -> int:
+    """Carries out `diagan calibrate`; `given` are the flags that are not at their defaults."""
     _check(arguments)
     if arguments.draw < 1:
         raise UserError(f"--draw is {arguments.draw}, but must be at least 1.")
-    if arguments.samples_out is None and arguments.draw != default("draw"):
+    if arguments.samples_out is None and "draw" in given:
         raise UserError(
             "--draw says how many samples --samples-out gets, and has no meaning alone."
         )
-    for flag in _OTHER_METHODS[arguments.method]:
-        if getattr(arguments, flag) is not None:
-            raise UserError(
-                f"--{flag.replace('_', '-')} has no meaning with --method {arguments.method}."
-            )
+    refuse_flags(given & _OTHER_METHODS[arguments.method], f"with --method {arguments.method}")
     if arguments.hull_dimensions not in (None, "auto", "all") and not (
         arguments.hull_dimensions.isdecimal() and int(arguments.hull_dimensions) > 0
     ):
@@ -141,10 +133,8 @@ def run_calibrate(arguments: argparse.Namespace, default: Callable[[str], Any]) 
     if arguments.use is not None:
         if arguments.samples_out is None or arguments.out is not None:
             raise UserError("--use draws samples: it needs --samples-out, and no --out.")
-        for name in _OF_CALIBRATION:
-            if getattr(arguments, name) != default(name):
-                hint = "; --draw says how many samples" if name == "num" else ""
-                raise UserError(f"--{name.replace('_', '-')} has no meaning with --use{hint}.")
+        refuse_flags(given & {"num"}, "with --use; --draw says how many samples")
+        refuse_flags(given & _OF_CALIBRATION, "with --use")
     elif arguments.out is None:
         raise UserError("--out FILE says where to write the sampler; or --use takes one.")
     elif arguments.out.suffix != ".safetensors":
@@ -203,7 +193,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, least in lowest.items():
         value = getattr(arguments, name, None)
         if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {least}.")
+            raise UserError(f"{flag(name)} is {value}, but must be at least {least}.")
     for name in ("theta", "radius"):
         value = getattr(arguments, name)
         if value is not None and not 0.0 < value <= 1.0:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from diagan_plugin.blackbox.generators import BATCH
 from gan_registry.catalogs import Catalogs
 from gan_registry.datasets.base import Dataset, Ints
-from gan_registry.datasets.fetching import read_ahead
 from gan_registry.errors import PluginError, UserError
 from gan_registry.features.base import FeatureContext, FeatureExtractor
 from gan_registry.features.choose import AUTO, extractor_for
-from gan_registry.features.store import extract
+from gan_registry.features.store import real_features
 from gan_registry.files import cache_folder
 from gan_registry.metrics.base import Progress, no_progress
 
@@ -85,12 +83,8 @@ def features_of(
     Raises:
         UserError: Samples or features are not finite.
     """
-    rows = np.arange(len(dataset), dtype=np.int64) if indices is None else indices
-    features = torch.empty(len(rows), extractor.num_features)
-    starts = range(0, len(rows), BATCH)
-    batches = (rows[start : start + BATCH] for start in starts)
-    read = read_ahead(dataset, batches, device or torch.device("cpu"))
-    for start, (x, _) in zip(starts, read, strict=True):
-        features[start : start + len(x)] = extract(extractor, x).features
-        progress(what, start + len(x), len(rows))
-    return features
+    found = real_features(
+        extractor, dataset, indices, batch_size=BATCH, device=device,
+        progress=lambda _, done, n: progress(what, done, n),
+    )  # fmt: skip
+    return found.features

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diagan_plugin.blackbox.bootstrap import LEVEL, Interval, mccs_interval, share_interval
-from diagan_plugin.blackbox.calibrate_hull import VERTICES, HullLatents, fit_hull
+from diagan_plugin.blackbox.bootstrap import Interval, mccs_interval, share_interval
+from diagan_plugin.blackbox.calibrate_hull import HullLatents, fit_hull
 from diagan_plugin.blackbox.calibrate_mixture import Rule, fit_mixture
 from diagan_plugin.blackbox.collapse_diagnosis import BlackBoxDiagnosis, diagnose
 from diagan_plugin.blackbox.feature_extraction import features_of
@@ -104,12 +104,10 @@ def calibrate(
     modes: int = 1,
     theta: float | None = None,
     radius: float | None = None,
-    share: float = SHARE,
     center: bool = False,
     clusters: int | None = None,
     rule: Rule = "least",
     directions: int | None = 0,
-    vertices: int = VERTICES,
     seed: int = 0,
     device: torch.device | None = None,
     progress: Progress = no_progress,
@@ -118,11 +116,11 @@ def calibrate(
 
     The generator is asked for 3·num + 2·anchors samples: `num` of each draw and `anchors` of each
     diagnosis, by features of the `extractor` (on `device`), from which `center` subtracts the mean
-    of the first draw's. θ, r, `share`, `modes`, `seed` and `progress` are as in
+    of the first draw's. θ, r, `modes`, `seed` and `progress` are as in
     :func:`~diagan_plugin.blackbox.collapse_diagnosis.diagnose`. The method is "mixture" (algorithm
     1), with `clusters` and `rule` as in
     :func:`~diagan_plugin.blackbox.calibrate_mixture.fit_mixture`, or "hull" (algorithm 2), with
-    `directions` and `vertices` as in :func:`~diagan_plugin.blackbox.calibrate_hull.fit_hull`.
+    `directions` as in :func:`~diagan_plugin.blackbox.calibrate_hull.fit_hull`.
 
     Raises:
         UserError: The generator fails, or a mode has too few neighbours.
@@ -146,7 +144,7 @@ def calibrate(
         features(prior_latents(generator, anchors, seed, "anchors"), "anchors"), middle
     )
     c = unit_vectors(raw, middle)
-    settings: dict[str, Any] = {"share": share, "modes": modes, "seed": seed, "progress": progress}
+    settings: dict[str, Any] = {"share": SHARE, "modes": modes, "seed": seed, "progress": progress}
     before = diagnose(a, c, theta=theta, radius=radius, **settings)
 
     rows = [mode.anchor for mode in before.modes]
@@ -161,7 +159,7 @@ def calibrate(
         hulls = [
             fit_hull(
                 z.numpy(), of_mode, before.radius, target,
-                directions=directions, vertices=vertices, prior=generator.prior, rng=rng,
+                directions=directions, prior=generator.prior, rng=rng,
             )
             for of_mode in distances
         ]  # fmt: skip
@@ -192,19 +190,18 @@ def level_of(
     theta: float,
     radius: float,
     rng: np.random.Generator,
-    level: float = LEVEL,
 ) -> Level:
     """Measures how dense samples are around an anchor that they had no part in choosing.
 
-    Both are features of length 1, float32 [D] and [N, D]; `rng` and `level` are those of the
-    intervals (:mod:`diagan_plugin.blackbox.bootstrap`).
+    Both are features of length 1, float32 [D] and [N, D]; `rng` is that of the intervals
+    (:mod:`diagan_plugin.blackbox.bootstrap`).
     """
     distances = angular_distances(anchor[None], samples)[0]
     similar = similarity(distances, theta).cpu().numpy().astype(np.float64)
     near = int((distances <= radius).sum())
     return Level(
         float(collapse_score(similar.mean())),
-        mccs_interval(similar, rng, level=level),
+        mccs_interval(similar, rng),
         near / len(samples),
-        share_interval(near, len(samples), rng, level=level),
+        share_interval(near, len(samples), rng),
     )

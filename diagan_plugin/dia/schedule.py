@@ -199,7 +199,7 @@ def thin_history(steps: list[int], every: int) -> list[int]:
     """
     kept: list[int] = []
     for position, step in enumerate(steps):
-        if not kept or step - steps[kept[-1]] >= every or step == 0:
+        if not kept or step - steps[kept[-1]] >= every:
             kept.append(position)
     return kept
 

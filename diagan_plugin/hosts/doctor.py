@@ -36,7 +36,7 @@ PURPOSES = {
     "pandas": "tables of samples as Parquet",
     "stylegan2": "the backbone stylegan2 and the host stylegan2-pytorch",
     "tensorboard": "TensorBoard",
-    "vision": "the dataset colored_mnist",
+    "vision": "the logger of torch-mimicry",
 }
 """Extra → what it is for; those that only name others have none."""
 

@@ -23,42 +23,21 @@ from diagan_plugin.postprocessing.streaming import Propose
 from diagan_plugin.postprocessing.thinning import ThinnedStream
 
 
-def budgeted_acceptance(log_ratio: Tensor, budget: float) -> tuple[Tensor, float]:
-    """Computes the optimal probabilities of acceptance, min(1, c·r/M), at a budget.
-
-    c is exact for these samples: their mean probability is the budget, or that of exact rejection
-    where that is larger.
-
-    Args:
-        log_ratio: log p_data/p_g of generated samples, of any shape and floating dtype.
-        budget: The share of them to keep, in (0, 1].
-
-    Returns:
-        Probabilities, float64, of the same shape on the CPU, 0 where the ratio is NaN or ±inf; and
-        log c, at least 0. It is inf where the budget covers all samples of a finite ratio, which
-        are then kept, and NaN where there is none.
-
-    Raises:
-        ValueError: `budget` is out of range.
-    """
-    logits = log_ratio.detach().to("cpu", torch.float64)
-    finite = logits[logits.isfinite()]
-    offset = budget_offset(logits, budget)
-    if not len(finite):
-        return torch.zeros_like(logits), math.nan
-    maximum = float(finite.max())
-    offset = max(offset, -maximum)
-    return _acceptance(logits, offset), offset + maximum
-
-
 def budget_offset(log_ratio: Tensor, budget: float) -> float:
     """Computes the number t = log(c/M) for which the mean of min(1, exp(l + t)) is the budget.
 
-    c may be below 1 here: the one of :func:`budgeted_acceptance` is at least 1. The arguments and
-    the errors are those of that function.
+    c may be below 1 here; the sampler's is at least 1.
+
+    Args:
+        log_ratio: l = log p_data/p_g of generated samples, of any shape and floating dtype; NaN and
+            ±inf are not kept.
+        budget: The share of them to keep, in (0, 1].
 
     Returns:
-        t; inf where the budget covers all finite log-ratios l.
+        t; inf where the budget covers all finite log-ratios.
+
+    Raises:
+        ValueError: `budget` is out of range.
     """
     if not 0 < budget <= 1:
         raise ValueError(f"Argument `budget` must lie in (0, 1], but got {budget}.")

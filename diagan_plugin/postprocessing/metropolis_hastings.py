@@ -93,12 +93,10 @@ class MetropolisHastingsSampler(SampleStream):
         floor: float = 1e-4,
     ) -> None:
         super().__init__(propose, batch_size=batch_size, floor=floor)
-        steps = as_whole("steps", steps)
+        steps = as_whole("steps", steps, 1)
         as_kind("rng", rng, torch.Generator)
         if initial is not None:
             as_work("initial", initial)
-        if steps < 1:
-            raise ValueError(f"Argument `steps` must be at least 1, but got {steps}.")
         self.rng = rng
         self.initial = initial
         self.steps = steps

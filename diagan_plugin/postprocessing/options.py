@@ -138,31 +138,24 @@ def _settings(text: str) -> str:
     return text
 
 
-def _floor(text: str) -> float:
-    return _within(text, 0, 1, "a rate of at least 0 and below 1", closed=False)
+def _within(low: float, high: float, words: str, *, closed: bool = True) -> Any:
+    """Returns a type of flag: a number from `low` to `high`, or below it if not `closed`."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(words) from None
+        if not (low <= value <= high and (closed or value < high)):
+            raise argparse.ArgumentTypeError(words)
+        return value
+
+    return convert
 
 
-def _budget(text: str) -> float:
-    return _within(text, 5e-324, 1, "a share above 0 and at most 1")
-
-
-def _percentile(text: str) -> float:
-    return _within(text, 0, 100, "a percentage of at least 0 and below 100", closed=False)
-
-
-def _percentile_of_f0(text: str) -> float:
-    return _within(text, 0, 100, "a percentile from 0 to 100")
-
-
-def _score(text: str) -> float:
-    return _within(text, 5e-324, 1, "a number above 0 and below 1", closed=False)
-
-
-def _within(text: str, low: float, high: float, words: str, *, closed: bool = True) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(words) from None
-    if not (low <= value <= high and (closed or value < high)):
-        raise argparse.ArgumentTypeError(words)
-    return value
+_ABOVE_0 = 5e-324
+_floor = _within(0, 1, "a rate of at least 0 and below 1", closed=False)
+_budget = _within(_ABOVE_0, 1, "a share above 0 and at most 1")
+_percentile = _within(0, 100, "a percentage of at least 0 and below 100", closed=False)
+_percentile_of_f0 = _within(0, 100, "a percentile from 0 to 100")
+_score = _within(_ABOVE_0, 1, "a number above 0 and below 1", closed=False)

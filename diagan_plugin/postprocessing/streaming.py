@@ -71,10 +71,8 @@ class SampleStream(ABC):
     """
 
     def __init__(self, propose: Propose, *, batch_size: int, floor: float) -> None:
-        batch_size, floor = as_whole("batch_size", batch_size), as_real("floor", floor)
+        batch_size, floor = as_whole("batch_size", batch_size, 1), as_real("floor", floor)
         as_work("propose", propose)
-        if batch_size < 1:
-            raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
         if not 0 <= floor < 1:
             raise ValueError(f"Argument `floor` must lie in [0, 1), but got {floor}.")
         self.propose = propose
@@ -103,9 +101,7 @@ class SampleStream(ABC):
             ValueError: `n` is negative.
             AcceptanceRateError: See the class.
         """
-        n = as_whole("n", n)
-        if n < 0:
-            raise ValueError(f"Argument `n` must be at least 0, but got {n}.")
+        n = as_whole("n", n, 0)
         return self._take(n)
 
     @abstractmethod

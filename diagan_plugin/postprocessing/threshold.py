@@ -63,13 +63,11 @@ class ThresholdSampler(SampleStream):
     ) -> None:
         super().__init__(propose, batch_size=batch_size, floor=floor)
         threshold = None if threshold is None else as_real("threshold", threshold)
-        percentile, burn_in = as_real("percentile", percentile), as_whole("burn_in", burn_in)
+        percentile, burn_in = as_real("percentile", percentile), as_whole("burn_in", burn_in, 1)
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"Argument `threshold` must be finite or None, but got {threshold}.")
         if not 0 <= percentile < 100:
             raise ValueError(f"Argument `percentile` must lie in [0, 100), but got {percentile}.")
-        if burn_in < 1:
-            raise ValueError(f"Argument `burn_in` must be at least 1, but got {burn_in}.")
         self.threshold = threshold
         self.percentile = percentile
         self.burn_in = burn_in

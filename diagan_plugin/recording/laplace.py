@@ -75,17 +75,13 @@ class LaplaceLDRV:
         device: torch.device | str = "cpu",
         chunk_size: int = _CHUNK,
     ) -> None:
-        num_features = as_whole("num_features", num_features)
+        num_features = as_whole("num_features", num_features, 1)
         prior_variance = as_real("prior_variance", prior_variance)
-        chunk_size = as_whole("chunk_size", chunk_size)
-        if num_features < 1:
-            raise ValueError(f"Argument `num_features` must be at least 1, but got {num_features}.")
+        chunk_size = as_whole("chunk_size", chunk_size, 1)
         if not (math.isfinite(prior_variance) and prior_variance > 0):
             raise ValueError(
                 f"Argument `prior_variance` must be finite and above 0, but got {prior_variance}."
             )
-        if chunk_size < 1:
-            raise ValueError(f"Argument `chunk_size` must be at least 1, but got {chunk_size}.")
         self.device = torch.device(device)
         if self.device.type == "mps":
             raise ValueError(

@@ -34,9 +34,7 @@ class RatioHead(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        num_features = as_whole("num_features", num_features)
-        if num_features < 1:
-            raise ValueError(f"Argument `num_features` must be at least 1, but got {num_features}.")
+        num_features = as_whole("num_features", num_features, 1)
         self.standardise = nn.BatchNorm1d(num_features, affine=False)
         self.linear = nn.Linear(num_features, 1)
         # A ratio of 1 everywhere is what one knows before the first batch.

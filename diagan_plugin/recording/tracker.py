@@ -71,10 +71,8 @@ class LDRTracker:
         window: int | None = 50,
         device: torch.device | str = "cpu",
     ) -> None:
-        num_samples = as_whole("num_samples", num_samples)
+        num_samples = as_whole("num_samples", num_samples, 1)
         window = None if window is None else as_whole("window", window)
-        if num_samples < 1:
-            raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
         if window is not None and window < 1:
             raise ValueError(f"Argument `window` must be None or at least 1, but got {window}.")
         self.device = torch.device(device)

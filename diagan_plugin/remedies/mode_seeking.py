@@ -10,13 +10,12 @@ together, so G maximises the ratio of the two distances. As in the published cod
 from __future__ import annotations
 
 import argparse
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
 from diagan_plugin.remedies.arguments import argument_group
-from diagan_plugin.remedies.timing import epoch_of
+from diagan_plugin.remedies.timing import CallsInStep, epoch_of
 from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -69,10 +68,7 @@ class ModeSeekingPlugin:
     """Mode seeking as hooks."""
 
     def __init__(self) -> None:
-        # How many second halves were drawn in the present step: (step, number).
-        self._drawn: weakref.WeakKeyDictionary[LiveRun, tuple[int, int]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._drawn = CallsInStep()
 
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -128,10 +124,7 @@ class ModeSeekingPlugin:
         if fake.y is None:
             half = len(fake.x) // 2
             return fake.x[:half], fake.x[half : 2 * half], fake.z[:half], fake.z[half : 2 * half]
-        step, number = self._drawn.get(run, (-1, 0))
-        number = number + 1 if step == run.step else 0
-        self._drawn[run] = run.step, number
-        z = run.latents(len(fake.z), NAME, run.rank, run.step, number)
+        z = run.latents(len(fake.z), NAME, run.rank, run.step, self._drawn.number(run))
         with run.precision.autocast():
             x = run.generator(z, fake.y).float()
         return fake.x, x, fake.z, z

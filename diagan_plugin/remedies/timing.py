@@ -1,7 +1,8 @@
-"""When phase 2 begins, and which epoch it is: pure functions of a run's settings and its step."""
+"""When phase 2 begins, which epoch it is, and how often something was done in the present step."""
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from diagan_plugin.dia.drivers import weighting_schedule
@@ -52,3 +53,19 @@ def epoch_of(run: LiveRun, step: int | None = None, *, by: str = DISCRIMINATOR) 
     if by == GENERATOR:
         samples = run.batch_size * settings.acml_steps * settings.g_updates_per_step
     return (run.step if step is None else step) * samples // run.sampler.num_samples
+
+
+class CallsInStep:
+    """Numbers what a plugin does several times in a step, where updates or micro-batches are."""
+
+    def __init__(self) -> None:
+        self._last: weakref.WeakKeyDictionary[LiveRun, tuple[int, int]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def number(self, run: LiveRun) -> int:
+        """Returns how often it was called before in this step of the run."""
+        step, number = self._last.get(run, (-1, 0))
+        number = number + 1 if step == run.step else 0
+        self._last[run] = run.step, number
+        return number

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.dia.options import follows_published_code
 from diagan_plugin.flags import AUTO, share
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.timing import DISCRIMINATOR, GENERATOR, epoch_of
 from diagan_plugin.unused import warn_of_unused
 from gan_registry.hookspecs import hookimpl
@@ -79,23 +80,14 @@ class TopKPlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--top-k` and what belongs to it."""
-        group = parser.add_argument_group("Top-k", "train G on its most realistic samples only")
-        group.add_argument(
-            "--top-k", dest=f"{NAME}.enabled", action="store_true", default=False,
-            help="leave the least realistic samples of each batch out of G's update",
-        )  # fmt: skip
-        group.add_argument(
-            "--top-k-gamma", dest=f"{NAME}.gamma", type=share, default=0.99, metavar="GAMMA",
-            help="factor of the share that counts, each epoch",
-        )  # fmt: skip
-        group.add_argument(
-            "--top-k-nu", dest=f"{NAME}.nu", type=share, default=0.5, metavar="SHARE",
-            help="smallest share",
-        )  # fmt: skip
-        group.add_argument(
-            "--top-k-epochs", dest=f"{NAME}.epochs", choices=(AUTO, DISCRIMINATOR, GENERATOR),
-            default=AUTO, help="whose samples count for an epoch",
-        )  # fmt: skip
+        add = argument_group(parser, NAME, "Top-k", "train G on its most realistic samples only")
+        add("--top-k", "enabled", action="store_true", default=False,
+            help="leave the least realistic samples of each batch out of G's update")  # fmt: skip
+        add("--top-k-gamma", "gamma", type=share, default=0.99, metavar="GAMMA",
+            help="factor of the share that counts, each epoch")  # fmt: skip
+        add("--top-k-nu", "nu", type=share, default=0.5, metavar="SHARE", help="smallest share")
+        add("--top-k-epochs", "epochs", choices=(AUTO, DISCRIMINATOR, GENERATOR), default=AUTO,
+            help="whose samples count for an epoch")  # fmt: skip
 
     @hookimpl
     def gan_register(self, catalogs: Catalogs) -> None:

@@ -22,9 +22,9 @@ _GREY = "#9aa7b4"
 _ROW = 0.24
 
 
-def shorten(name: str, length: int = 22) -> str:
+def shorten(name: str) -> str:
     """Cuts a long name so that it does not push the chart aside."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    return name if len(name) <= 22 else f"{name[:21]}…"
 
 
 def score_histogram(
@@ -234,14 +234,14 @@ def share_bars(shares: Mapping[str, Sequence[float | None]], names: Sequence[str
     return render(paint, 5.4, 1.2 + 0.2 * ((len(kinds) + 1) // 2) + rows)
 
 
-def score_scatter(points: NDArray[Any], score: NDArray[Any], max_points: int = 20_000) -> str:
+def score_scatter(points: NDArray[Any], score: NDArray[Any]) -> str:
     """Draws 2-D training points [N, 2], coloured by their score [N]."""
     shown = np.isfinite(points).all(axis=1) & np.isfinite(score)
     points, score = points[shown], score[shown]
-    if len(points) > max_points:
+    if len(points) > 20_000:
         # Both ends of the score are what the chart is for; of the middle a part is enough.
         order = np.argsort(score, kind="stable")
-        middle = np.linspace(1000, len(order) - 1001, max_points - 2000).round().astype(int)
+        middle = np.linspace(1000, len(order) - 1001, 18_000).round().astype(int)
         order = np.concatenate([order[:1000], order[middle], order[-1000:]])
         points, score = points[order], score[order]
     # The highest scores are drawn last, on top.

@@ -41,15 +41,15 @@ class Reach:
     missed: Booleans
 
 
-def reach_of(real: Tensor, draws: Sequence[Tensor], k: int = 3) -> Reach:
+def reach_of(real: Tensor, draws: Sequence[Tensor]) -> Reach:
     """Measures which training samples are within reach.
 
     Args:
         real: Features of the training samples, [N, D].
-        draws: Features of generated samples, [M, D] each; M > k.
-        k: The neighbour that tells how far a generated sample reaches.
+        draws: Features of generated samples, [M, D] each; M > 3, as each reaches as far as its
+            third neighbour.
     """
-    found = [prdc_by_sample(real, fake, k=k, results=["recall"])["recall"] for fake in draws]
+    found = [prdc_by_sample(real, fake, k=3, results=["recall"])["recall"] for fake in draws]
     within: Booleans = np.stack([each.cpu().numpy().astype(bool) for each in found])
     made: Booleans = np.all(within, axis=0)
     missed: Booleans = ~np.any(within, axis=0)

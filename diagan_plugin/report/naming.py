@@ -10,11 +10,11 @@ SHOWN = 3
 """So many groups are named one by one."""
 
 
-def listing(names: Sequence[str], shown: int = SHOWN) -> str:
+def listing(names: Sequence[str]) -> str:
     """Joins names: “a”, “b” and 3 others."""
     quoted = [f"“{name}”" for name in names]
-    if len(quoted) > shown + 1:
-        quoted = [*quoted[:shown], f"{len(quoted) - shown} others"]
+    if len(quoted) > SHOWN + 1:
+        quoted = [*quoted[:SHOWN], f"{len(quoted) - SHOWN} others"]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 

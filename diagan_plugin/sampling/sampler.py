@@ -106,16 +106,10 @@ class DiaSampler(Sampler[int]):
         shard: str = "self",
         fingerprint: str | None = None,
     ) -> None:
-        num_samples, seed = as_whole("num_samples", num_samples), as_whole("seed", seed)
-        rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size)
-        if num_samples < 1:
-            raise ValueError(f"Argument `num_samples` must be at least 1, but got {num_samples}.")
-        if seed < 0:
-            raise ValueError(f"Argument `seed` must be at least 0, but got {seed}.")
+        num_samples, seed = as_whole("num_samples", num_samples, 1), as_whole("seed", seed, 0)
+        rank, world_size = as_whole("rank", rank), as_whole("world_size", world_size, 1)
         _check_choice("method", method, tuple(DRAW_METHODS))
         _check_choice("shard", shard, _SHARDS)
-        if world_size < 1:
-            raise ValueError(f"Argument `world_size` must be at least 1, but got {world_size}.")
         if not 0 <= rank < world_size:
             raise ValueError(f"Argument `rank` must be in [0, {world_size}), but got {rank}.")
         self.num_samples = num_samples
@@ -249,9 +243,7 @@ class DiaSampler(Sampler[int]):
         Raises:
             ValueError: If the epoch is negative.
         """
-        epoch = as_whole("epoch", epoch)
-        if epoch < 0:
-            raise ValueError(f"Argument `epoch` must be at least 0, but got {epoch}.")
+        epoch = as_whole("epoch", epoch, 0)
         if self.position != self._pass.stop or self.epoch != epoch:
             self._seek(epoch * self.num_samples)
 
@@ -267,9 +259,7 @@ class DiaSampler(Sampler[int]):
         Args:
             position: Stream position to resume the iteration from; default `self.position`.
         """
-        position = self.position if position is None else as_whole("position", position)
-        if position < 0:
-            raise ValueError(f"Argument `position` must be at least 0, but got {position}.")
+        position = self.position if position is None else as_whole("position", position, 0)
         return {
             "version": _STATE_VERSION,
             "num_samples": self.num_samples,
@@ -325,9 +315,7 @@ class DiaBatchSampler(Sampler[list[int]]):
     """
 
     def __init__(self, sampler: DiaSampler, batch_size: int, drop_last: bool = False) -> None:
-        batch_size = as_whole("batch_size", batch_size)
-        if batch_size < 1:
-            raise ValueError(f"Argument `batch_size` must be at least 1, but got {batch_size}.")
+        batch_size = as_whole("batch_size", batch_size, 1)
         self.sampler = as_kind("sampler", sampler, DiaSampler)
         self.batch_size = batch_size
         self.drop_last = bool(drop_last)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from small_runs import manager
 
 from gan_registry.dispatch import Dispatcher, PluginFailure
 from gan_registry.errors import PluginError, UserError
 from gan_registry.hookspecs import hookimpl
-from gan_registry.plugins import PluginManager
 from gan_registry.records import Fake, Real
 from gan_registry.report.document import Report
 
@@ -25,10 +25,7 @@ def plugin(**hooks: Any) -> object:
 
 
 def dispatcher(asked: Any = None, **plugins: object) -> Dispatcher:
-    manager = PluginManager(load_entry_points=False)
-    for name, made in plugins.items():
-        manager.register(made, name)
-    return Dispatcher(manager, asked)
+    return Dispatcher(manager(**plugins), asked)
 
 
 def contributing(seed: int) -> object:
@@ -265,9 +262,10 @@ def test_a_state_finds_its_plugin_or_an_error_that_names_it():
 
 
 def test_a_report_is_an_event():
-    report = Report(title="t")
-    hooks = dispatcher(p=plugin(gan_report=lambda self, run, report: None))
+    report, seen = Report(title="t"), []
+    hooks = dispatcher(p=plugin(gan_report=lambda self, run, report: seen.append((run, report))))
     hooks.report(RUN, report)
+    assert seen == [(RUN, report)]
 
 
 def test_calling_names_who_is_being_called():

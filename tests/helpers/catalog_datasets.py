@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from gan_registry.catalogs import Catalog
 from gan_registry.config.schema import Config
 from gan_registry.datasets import BUILTIN
 from gan_registry.datasets.base import Dataset
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("DIAGAN_TEST_DATA", _CHECKOUT.parent / "shared" / "data"))
+"""Where data lie that some tests need."""
 
 
 def make(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_runs import manager
 from torch import nn
 
 from diagan_plugin.hosts.kit.capabilities import ALL_HOOKS, Capabilities
@@ -62,11 +63,9 @@ class Reporting:
 
 
 def session(*plugins: object, size: int = 8, **settings) -> Session:
-    manager = PluginManager(load_entry_points=False)
-    for number, plugin in enumerate(plugins):
-        manager.register(plugin, f"plugin{number}")
+    named = {f"plugin{number}": plugin for number, plugin in enumerate(plugins)}
     made = Session(
-        Capabilities("Mine", ALL_HOOKS), Settings(plugins=manager, **settings),
+        Capabilities("Mine", ALL_HOOKS), Settings(plugins=manager(**named), **settings),
         torch.zeros(20, 1, size, size), batch_size=4, total_steps=5, updates_per_step=2, device=CPU,
     )  # fmt: skip
     generator, discriminator = NetworkView(nn.Linear(2, 2)), NetworkView(nn.Linear(2, 1))

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from processes import in_processes
+from small_runs import manager
 from torch.nn.functional import binary_cross_entropy
 from torch.utils.data import TensorDataset
 
 from diagan_plugin.hosts import lightning as adapter
 from diagan_plugin.hosts.kit.networks import SigmoidInputs
-from gan_registry import PluginManager, hookimpl
+from gan_registry import hookimpl
 from gan_registry.errors import UserError
 from gan_registry.samplers.uniform import UniformSampler
 
@@ -92,12 +93,6 @@ class Recorder:
         self.fired.append("train_end")
 
 
-def plugins(recorder):
-    manager = PluginManager(load_entry_points=False)
-    manager.register(recorder, "recorder")
-    return manager
-
-
 def train(callback, module=None, ckpt_path=None, **trainer):
     import lightning
 
@@ -111,7 +106,7 @@ def train(callback, module=None, ckpt_path=None, **trainer):
 @installed
 def test_each_hook_is_fired_at_its_place():
     recorder = Recorder()
-    callback = adapter.DiaCallback(plugins=plugins(recorder))
+    callback = adapter.DiaCallback(plugins=manager(recorder=recorder))
     train(callback, max_epochs=2)
     step = ["generator", "real", "updated", "end"]
     assert recorder.fired == ["start", *step * 10, "train_end"]
@@ -128,7 +123,7 @@ def test_weights_act_as_in_the_loss_and_the_module_is_left_as_it_was():
     """One step equals one of a loss that was weighted by hand."""
     weights = torch.tensor([0.0, 1.0, 2.0, 0.5])
     recorder = Recorder(weights)
-    module, _ = train(adapter.DiaCallback(plugins=plugins(recorder)), max_steps=2)
+    module, _ = train(adapter.DiaCallback(plugins=manager(recorder=recorder)), max_steps=2)
     (batch,) = recorder.batches
     by_hand = recorder.before
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -190,14 +185,13 @@ def _in_two(rank: int, folder: Path) -> dict:
     from lightning.fabric.plugins.environments import TorchElasticEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
-    recorder = Recorder()
-    manager = plugins(recorder)
     from diagan_plugin.dia.plugin import DiaPlugin
 
-    manager.register(DiaPlugin(), "dia")
+    recorder = Recorder()
+    plugins = manager(recorder=recorder, dia=DiaPlugin())
     torch.manual_seed(rank)
     callback = adapter.DiaCallback(
-        "dia", {"dia": {"record_every": 2, "phase1": 0.5}}, plugins=manager
+        "dia", {"dia": {"record_every": 2, "phase1": 0.5}}, plugins=plugins
     )
     strategy = DDPStrategy(
         find_unused_parameters=True, process_group_backend="gloo",
@@ -239,7 +233,7 @@ class TestRefuses:
         module = example().GAN(3, 8)
         module.training_step = lambda batch: None
         with pytest.raises(UserError, match="has not called its discriminator on the batch"):
-            train(adapter.DiaCallback(plugins=plugins(Recorder())), module, max_epochs=1)
+            train(adapter.DiaCallback(plugins=manager(recorder=Recorder())), module, max_epochs=1)
 
     def test_automatic_optimisation(self):
         module = example().GAN(3, 8)

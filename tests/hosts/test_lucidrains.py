@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_runs import manager
 from torch.nn.functional import relu
 
 from diagan_plugin.hosts import lucidrains
 from diagan_plugin.hosts.kit.stand_ins import standing_in
-from gan_registry import PluginManager, hookimpl
+from gan_registry import hookimpl
 from gan_registry.errors import UserError
 
 installed = pytest.mark.skipif(
@@ -101,19 +102,15 @@ class Recorder:
         self.fired.append("step_end")
 
 
-def plugins(recorder):
-    manager = PluginManager(load_entry_points=False)
-    manager.register(recorder, "recorder")
-    return manager
-
-
 @installed
 def test_each_hook_is_fired_at_its_place(module, images, tmp_path):
     recorder = Recorder()
     recorder.micro_batches = 2
     trainer = make(module, images, tmp_path, gradient_accumulate_every=2)
     own = module.hinge_loss
-    session = lucidrains.attach(trainer, total_steps=2, plugins=plugins(recorder), folder=None)
+    session = lucidrains.attach(
+        trainer, total_steps=2, plugins=manager(recorder=recorder), folder=None
+    )
     trainer.train()
     trainer.train()
     assert recorder.fired == ["real", "real", "updated", "generator", "generator", "step_end"] * 2
@@ -134,7 +131,9 @@ def test_the_logits_are_those_that_its_loss_is_made_of(module, images, tmp_path,
 
     monkeypatch.setattr(module, "hinge_loss", noted)
     trainer = make(module, images, tmp_path)
-    session = lucidrains.attach(trainer, total_steps=1, plugins=plugins(recorder), folder=None)
+    session = lucidrains.attach(
+        trainer, total_steps=1, plugins=manager(recorder=recorder), folder=None
+    )
     trainer.train()
     torch.testing.assert_close(recorder.logits[0], -seen["real"])
     loss = session.run.loss
@@ -148,7 +147,7 @@ def test_the_logits_are_those_that_its_loss_is_made_of(module, images, tmp_path,
 def test_weights_of_the_real_terms_are_taken_at_their_word(module, images, tmp_path):
     recorder = Recorder(0.25)
     trainer = make(module, images, tmp_path)
-    lucidrains.attach(trainer, total_steps=1, plugins=plugins(recorder), folder=None)
+    lucidrains.attach(trainer, total_steps=1, plugins=manager(recorder=recorder), folder=None)
     trainer.train()
     real, fake = relu(1 - recorder.logits[0]), relu(1 + recorder.fake_logits)
     assert trainer.d_loss == pytest.approx(float(0.25 * real.mean() + fake.mean()))

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from small_runs import manager
 from torch.utils.data import DataLoader, TensorDataset
 
 from diagan_plugin.hosts import mimicry
 from diagan_plugin.hosts.kit.state import read_file
-from gan_registry import PluginManager, hookimpl
+from gan_registry import hookimpl
 from gan_registry.errors import UserError
 
 pytestmark = pytest.mark.skipif(
@@ -101,16 +102,10 @@ def make(folder, name="sngan", steps=2, n_dis=1, seed=0, batch=BATCH):
     )  # fmt: skip
 
 
-def plugins(recorder):
-    manager = PluginManager(load_entry_points=False)
-    manager.register(recorder, "recorder")
-    return manager
-
-
 def test_each_hook_is_fired_at_its_place(tmp_path):
     recorder = Recorder()
     trainer = make(tmp_path, n_dis=2)
-    mimicry.attach(trainer, plugins=plugins(recorder))
+    mimicry.attach(trainer, plugins=manager(recorder=recorder))
     trainer.train()
     update = ["real_logits", "updated"]
     step = [*update, *update, "generator", "step_end"]
@@ -126,7 +121,7 @@ def test_weights_of_one_change_nothing_and_others_do(tmp_path):
     trained = []
     for number, weight in enumerate((None, 1.0, 0.0)):
         trainer = make(tmp_path / str(number), steps=1)
-        mimicry.attach(trainer, plugins=plugins(Recorder(weight)))
+        mimicry.attach(trainer, plugins=manager(recorder=Recorder(weight)))
         torch.manual_seed(3)
         trainer.train()
         trained.append(torch.cat([p.detach().flatten() for p in trainer.netD.parameters()]))
@@ -178,19 +173,19 @@ def test_goes_on_from_a_checkpoint(tmp_path):
 
 def test_without_its_state_a_checkpoint_is_refused(tmp_path):
     trainer = make(tmp_path, steps=1)
-    mimicry.attach(trainer, plugins=plugins(Recorder()))
+    mimicry.attach(trainer, plugins=manager(recorder=Recorder()))
     trainer.train()
     for path in (tmp_path / "checkpoints" / "plugins").iterdir():
         path.unlink()
     again = make(tmp_path, steps=1)
-    mimicry.attach(again, plugins=plugins(Recorder()))
+    mimicry.attach(again, plugins=manager(recorder=Recorder()))
     with pytest.raises(UserError, match=r"plugins_1_steps\.safetensors is missing"):
         again.train()
 
 
 def test_a_damaged_state_and_one_of_an_earlier_version_are_refused(tmp_path):
     trainer = make(tmp_path, steps=1)
-    mimicry.attach(trainer, plugins=plugins(Recorder()))
+    mimicry.attach(trainer, plugins=manager(recorder=Recorder()))
     trainer.train()
     (path,) = (tmp_path / "checkpoints" / "plugins").iterdir()
     content = bytearray(path.read_bytes())
@@ -198,7 +193,7 @@ def test_a_damaged_state_and_one_of_an_earlier_version_are_refused(tmp_path):
     path.write_bytes(content)
     for says in (f"state {path} is damaged: it ", r"_steps\.pth is of an earlier version"):
         again = make(tmp_path, steps=1)
-        mimicry.attach(again, plugins=plugins(Recorder()))
+        mimicry.attach(again, plugins=manager(recorder=Recorder()))
         with pytest.raises(UserError, match=f"{says}.*train into another log_dir"):
             again.train()
         if path.exists():

@@ -6,16 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from diagan_plugin.flags import at_least, or_auto
+from diagan_plugin.flags import at_least, flag, or_auto, refuse_flags
 from gan_registry.cli.evaluate import progress_of
 from gan_registry.errors import UserError
 from gan_registry.files import check_writable
 from gan_registry.formatting import printable
 
-_BOTH = {"discriminators", "img_size", "seed", "device", "trust", "json", "quiet", "out", "handler"}
+_BOTH = {"discriminators", "img_size", "seed", "device", "trust", "json", "quiet", "out"}
 """Flags of `diagan diagnose` that mean something here too."""
 
-_FOREIGN = ("data", "loss", "conditional", "sign", "channels", "batch_size", "img_size", "seed")
+_OWN = {"data", "loader", "loss", "k", "logits", "conditional", "sign", "channels", "batch_size"}
+"""Flags that mean something here alone."""
+
+_FOREIGN = {"data", "loss", "conditional", "sign", "channels", "batch_size", "img_size", "seed"}
 """Flags of discriminators that are not a run's own, which knows."""
 
 TABLE = "samples.csv"
@@ -47,20 +50,13 @@ def add_flags(parser: Any) -> None:
                        help="that of the training (default: 64)")  # fmt: skip
 
 
-def run(arguments: argparse.Namespace, defaults: argparse.Namespace) -> int:
-    """Carries out the command.
-
-    Args:
-        arguments: The parsed flags.
-        defaults: Those of a command without flags, by which it is seen which were given.
-    """
-    given = {n for n, value in vars(arguments).items() if value != getattr(defaults, n, value)}
-    if wrong := sorted(given & vars(defaults).keys() - _BOTH - _OWN):
-        raise UserError(f"{_flag(wrong[0])} has no meaning with --discriminators.")
+def run(arguments: argparse.Namespace, given: set[str]) -> int:
+    """Carries out the command; `given` are the flags that are not at their defaults."""
+    refuse_flags(given - _BOTH - _OWN, "with --discriminators")
     own = arguments.loader is None
-    if own and (wrong := sorted(given & set(_FOREIGN))):
+    if own and (wrong := given & _FOREIGN):
         raise UserError(
-            f"{_flag(wrong[0])} is for discriminators that --loader loads; the run folder of one "
+            f"{flag(min(wrong))} is for discriminators that --loader loads; the run folder of one "
             "of gan-registry's knows it."
         )
     if not own and arguments.data is None:
@@ -89,18 +85,13 @@ def run(arguments: argparse.Namespace, defaults: argparse.Namespace) -> int:
     return 0
 
 
-_OWN = {"data", "loader", "loss", "k", "logits", "conditional", "sign", "channels", "batch_size"}
-
-
-def check_without(arguments: argparse.Namespace, defaults: argparse.Namespace) -> None:
+def check_without(given: set[str]) -> None:
     """Refuses the flags above where no discriminators are given.
 
     Raises:
         UserError: One is there.
     """
-    for name in sorted(_OWN):
-        if getattr(arguments, name) != getattr(defaults, name):
-            raise UserError(f"{_flag(name)} has no meaning without --discriminators.")
+    refuse_flags(given & _OWN, "without --discriminators")
 
 
 def _tell(found: Any, out: Path | None, as_json: bool) -> None:
@@ -141,7 +132,3 @@ def _tell(found: Any, out: Path | None, as_json: bool) -> None:
     if out is not None:
         print(printable(f"report  {out / 'report.html'}"))
         print(printable(f"table   {out / TABLE}"))
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -181,10 +181,7 @@ class Session:
         Returns:
             Samples [n, ...] on the CPU.
         """
-        catalog = self.run.plugins.catalogs.postprocessors
-        if samples not in catalog:
-            raise unknown_name(catalog.kind, samples, catalog)
-        return collect(catalog[samples](self.run, seed), n)
+        return collect(self.run.plugins.catalogs.postprocessors[samples](self.run, seed), n)
 
     # ------------------------------------------------------------------ state
 

@@ -53,7 +53,7 @@ class Updates:
                 real_logits = run.loss.log_density_ratio(real_out, real.y).detach().float()
                 fake_logits = run.loss.log_density_ratio(fake_out, fake.y).detach().float()
             if self.shows:
-                run.hooks.real_logits(run, real, real_logits)
+                self.show(real, real_logits)
             if self.weighs_discriminator:
                 weights = Weights(
                     *run.hooks.discriminator_weights(
@@ -65,6 +65,10 @@ class Updates:
         apart = Fake(fake.x.detach(), fake.z.detach(), fake.y)
         self._pending.append(MicroBatch(real, apart, detached(real_out), detached(fake_out)))
         return weights
+
+    def show(self, real: Real, logits: Tensor) -> None:
+        """Shows plugins D's logits [B] of training samples."""
+        self.run.hooks.real_logits(self.run, real, logits)
 
     def discriminator_loss(
         self,

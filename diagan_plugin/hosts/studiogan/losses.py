@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from diagan_plugin.hosts.kit.updates import Updates as CommonUpdates
-from diagan_plugin.hosts.kit.updates import weighted_mean
 from diagan_plugin.hosts.studiogan.updates import Updates
 
 
@@ -28,9 +25,7 @@ class LossSeam:
 
     def __init__(self, updates: Updates) -> None:
         self.updates = updates
-        self.run = updates.run
         self._real_scores: tuple[Tensor, Callable[[], Tensor]] | None = None
-        self._common = CommonUpdates(self.run)
 
     def define_losses(self, original: Callable[..., None], cfgs: Any) -> None:
         """Wraps what StudioGAN's `define_losses` has set."""
@@ -65,33 +60,10 @@ class LossSeam:
         return self._step(real_out, args[0], lambda: of_real() + own(*args, **kwargs))
 
     def _step(self, real_out: Tensor, fake_out: Tensor, own: Callable[[], Tensor]) -> Tensor:
-        run, updates, common = self.run, self.updates, self._common
-        real, fake = updates.real(), updates.fake
+        updates, fake = self.updates, self.updates.fake
         assert fake is not None
-        out, fake_dict = updates.outputs(real_out, fake_out)
-        if common.shows or common.weighs_discriminator:
-            with torch.no_grad():
-                real_logits = run.loss.log_density_ratio(out, real.y).detach().float()
-                fake_logits = run.loss.log_density_ratio(fake_dict, fake.y).detach().float()
-        if common.shows:
-            shown, shown_logits = updates.shown(real, real_logits)
-            if len(shown_logits):
-                run.hooks.real_logits(run, shown, shown_logits)
-        of_real = of_fake = None
-        if common.weighs_discriminator:
-            of_real, of_fake = run.hooks.discriminator_weights(
-                run, real, fake, real_logits, fake_logits, out, fake_dict
-            )
-        if of_real is None and of_fake is None:
-            loss = own()
-        else:
-            loss = weighted_mean(run.loss.real_terms(out, real.y), of_real)
-            loss = loss + weighted_mean(run.loss.fake_terms(fake_dict, fake.y), of_fake)
-        if common.penalizes_discriminator:
-            penalty = run.hooks.discriminator_penalty(run, real, fake, out, fake_dict)
-            loss = loss if penalty is None else loss + penalty
-        updates.passed(real, fake, out, fake_dict)
-        return loss
+        outputs = updates.outputs(real_out, fake_out)
+        return updates.discriminator_loss(own, updates.real(), fake, *outputs)
 
     def _generator(self, own: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         fake = self.updates.fake
@@ -100,4 +72,4 @@ class LossSeam:
         if fake is None or (len(out) if out.dim() else 1) != len(fake.x):
             return own(*args, **kwargs)
         (fake_dict,) = self.updates.outputs(out)
-        return self._common.generator_loss(lambda: own(*args, **kwargs), fake, fake_dict)
+        return self.updates.generator_loss(lambda: own(*args, **kwargs), fake, fake_dict)

@@ -18,6 +18,7 @@ from typing import Any
 from gan_registry.errors import UserError
 from gan_registry.files import atomic_write
 from gan_registry.integrity import DamagedError, read_json, write_json
+from gan_registry.processes import is_running
 
 RECORD_FILE = "model=DIA-run.json"
 
@@ -69,7 +70,9 @@ def find_interrupted(save_folder: Path, command: Mapping[str, Any]) -> tuple[Pat
             continue
         if not same or record.get("finished") or process["host"] != socket.gethostname():
             continue
-        if not _is_running(int(process["pid"])) and checkpoint_steps(path.parent, "D"):
+        pid = int(process["pid"])
+        ended = pid == os.getpid() or not is_running(pid)  # the own one's run was before this
+        if ended and checkpoint_steps(path.parent, "D"):
             found.append((path.stat().st_mtime, path.parent))
     if not found:
         return None
@@ -96,19 +99,3 @@ def checkpoint_steps(
     pattern = os.path.join(glob.escape(str(folder)), name)
     steps = [re.search(rf"step=(\d+){re.escape(suffix)}$", path) for path in glob.glob(pattern)]
     return sorted(int(match.group(1)) for match in steps if match)
-
-
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # of a run before this one, in the same process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie is gone, too

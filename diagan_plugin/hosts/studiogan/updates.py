@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from diagan_plugin.hosts.kit.updates import Updates as CommonUpdates
 from diagan_plugin.hosts.studiogan.run import StudioRun
 from gan_registry.arriving import Arriving
 from gan_registry.datasets.fetching import to_device
 from gan_registry.errors import PluginError
-from gan_registry.records import Fake, MicroBatch, Real
-from gan_registry.training.updates import detached
+from gan_registry.records import Fake, Real
 
 
-class Updates:
+class Updates(CommonUpdates):
     """Follows D's and G's updates within a step.
 
     StudioGAN's losses receive logits alone. What they belong to was seen just before: the basket
@@ -31,14 +31,15 @@ class Updates:
         latents: The latents drawn last.
     """
 
+    run: StudioRun
+
     def __init__(self, run: StudioRun) -> None:
-        self.run = run
+        super().__init__(run)
         self.phase = ""
         self.fake: Fake | None = None
         self.latents: Tensor | None = None
         self._basket: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]] | None = None
         self._kept: Arriving | None = None  # real samples that are not replaced by generated ones
-        self._pending: list[MicroBatch] = []
         self._outputs: list[dict[str, Any]] = []
 
     def watch(self, discriminator: nn.Module) -> None:
@@ -90,6 +91,7 @@ class Updates:
 
     def abandon(self) -> None:
         """Forgets a step that an exception ended."""
+        super().abandon()
         self.phase, self._outputs = "", []
 
     def basket_read(self, images: Sequence[Tensor], labels: Sequence[Tensor], size: int) -> None:
@@ -118,30 +120,26 @@ class Updates:
         device = self.run.device
         return Real(indices, to_device(images.detach(), device), to_device(labels, device))
 
-    def shown(self, real: Real, logits: Tensor) -> tuple[Real, Tensor]:
-        """Leaves out real samples of which D saw a replacement."""
+    def show(self, real: Real, logits: Tensor) -> None:
+        """Shows plugins D's logits, except where D saw a replacement of the sample."""
         kept, self._kept = self._kept, None
-        if kept is None:
-            return real, logits
-        rows = kept.read().nonzero().flatten()  # known before D has begun
-        there = to_device(rows, logits.device)
-        y = None if real.y is None else real.y[there]
-        return Real(real.indices[rows], real.x[there], y), logits[there]
+        if kept is not None:
+            rows = kept.read().nonzero().flatten()  # known before D has begun
+            there = to_device(rows, logits.device)
+            y = None if real.y is None else real.y[there]
+            real, logits = Real(real.indices[rows], real.x[there], y), logits[there]
+        if len(logits):
+            super().show(real, logits)
 
-    def passed(
-        self, real: Real, fake: Fake, real_out: dict[str, Any], fake_out: dict[str, Any]
-    ) -> None:
-        """Notes that D's loss on the current micro-batch is computed."""
+    def discriminator_loss(
+        self, own: Callable[[], Tensor], real: Real, fake: Fake, real_out: Any, fake_out: Any
+    ) -> Tensor:
+        """Returns D's loss on the current micro-batch, and goes on to the next."""
         if self.run.used % int(self.run.config.OPTIMIZATION.acml_steps) == 0:
             self._pending = []  # of an update that mixed precision skipped
-        batch = MicroBatch(
-            real,
-            Fake(fake.x.detach(), fake.z.detach(), fake.y),
-            detached(real_out),
-            detached(fake_out),
-        )
-        self._pending.append(batch)
+        loss = super().discriminator_loss(own, real, fake, real_out, fake_out)
         self.run.used += 1
+        return loss
 
     def stepped(self) -> None:
         """D's optimiser has stepped: fires `gan_discriminator_updated`, once an update."""

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from diagan_plugin.flags import at_least
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.mixtures import mix_gan, mix_plus_gan
 from diagan_plugin.remedies.pacgan import plugin as pacgan
+from diagan_plugin.remedies.timing import CallsInStep
 from diagan_plugin.unused import warn_of_unused
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -43,10 +45,7 @@ class InclusivePlugin:
         self._matchings: weakref.WeakKeyDictionary[LiveRun, LatentMatching] = (
             weakref.WeakKeyDictionary()
         )
-        # How many terms were computed in the present step: (step, number).
-        self._terms: weakref.WeakKeyDictionary[LiveRun, tuple[int, int]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._terms = CallsInStep()
 
     def matching(self, run: LiveRun) -> LatentMatching | None:
         """Returns the latents of a run's training samples, or None where nothing was asked for."""
@@ -55,26 +54,22 @@ class InclusivePlugin:
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--inclusive-…`."""
-        group = parser.add_argument_group(
-            "Inclusive GAN", "make G reconstruct each training sample from a latent"
+        add = argument_group(
+            parser, NAME, "Inclusive GAN", "make G reconstruct each training sample from a latent"
         )
-
-        def add(name: str, **settings: Any) -> None:
-            group.add_argument(f"--inclusive-{name}", dest=f"{NAME}.{name}", **settings)
-
-        add("weight", type=at_least(float, 0.0), default=0.0, metavar="LAMBDA",
-            help="weight of the term in G's loss; 0 leaves it out")  # fmt: skip
-        add("refresh", type=at_least(int, 1), default=10, metavar="EPOCHS",
+        add("--inclusive-weight", "weight", type=at_least(float, 0.0), default=0.0,
+            metavar="LAMBDA", help="weight of the term in G's loss; 0 leaves it out")  # fmt: skip
+        add("--inclusive-refresh", "refresh", type=at_least(int, 1), default=10, metavar="EPOCHS",
             help="epochs to the second search of latents")  # fmt: skip
-        add("growth", type=at_least(float, 1.0), default=2.0, metavar="FACTOR",
-            help="factor of that number after each search")  # fmt: skip
-        add("candidates", type=at_least(int, 1), default=2, metavar="N",
+        add("--inclusive-growth", "growth", type=at_least(float, 1.0), default=2.0,
+            metavar="FACTOR", help="factor of that number after each search")  # fmt: skip
+        add("--inclusive-candidates", "candidates", type=at_least(int, 1), default=2, metavar="N",
             help="generated samples of a search for each training sample")  # fmt: skip
-        add("noise", type=at_least(float, 0.0), default=0.1, metavar="SHARE",
+        add("--inclusive-noise", "noise", type=at_least(float, 0.0), default=0.1, metavar="SHARE",
             help="how far latents are moved at each use, from 0 to 1")  # fmt: skip
-        add("features", choices=SPACES, default="raw",
+        add("--inclusive-features", "features", choices=SPACES, default="raw",
             help="compare samples themselves, or D's features of them")  # fmt: skip
-        add("search", choices=("auto", "torch", "faiss"), default="auto",
+        add("--inclusive-search", "search", choices=("auto", "torch", "faiss"), default="auto",
             help="how neighbours are found; auto: faiss if it is installed")  # fmt: skip
 
     @hookimpl
@@ -187,7 +182,4 @@ class InclusivePlugin:
     def _number(self, run: LiveRun) -> int:
         """Returns the number of this micro-batch of G from the beginning of the training."""
         timing = run.config.OPTIMIZATION
-        step, number = self._terms.get(run, (-1, 0))
-        number = number + 1 if step == run.step else 0
-        self._terms[run] = run.step, number
-        return run.step * timing.g_updates_per_step * timing.acml_steps + number
+        return run.step * timing.g_updates_per_step * timing.acml_steps + self._terms.number(run)

@@ -9,17 +9,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def gaussian_log_density(features: ArrayLike, reg: float = 1e-5) -> NDArray[np.float64]:
-    """Returns each sample's log-density under the Gaussian fitted to all [N, D], float64 [N].
+_RIDGE = 1e-5
+"""Is added to the variances, as in the published code."""
 
-    `reg` is added to the variances, as in the published code.
-    """
+
+def gaussian_log_density(features: ArrayLike) -> NDArray[np.float64]:
+    """Returns each sample's log-density under the Gaussian fitted to all [N, D], float64 [N]."""
     import numpy as np
     from scipy.linalg import solve_triangular
 
     x = np.asarray(features, np.float64)
     centred = x - x.mean(0)
-    covariance = centred.T @ centred / len(x) + reg * np.eye(x.shape[1])
+    covariance = centred.T @ centred / len(x) + _RIDGE * np.eye(x.shape[1])
     factor = np.linalg.cholesky(covariance)
     whitened = solve_triangular(factor, centred.T, lower=True)
     constant = 0.5 * x.shape[1] * np.log(2 * np.pi) + np.log(np.diag(factor)).sum()

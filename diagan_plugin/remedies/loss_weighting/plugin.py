@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from diagan_plugin.dia.drivers import DrivingPlugin
 from diagan_plugin.dia.options import NAME as DIA
 from diagan_plugin.dia.options import DiaOptions, weights_the_loss
+from diagan_plugin.remedies.arguments import argument_group
 from diagan_plugin.remedies.timing import phase1_end
 from gan_registry.errors import UserError
 from gan_registry.hookspecs import hookimpl
@@ -37,13 +38,13 @@ class LossWeightingPlugin(DrivingPlugin):
     @hookimpl
     def gan_add_options(self, parser: argparse.ArgumentParser) -> None:
         """Adds `--loss-weighting`."""
-        group = parser.add_argument_group(
-            "Loss weighting", "emphasise under-represented samples in D's loss, not by sampling"
-        )
-        group.add_argument(
-            "--loss-weighting", dest=f"{NAME}.by", choices=("none", "ldr"), default="none",
-            help="weight real samples by their score from phase 2 on; the --dia-… flags apply",
+        add = argument_group(
+            parser, NAME, "Loss weighting",
+            "emphasise under-represented samples in D's loss, not by sampling",
         )  # fmt: skip
+        add("--loss-weighting", "by", choices=("none", "ldr"), default="none",
+            help="weight real samples by their score from phase 2 on; the --dia-… flags "
+            "apply")  # fmt: skip
 
     @hookimpl
     def gan_build(self, run: LiveRun) -> None:

@@ -131,10 +131,11 @@ def run(arguments: argparse.Namespace, plugins: PluginManager) -> int:
 
     if arguments.download:
         from gan_registry.datasets.download import download
+        from gan_registry.training.build import data_folder
 
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("--download takes one process: fetch the data first, then train.")
-        download(config.DATA.name, Path(config.DATA.path) if config.DATA.path else None)
+        download(config.DATA.name, data_folder(config))
     if arguments.dry_run:
         from gan_registry.training.plan import describe_plan
 

@@ -1,9 +1,10 @@
 """Datasets, chosen by name (`DATA.name`).
 
 A builder is a function `(config, data_dir) -> Dataset`. It reads `name`, `img_size` and `options`
-of the section DATA of the configuration; `data_dir` is the folder or file of the data, which those
-that are computed do not use. It raises a UserError where an option is unknown or its value not
-allowed, where the size of the images is not supported, and where files are missing or damaged.
+of the section DATA of the configuration; `data_dir` is the folder or file of the data, with ~ as
+the user's home, which those that are computed do not use. It raises a UserError where an option is
+unknown or its value not allowed, where the size of the images is not supported, and where files are
+missing or damaged.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,13 +39,12 @@ def build_arrays_file(config: Config, data_dir: Path | None) -> ArrayDataset:
     options = read_options(ArraysFileOptions, NAME, config.DATA.options)
     if data_dir is None:
         raise UserError(f"The dataset {NAME!r} needs a file: set DATA.path (or --data) to a .npz.")
-    path = Path(os.path.expanduser(data_dir))
-    dataset = read_arrays(path, options.layout)
+    dataset = read_arrays(data_dir, options.layout)
     side = config.DATA.img_size
     if dataset.kind == "image" and dataset.sample_shape[1:] != (side, side):
         _, height, width = dataset.sample_shape
         raise UserError(
-            f"The images in {path} are of {width}×{height} px; set DATA.img_size to that, "
+            f"The images in {data_dir} are of {width}×{height} px; set DATA.img_size to that, "
             f"not {side}."
         )
     return dataset

@@ -5,7 +5,6 @@ The Python version of both is pickled, and a pickle can run any code: it is not 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -100,24 +99,23 @@ def build_cifar(config: Config, data_dir: Path | None) -> Dataset:
         raise UserError(
             f"The dataset {name!r} needs a folder: set DATA.path (or --data). {_remedy(version)}"
         )
-    folder = Path(os.path.expanduser(data_dir))
     split = "train" if options.split == "train" else "test"
-    for place in (folder / version.folder, folder):
+    for place in (data_dir / version.folder, data_dir):
         if any((place / file).is_file() for file in version.files[split]):
             return _read_binary(name, version, place, config.DATA.img_size, options)
-    if folder.is_dir() and find_images(folder):
+    if data_dir.is_dir() and find_images(data_dir):
         if options.groups == "superclass":
             raise UserError(
                 f"A folder of images tells no superclasses of {name!r}; set "
                 f"DATA.options.groups=class. {_remedy(version)}"
             )
-        cache = cache_settings(config, folder)
-        return open_folder(name, folder, image_format(config, options), options, cache)
-    python = (folder / version.python_folder).is_dir() or folder.name == version.python_folder
+        cache = cache_settings(config, data_dir)
+        return open_folder(name, data_dir, image_format(config, options), options, cache)
+    python = (data_dir / version.python_folder).is_dir() or data_dir.name == version.python_folder
     found = ", which holds the Python version, whose pickles are not read" if python else ""
     raise UserError(
         f"The dataset {name!r} finds neither {version.folder}/{version.files[split][0]} nor images "
-        f"in {folder}{found}. {_remedy(version)}"
+        f"in {data_dir}{found}. {_remedy(version)}"
     )
 
 

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import http.client
 import io
-import os
 import tarfile
 import urllib.request
 import zlib
@@ -102,7 +101,8 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
 }
 
 _CIFAR = ("CIFAR10", "CIFAR100")  # read from a folder of images, or the unpacked one, as well
-_IDX = ("MNIST", "FashionMNIST", "mnist_fmnist")  # read packed and from several folders as well
+# Read packed and from several folders as well.
+_IDX = ("MNIST", "FashionMNIST", "mnist_fmnist", "colored_mnist")
 
 
 def download(name: str, data_dir: Path | None) -> None:
@@ -121,12 +121,11 @@ def download(name: str, data_dir: Path | None) -> None:
         )
     if data_dir is None:
         raise UserError("--download needs a folder to write to: set DATA.path (or --data).")
-    root = Path(os.path.expanduser(data_dir))
-    if name in _CIFAR and root.is_dir() and find_images(root):
+    if name in _CIFAR and data_dir.is_dir() and find_images(data_dir):
         return
     for item in DOWNLOADS[name]:
-        folder = root / item.folder
-        if not _is_there(name, root, item):
+        folder = data_dir / item.folder
+        if not _is_there(name, data_dir, item):
             _unpack(item, _fetch(item, folder), folder)
 
 

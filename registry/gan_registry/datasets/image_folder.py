@@ -161,11 +161,10 @@ def require_folder(name: str, data_dir: Path | None) -> Path:
     """
     if data_dir is None:
         raise UserError(f"The dataset {name!r} needs a folder: set DATA.path (or --data).")
-    folder = Path(os.path.expanduser(data_dir))
-    if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise UserError(f"DATA.path (--data) of the dataset {name!r} is {folder}, which {what}.")
-    return folder
+    if not data_dir.is_dir():
+        what = "is no folder" if data_dir.exists() else "does not exist"
+        raise UserError(f"DATA.path (--data) of the dataset {name!r} is {data_dir}, which {what}.")
+    return data_dir
 
 
 def split_folder(name: str, folder: Path, split: str) -> Path:

@@ -12,9 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from gan_registry.datasets.base import ArrayDataset
-from gan_registry.datasets.colored_mnist import SIZES, resize
 from gan_registry.datasets.coloring import choose_colors
-from gan_registry.datasets.mnist import CLASS_NAMES, read_images
+from gan_registry.datasets.mnist import CLASS_NAMES, SIZES, read_images, resize
 from gan_registry.datasets.options import Options, check_image_size, read_options
 from gan_registry.errors import UserError
 

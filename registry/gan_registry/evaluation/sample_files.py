@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import SampleSource, collect
 from gan_registry.files import atomic_write
 
-_FILES = frozenset({".gif", ".jpeg", ".jpg", ".npy", ".png", ".pt", ".safetensors", ".zip"})
+_SMALLEST_PNG = 67  # bytes
 
 
 def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -> None:
@@ -25,10 +27,11 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         dataset: Says whether samples are images, and their value range.
 
     Raises:
-        UserError: Samples were to be written as PNG files that are none of 1 or 3 channels, or the
-            folder is a file or not empty.
+        UserError: Samples were to be written as PNG files that are none of 1 or 3 channels, the
+            folder is a file or not empty, or so many samples do not fit on the disk.
     """
     if out.suffix == ".npz":
+        _check_room(num, 4 * math.prod(dataset.sample_shape), out)
         x = collect(source, num).numpy()
         with atomic_write(out) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, x=x)
@@ -37,12 +40,13 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
         raise UserError(f"--out {out} is no .npz file; samples that are no images need one.")
     if (channels := dataset.sample_shape[0]) not in (1, 3):
         raise UserError(f"--out {out} is no .npz file; images of {channels} channels need one.")
-    if out.suffix.lower() in _FILES and not out.is_dir():
+    if out.suffix[1:].isalpha() and not out.exists():  # "run.2" may well be a folder
         raise UserError(f"--out {out} names a file; give a folder, or a name ending in .npz.")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder, or a name ending in .npz.")
     if out.exists() and any(out.iterdir()):  # what lies there would pass for samples of this run
         raise UserError(f"--out {out} is not empty; give a new or an empty folder.")
+    _check_room(num, _SMALLEST_PNG, out)
     from gan_registry.images import to_pngs
 
     number = 0
@@ -51,3 +55,14 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
             with atomic_write(out / f"{number:06d}.png", sync=False) as temporary:
                 temporary.write_bytes(png)
             number += 1
+
+
+def _check_room(num: int, size: int, out: Path) -> None:
+    """Refuses more samples, of so many bytes each at the least, than the disk can take."""
+    folder = next(place for place in (out, *out.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if num * size > free:
+        raise UserError(
+            f"{num:,} samples take {num * size / 1e9:,.0f} GB, and {free / 1e9:,.0f} GB are free "
+            f"in {folder}; draw fewer."
+        )

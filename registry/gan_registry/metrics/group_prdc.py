@@ -15,53 +15,8 @@ import torch
 from torch import Tensor
 
 from gan_registry.errors import UserError
-from gan_registry.metrics.base import Batch, Directions, MetricContext, Needs, Progress, no_progress
-from gan_registry.metrics.prdc import PRDC, prdc_by_sample
-
-
-def partial_recall(
-    real: object,
-    fake: object,
-    groups: object,
-    *,
-    k: int = 3,
-    progress: Progress = no_progress,
-) -> dict[int, float]:
-    """Computes the share of each group's real samples inside the generated samples' manifold.
-
-    Args:
-        real: Features of real samples, [N, D].
-        fake: Features of generated samples, [M, D], M > k.
-        groups: int [N], the group of each real sample; a negative number belongs to none.
-        k: Neighbours that make the manifold.
-        progress: Told how many pairs of samples have been compared.
-
-    Returns:
-        Number of each group that has real samples → share.
-
-    Raises:
-        ValueError: There are too few samples, features that are not finite or of different D, or
-            not one group for each real sample.
-    """
-    inside = prdc_by_sample(real, fake, k=k, results=["recall"], progress=progress)["recall"]
-    return shares(inside, groups)
-
-
-def group_precision(
-    real: object,
-    fake: object,
-    groups: object,
-    *,
-    k: int = 3,
-    progress: Progress = no_progress,
-) -> dict[int, float]:
-    """Computes the share of each group's generated samples inside the real samples' manifold.
-
-    Arguments, result and errors are those of :func:`partial_recall`, but it is N that must exceed
-    k, and `groups` [M] are what the generated samples are classified as.
-    """
-    inside = prdc_by_sample(real, fake, k=k, results=["precision"], progress=progress)["precision"]
-    return shares(inside, groups)
+from gan_registry.metrics.base import Batch, Directions, MetricContext, Needs
+from gan_registry.metrics.prdc import PRDC
 
 
 def shares(inside: Tensor, groups: object) -> dict[int, float]:

@@ -44,28 +44,6 @@ class InceptionScores(NamedTuple):
     whole: float
 
 
-def inception_score(probabilities: Array, splits: int = SPLITS) -> InceptionScores:
-    """Computes the Inception Score in float64.
-
-    Args:
-        probabilities: [n, C] of any floating type, n ≥ `splits`; rows sum to 1 but for rounding,
-            which is mended.
-        splits: Into how many sets the samples are shared out, sample j into set j mod `splits`.
-
-    Returns:
-        Mean and standard deviation over the splits, and the score of the whole.
-
-    Raises:
-        TypeError: The argument isn't made of real numbers.
-        UserError: There are fewer samples than splits, or rows are no probabilities.
-        ValueError: A shape or a number is out of range.
-    """
-    matrix = as_matrix(probabilities, "probabilities")
-    sums = EntropySums(splits, matrix.device)
-    sums.update(matrix)
-    return sums.scores()
-
-
 class EntropySums:
     """What the score is made of, for each split: sums over samples in float64, splits·C numbers.
 

@@ -26,26 +26,12 @@ from gan_registry.metrics.base import Batch, Directions, Metric, MetricContext, 
 from gan_registry.metrics.fitting import check_count, check_finite, count_bad
 
 
-def occurrence(groups: Tensor, num_groups: int) -> Tensor:
-    """Computes the share of samples in each group.
+def group_counts(groups: Tensor, num_groups: int) -> Tensor:
+    """Counts the samples of each group.
 
     Args:
-        groups: int64 [n], n ≥ 1; -1 belongs to none.
+        groups: int64 [n]; -1 belongs to none.
         num_groups: G.
-
-    Returns:
-        Float64 [G] on the CPU; what is missing from a sum of 1 belongs to no group.
-
-    Raises:
-        ValueError: There is no sample, or a group outside [-1, G).
-    """
-    if len(groups) == 0:
-        raise ValueError("Argument `groups` must hold at least one sample, but got none.")
-    return group_counts(groups, num_groups)[:-1].double() / len(groups)
-
-
-def group_counts(groups: Tensor, num_groups: int) -> Tensor:
-    """Counts the samples of each group; takes what :func:`occurrence` does, and no sample as well.
 
     Returns:
         int64 [G + 1] on the CPU; the last is the number of samples in no group.

@@ -10,13 +10,14 @@ from torch import Tensor
 from gan_registry.datasets.fetching import to_device
 from gan_registry.regularizers.full_precision import at_least_float32, full_precision
 
+_DECAY = 0.01  # the weight of new lengths in the running mean
+
 
 def path_length_penalty(
     images: Tensor,
     w: Tensor,
     running_mean: Tensor,
     *,
-    decay: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Computes mean (‖J_wᵀ y‖₂ - a)² (eq. 4), where y ~ N(0, 1) / sqrt(number of pixels).
@@ -30,7 +31,6 @@ def path_length_penalty(
         images: G's images [B, C, H, W] with a graph back to `w`, made without autocast.
         w: The styles they were made from, [B, w_dim] or [B, num_layers, w_dim].
         running_mean: a, a scalar: 0 at the start of a run, then what the last call returned.
-        decay: Weight of the new lengths in a.
         generator: Draws y; None falls back to torch's global generator.
 
     Returns:
@@ -54,5 +54,5 @@ def path_length_penalty(
         layers = w.shape[1] if w.dim() == 3 else 1
         # A norm, not the root of a sum: its derivative at 0 would be NaN.
         lengths = torch.linalg.vector_norm(gradients.flatten(1), dim=1) / math.sqrt(layers)
-        mean = running_mean.detach().to(lengths).lerp(lengths.mean(), decay)
+        mean = running_mean.detach().to(lengths).lerp(lengths.mean(), _DECAY)
         return (lengths - mean).square().mean(), mean.detach()

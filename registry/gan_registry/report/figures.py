@@ -145,13 +145,11 @@ def line_chart(
     return render(paint, width, 3.1)
 
 
-def scatter(
-    points: NDArray[Any], reference: NDArray[Any], color: str = PALETTE[0], max_points: int = 5000
-) -> str:
+def scatter(points: NDArray[Any], reference: NDArray[Any], color: str = PALETTE[0]) -> str:
     """Draws points [n, 2] on the axes of a reference set [m, 2], so that two charts compare.
 
     Stray points therefore do not shrink the picture; how many lie beyond it is written below. Of a
-    large set `max_points` evenly spaced members are shown.
+    large set 5,000 evenly spaced members are shown.
     """
     low, high = _window(np.asarray(reference, dtype=float).reshape(-1, 2))
     points = np.asarray(points, dtype=float).reshape(-1, 2)
@@ -160,7 +158,7 @@ def scatter(
         axes = figure.add_subplot()
         inside = ((points >= low) & (points <= high)).all(axis=1)
         beyond = len(points) - int(inside.sum())
-        shown = _spread(points[inside], max_points)
+        shown = _spread(points[inside], 5000)
         axes.scatter(
             shown[:, 0],
             shown[:, 1],

@@ -15,6 +15,7 @@ import torch
 from torch import distributed
 
 from gan_registry.errors import UserError
+from gan_registry.processes import is_running
 from gan_registry.training.agreement import shared_store
 
 PATIENCE = timedelta(minutes=5)
@@ -102,19 +103,7 @@ def _find_culprit(store: Any, rank: int, world_size: int) -> str | None:
                 host, pid = store.get(f"process/{other}").decode().split()
             except (RuntimeError, ValueError):  # the store itself is gone: it lived in rank 0
                 return "the process of rank 0 ended without a word (was it killed?)"
-            if host == socket.gethostname() and not _is_running(int(pid)):
+            if host == socket.gethostname() and not is_running(int(pid)):
                 return f"the process of rank {other} ended without a word (was it killed?)"
         time.sleep(0.1)
     return f"the connection to the other processes (ranks {others}) broke"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    with suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"  # a zombie is gone, too
-    return True

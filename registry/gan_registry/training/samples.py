@@ -47,26 +47,29 @@ class SampleGrids:
         return path
 
 
-def density_image(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:
+_SIDE = 256  # pixels of a picture of points
+
+
+def density_image(points: Tensor) -> Tensor:
     """Draws points in the plane as a picture of their density.
+
+    It shows three times the middle 90 % of their radii, so that it neither cuts off the data nor
+    shrinks with one stray point.
 
     Args:
         points: [n, D], of any finite or infinite value; the first two numbers are drawn.
-        size: Pixels of a side.
-        extent: The picture shows this many times the middle 90 % of the points' radii, so that it
-            neither cuts off the data nor shrinks with one stray point.
 
     Returns:
-        [1, size, size] in [0, 1]: white is empty, black is dense; y points up.
+        [1, 256, 256] in [0, 1]: white is empty, black is dense; y points up.
     """
     points = points[torch.isfinite(points).all(1)].double()
     if len(points) == 0:
-        return torch.ones(1, size, size)
-    radius = points.norm(dim=1).quantile(0.9).clamp(min=1e-6) * extent / 2
-    pixels = ((points / radius + 1) / 2 * size).floor().long()
-    pixels = pixels[((pixels >= 0) & (pixels < size)).all(1)]
-    flat = (size - 1 - pixels[:, 1]) * size + pixels[:, 0]
-    counts = torch.bincount(flat, minlength=size * size).view(1, size, size).float()
+        return torch.ones(1, _SIDE, _SIDE)
+    radius = points.norm(dim=1).quantile(0.9).clamp(min=1e-6) * 3.0 / 2
+    pixels = ((points / radius + 1) / 2 * _SIDE).floor().long()
+    pixels = pixels[((pixels >= 0) & (pixels < _SIDE)).all(1)]
+    flat = (_SIDE - 1 - pixels[:, 1]) * _SIDE + pixels[:, 0]
+    counts = torch.bincount(flat, minlength=_SIDE**2).view(1, _SIDE, _SIDE).float()
     return 1.0 - torch.log1p(counts) / torch.log1p(counts.max()).clamp(min=1e-6)
 
 
@@ -75,16 +78,13 @@ BATCH = 500
 
 
 @torch.no_grad()
-def generate_batches(
-    generator: nn.Module, z: Tensor, y: Tensor | None = None, batch: int = BATCH
-) -> Tensor:
+def generate_batches(generator: nn.Module, z: Tensor, y: Tensor | None = None) -> Tensor:
     """Generates from given latents in eval mode; each module's mode is as before afterwards.
 
     Args:
         generator: The network.
         z: Latents [n, z_dim].
         y: Class labels [n] for a conditional network, or None.
-        batch: How many at once.
 
     Returns:
         Samples [n, ...] on the device of `z`.
@@ -94,8 +94,8 @@ def generate_batches(
     try:
         return torch.cat(
             [
-                generator(z[start : start + batch], None if y is None else y[start : start + batch])
-                for start in range(0, len(z), batch)
+                generator(z[start : start + BATCH], None if y is None else y[start : start + BATCH])
+                for start in range(0, len(z), BATCH)
             ]
         )
     finally:

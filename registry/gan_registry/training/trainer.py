@@ -143,6 +143,7 @@ def open_run(
     run = Run(config, plugins, options, folder, config_name=name)
     run.trusted = trust
     run.total_steps = max(state["total_steps"], state["step"])
+    run.step = state["step"]
     run.hooks.build(run)
     build_all(run, state)
     return run

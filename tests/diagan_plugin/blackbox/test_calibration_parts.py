@@ -82,6 +82,42 @@ def test_hull_thins_a_mode_out(z_dim, directions):
     assert kstest(rest, other[other < 1.5].numpy()).pvalue > 0.001
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("kind", "z_dim"), [("cap", 8), ("ball", 4)])
+def test_the_number_of_directions_is_one_whose_hull_is_the_mode(kind, z_dim, seed):
+    """A cap needs few directions, and in many its hull is empty; a ball needs all."""
+
+    def distances(z):
+        if kind == "cap":
+            return np.clip(1.0 - z[:, 0] / 4.0, 0.0, 1.0)
+        return np.linalg.norm(z - 1.2 * np.eye(z_dim)[0], axis=1) / 2.0
+
+    rng = np.random.default_rng(seed)
+    z, fresh = rng.normal(size=(5000, z_dim)), rng.normal(size=(1500, z_dim))
+    near = distances(fresh) <= 0.5
+
+    def overlap(directions):
+        hull = fit_hull(z, distances(z), 0.5, 0.01, directions=directions, rng=rng)
+        found = hull.contains(fresh)
+        return len(hull.directions), 2 * (found & near).sum() / (found.sum() + near.sum())
+
+    number, chosen = overlap(0)
+    others = {k: overlap(k)[1] for k in (1, z_dim // 2, z_dim)}
+    assert chosen > max(others.values()) - 0.1
+    assert max(others.values()) - min(others.values()) > 0.4
+    assert number == z_dim if kind == "ball" else number <= 4
+
+
+@pytest.mark.parametrize("keep", [-0.01, 1.01, float("nan")])
+def test_a_share_to_keep_is_one(keep):
+    corner = np.array([[0.0, 0.0]])
+    assert HullLatents([Hull(corner, None, 1.0), Hull(corner, None, 0.0)], 2).sample(3).shape
+    with pytest.raises(ValueError, match=r"keep a share of \[0, 1\]"):
+        HullLatents([Hull(corner, None, keep)], 2)
+    with pytest.raises(ValueError, match="latents of 3 numbers"):
+        HullLatents([Hull(corner, None, 0.5)], 3)
+
+
 def test_keep_probability_is_the_smallest_of_all_hulls():
     square = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     latents = HullLatents([Hull(square, None, 0.2), Hull(square + 0.5, None, 0.5)], 2)
@@ -92,11 +128,27 @@ def test_keep_probability_is_the_smallest_of_all_hulls():
 def test_the_first_direction_is_that_of_the_mean():
     z = np.random.default_rng(0).normal(size=(300, 10))
     z[:, 3] = 2.0 + 0.1 * z[:, 3]
-    z[:, 7] *= 0.2
+    z[:, 7] *= 0.2  # of a divergence of 1.1
+    z[:, 5] *= 2.0  # of one of 0.8
     basis = ranked_directions(z)
     np.testing.assert_allclose(basis @ basis.T, np.eye(10), atol=1e-8)
-    assert abs(basis[0, 3]) > 0.95
-    assert abs(basis[1, 7]) > 0.9
+    for place, direction in enumerate((3, 7, 5)):
+        assert abs(basis[place, direction]) > 0.9
+    # What counts is how they differ from the prior, whatever its spread.
+    np.testing.assert_allclose(ranked_directions(z / 4, 0.25), basis, atol=1e-8)
+
+
+def test_the_nearest_latents_span_the_hull():
+    z, _ = ball(100, 2, 0)
+    far = np.random.default_rng(1).permutation(100) / 100
+    rng = np.random.default_rng(0)
+    hull = fit_hull(z, far, 0.25, 0.13, directions=None, vertices=5, rng=rng)
+    np.testing.assert_array_equal(hull.vertices, z[np.argsort(far)[:5]])
+    assert hull.keep == pytest.approx(0.5)  # of 26 neighbours, one at the radius itself
+    assert fit_hull(z, far, 0.25, 0.4, directions=None, rng=rng).keep == 1.0
+    assert len(fit_hull(z, far, 0.09, 0.1, directions=None, rng=rng).vertices) == 10
+    with pytest.raises(UserError, match="only 9 of 100"):
+        fit_hull(z, far, 0.08, 0.1, directions=None, rng=rng)
 
 
 def test_a_hull_over_everything_is_refused_when_drawn():

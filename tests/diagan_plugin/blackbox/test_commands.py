@@ -1,36 +1,23 @@
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 import torch
-from small_runs import points_config
+from small_runs import fit, points_config
 from torch import nn
 
-from diagan_plugin.blackbox import commands
 from diagan_plugin.blackbox.generators import Samples, ScriptGenerator, open_generator
 from diagan_plugin.blackbox.latent_sampler import CalibratedLatents
-from gan_registry.cli.main import run_command
-from gan_registry.cli.parser import Parser
+from diagan_plugin.cli import main
 from gan_registry.errors import UserError
-from gan_registry.plugins import PluginManager
-from gan_registry.training.trainer import train
 
 FEW = ["--features", "raw", "--num", "600", "--anchors", "50"]
 
 
 def run(*arguments) -> int:
-    def command() -> int:
-        parser = Parser(prog="diagan", allow_abbrev=False)
-        added = parser.add_subparsers(parser_class=Parser)
-        commands.add_diagnose(added)
-        commands.add_calibrate(added)
-        parsed: argparse.Namespace = parser.parse_args([str(word) for word in arguments])
-        return int(parsed.handler(parsed))
-
-    return run_command(command, "diagan")
+    return main([str(word) for word in arguments])
 
 
 def refused(capsys, *arguments) -> str:
@@ -124,9 +111,7 @@ def test_refuses_what_is_no_generator(capsys, tmp_path, planted, to_script):
 
 @pytest.mark.parametrize("prior", ["gaussian", "uniform"])
 def test_a_run_folder_is_a_generator(capsys, tmp_path, prior):
-    plugins = PluginManager(load_entry_points=False)
-    config = points_config(MODEL__z_prior=prior)
-    run_ = train(config, tmp_path / "run", plugins, plugins.options.resolve({}), quiet=True)
+    run_ = fit(points_config(MODEL__z_prior=prior), tmp_path / "run")
     capsys.readouterr()
     generator = open_generator(tmp_path / "run")
     assert (generator.z_dim, generator.prior) == (2, prior)

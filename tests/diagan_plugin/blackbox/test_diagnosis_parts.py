@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from diagan_plugin.blackbox.bootstrap import mccs_interval, population_intervals, share_interval
 from diagan_plugin.blackbox.collapse_diagnosis import diagnose
@@ -47,7 +48,7 @@ def test_the_median_anchor_has_the_share():
     anchors, samples = sphere(301, 0), sphere(2000, 1)
     radius = typical_radius(anchors, samples, 0.01)
     shares = (angular_distances(anchors, samples) <= radius).float().mean(1)
-    assert shares.median().item() == pytest.approx(0.01, abs=0.0006)
+    assert shares.median().item() == pytest.approx(0.01, abs=1e-6)
 
 
 def test_a_dense_mode_does_not_move_it():
@@ -70,6 +71,7 @@ def test_total_collapse_still_has_a_radius():
 def test_too_few_for_the_rule():
     with pytest.raises(ValueError, match="at least 500"):
         typical_radius(sphere(20, 0), sphere(499, 1))
+    assert 0 < typical_radius(sphere(20, 0), sphere(500, 1)) < 0.5
     with pytest.raises(ValueError, match="share"):
         typical_radius(sphere(20, 0), sphere(500, 1), 0.0)
 
@@ -91,6 +93,11 @@ def test_ties_and_anchors_without_neighbours():
     assert find_modes(anchors, [0, 0, 0], 3, 0.1) == [0]
     with pytest.raises(ValueError, match="count"):
         find_modes(anchors, [1, 1, 1], 0, 0.1)
+    for wrong, ties in ((anchors, [1, 1, 1, 1]), (anchors, [1]), (anchors[:0], [])):
+        with pytest.raises(ValueError, match="`neighbors` and `ties` must be"):
+            find_modes(wrong, [1] * len(wrong), 1, 0.1, ties=ties)
+    with pytest.raises(ValueError, match="`neighbors` and `ties` must be"):
+        find_modes(anchors, [1, 1], 1, 0.1)
 
 
 def test_nearest_samples_in_order():
@@ -145,6 +152,34 @@ def test_population_interval_knows_of_the_samples_luck():
     assert mean.high - mean.low > 0.005
     assert mean.low < comparison.scores.mean() < mean.high
     assert std == pytest.approx((0.0, 0.0), abs=1e-12)
+    alone, none = population_intervals(Comparison(blocks[:1], blocks[:1], comparison.sizes), rng)
+    assert alone.low < alone.high
+    assert none == (0.0, 0.0)  # one anchor has no spread
+
+
+@pytest.mark.parametrize(("level", "errors"), [(0.95, 1.96), (0.5, 0.6745)])
+def test_population_interval_knows_of_the_anchors_luck(level, errors):
+    # All blocks are alike: only the anchors, of normal scores, can make a difference.
+    rng = np.random.default_rng(1)
+    scores = 0.2 + 0.03 * rng.standard_normal(400)
+    comparison = Comparison(
+        np.tile(10 * np.exp(1 - 1 / scores)[:, None], 20), np.zeros((400, 20), np.int64),
+        np.full(20, 10),
+    )  # fmt: skip
+    np.testing.assert_allclose(comparison.scores, scores)
+    mean, std = population_intervals(comparison, rng, level=level, resamples=4000)
+    spread = scores.std(ddof=1)
+    for found, center, error in (
+        (mean, scores.mean(), spread / 400**0.5), (std, spread, spread / 800**0.5),
+    ):  # fmt: skip
+        assert found == pytest.approx((center - errors * error, center + errors * error), rel=0.01)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.5])
+def test_interval_of_a_share_is_that_of_a_binomial(level):
+    found = share_interval(30, 100, np.random.default_rng(0), level=level, resamples=20_000)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    assert found == pytest.approx(stats.binom.ppf(tails, 100, 0.3) / 100, abs=0.0101)
 
 
 # ----------------------------------------------------------------- all of them

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 from processes import in_processes, run_module
+from small_runs import manager
 
-from diagan_plugin.dia.options import NAME
 from diagan_plugin.dia.plugin import DIAGNOSIS_FILE, DiaPlugin
 from diagan_plugin.report.diagnosis import Diagnosis
 from gan_registry.config.load import load_config
-from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
 
 
@@ -27,10 +26,8 @@ def fit(*settings: str, folder: Path | None = None):
             "PLUGINS.dia.window=5", *settings,
         ],
     )  # fmt: skip
-    plugins = PluginManager(load_entry_points=False)
     plugin = DiaPlugin()
-    plugins.register(plugin, NAME)
-    run = train(config, folder, plugins, name="gmm25", quiet=True)
+    run = train(config, folder, manager(dia=plugin), name="gmm25", quiet=True)
     driver = plugin.driver(run)
     return run, driver, driver.diagnosis(run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from small_runs import fit, manager, points_config
 
 from diagan_plugin import Dia
 from diagan_plugin.dia.centring import as_a_ratio
+from diagan_plugin.dia.feedback import Feedback
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.hosts.own_loop.keys import StreamKeys
 from diagan_plugin.scoring.feedback import FeedbackRule, FeedbackWeights
@@ -80,6 +82,16 @@ def test_the_weights_follow_the_auxiliary_discriminator_from_step_to_step() -> N
 
 
 def test_a_long_phase_2_is_followed_a_hundred_times_at_a_bounded_cost() -> None:
+    long = SimpleNamespace(total_steps=1000, samples_per_step=16, dataset=range(4000), seed=0)
+    loop = Feedback(long, np.full(4000, 1 / 4000), np.zeros(4000), 500)
+    due = [step for step in range(1001) if loop.due(step)]
+    assert due == list(range(505, 1000, 5))
+    long.step = 505
+    asked = loop._indices(long)
+    # 2 × 16 samples a step, over 500 of them.
+    assert len(asked) == 160
+    long.step = 510
+    assert set(asked) != set(loop._indices(long))
     run, driver, _ = trained(4, DATA__options={"num_samples": 4000})
     loop = driver.weights.feedback
     assert loop._every == 1

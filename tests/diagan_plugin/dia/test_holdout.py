@@ -68,7 +68,7 @@ def test_memorisation_is_found_and_told(tmp_path: Path) -> None:
     assert gap["gap"] > 5 * gap["standard_error"]
     assert gap["effect"] > 0.5
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
-    assert lines[-1]["dia/holdout_gap"] == pytest.approx(gap["gap"], abs=5)
+    assert lines[-1]["dia/holdout_gap"] == pytest.approx(gap["gap"])
     html = write_report(run).read_text()
     assert "A high log-density ratio means memorisation here" in html
 

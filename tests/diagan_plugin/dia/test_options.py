@@ -4,20 +4,18 @@ import argparse
 from dataclasses import fields
 
 import pytest
+from small_runs import manager
 
 from diagan_plugin.dia.options import EPOCH, NAME, DiaOptions, add_options
 from diagan_plugin.dia.plugin import DiaPlugin
 from diagan_plugin.dia.refusals import check_options
 from diagan_plugin.dia.schedule import Schedule, plan
 from gan_registry.errors import UserError
-from gan_registry.plugins import PluginManager
 
 
 @pytest.fixture
 def table():
-    plugins = PluginManager(load_entry_points=False)
-    plugins.register(DiaPlugin(), NAME)
-    return plugins.options
+    return manager(dia=DiaPlugin()).options
 
 
 def test_every_option_is_a_flag_and_a_key_with_the_same_default(table):

@@ -46,9 +46,7 @@ TINY = {
 
 
 def managers() -> PluginManager:
-    plugins = PluginManager(load_entry_points=False)
-    plugins.register(DiaPlugin(), NAME)
-    return plugins
+    return manager(dia=DiaPlugin())
 
 
 def run_tiny(folder: Path | None, *settings: str, plugins: PluginManager | None = None):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from small_runs import manager
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -33,9 +34,7 @@ CHOICES = [
 
 
 def managers() -> PluginManager:
-    plugins = PluginManager(load_entry_points=False)
-    plugins.register(DiaPlugin(), NAME)
-    return plugins
+    return manager(dia=DiaPlugin())
 
 
 def phase1_end(run) -> int:

@@ -37,6 +37,8 @@ def test_records_of_the_published_code():
     for last in ("through-end", "before-end"):
         awkward = schedule(100, record_every=7, window=3, last_record=last)
         assert list(awkward.record_steps) == [63, 70, 77]
+    each = schedule(100, record_every=1, window=2, last_record="before-end")
+    assert list(each.record_steps) == [78, 79]
     # Later ones are those of the weights' refreshing, up to each.
     again = schedule(100, record_every=10, window=3, refresh=10, last_record="before-end")
     assert [s for s in range(101) if again.records_at(s)] == [50, 60, 70, 90, 100]
@@ -88,7 +90,8 @@ def test_a_refreshed_run_goes_on_recording():
     plan = schedule(100, refresh=5, record_every=2, window=3)
     assert [s for s in range(1, 101) if plan.records_at(s)] == [76, 78, *range(80, 101, 2)]
     assert plan.observes_at(90)
-    assert not schedule(100).observes_at(90)
+    # The batch of step 80 is the last of phase 1: 79 steps are done then.
+    assert [step for step in range(101) if schedule(100).observes_at(step)] == list(range(80))
 
 
 def test_ramp_reaches_full_strength_in_stages():
@@ -106,8 +109,9 @@ def test_ramp_reaches_full_strength_in_stages():
 def test_strength_changes_only_where_the_ramp_says(ramp, total):
     plan = schedule(total, ramp=ramp)
     for step in range(plan.phase1_end + 1, total):
-        if plan.strength(step) != plan.strength(step - 1):
-            assert plan.ramps_at(step)
+        assert plan.ramps_at(step) == (plan.strength(step) != plan.strength(step - 1))
+    assert not plan.ramps_at(plan.phase1_end)  # as the weights are set then
+    assert not plan.ramps_at(total)  # as none is drawn any more
     assert plan.strength(plan.phase1_end + ramp) == 1.0
 
 
@@ -183,6 +187,7 @@ def test_heat_map_ends_with_the_steps_that_were_announced():
     # In a loop of one's own more may follow; its memory must not grow with them.
     plan = schedule(1000)
     assert plan.history_at(plan.history_every)
+    assert not plan.history_at(0)  # made before the first step
     assert not any(plan.history_at(step) for step in range(1001, 5000))
 
 
@@ -199,6 +204,8 @@ def test_heat_map_of_an_extended_run_stays_bounded(old, factor):
 
 
 def test_phase_1_has_at_least_one_step():
+    ends = [schedule(total, phase1="auto").phase1_end for total in (1, 2, 3, 10, 14)]
+    assert ends == [1, 1, 2, 9, 13]
     assert schedule(3, phase1=0.01).phase1_end == 1
     assert dataclasses.replace(schedule(3), total_steps=5).phase1_end == 4
 

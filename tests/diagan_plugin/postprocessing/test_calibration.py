@@ -196,6 +196,11 @@ def test_curve_intervals_are_wilsons():
     want = stats.binomtest(200, 400).proportion_ci(method="wilson")
     assert (curve.low[0], curve.high[0]) == pytest.approx((want.low, want.high), abs=1e-6)
     assert curve.observed[0] == 0.5
+    # Of unequal numbers, as if equal, at the effective size (Σw)²/Σw² = 4nm/(n + m).
+    curve = calibration_curve(real, generated[:50], bins=1)
+    want = stats.binomtest(80, 160).proportion_ci(method="wilson")
+    assert (curve.low[0], curve.high[0]) == pytest.approx((want.low, want.high), abs=1e-6)
+    assert (curve.observed[0], curve.count[0]) == (pytest.approx(0.5), 250)
 
 
 def test_curve_with_ties_and_single_samples():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -83,6 +84,16 @@ def test_no_finite_logit_at_all(kwargs):
     sampler = ThresholdSampler(lambda n: (torch.zeros(n), torch.full((n,), math.nan)), **kwargs)
     with pytest.raises(AcceptanceRateError, match="no finite logit"):
         next(sampler.sample(1))
+
+
+def test_finite_logits_below_the_threshold_are_no_error_without_a_floor():
+    values = itertools.chain([0.0] * 20, itertools.repeat(5.0))
+    sampler = ThresholdSampler(
+        lambda n: (torch.zeros(n), torch.full((n,), next(values))),
+        threshold=1.0, floor=0.0, burn_in=500, batch_size=100,
+    )  # fmt: skip
+    next(sampler.sample(1))
+    assert (sampler.proposed, sampler.accepted) == (2100, 100)
 
 
 def test_a_rate_under_the_floor_stops_with_a_clear_message():

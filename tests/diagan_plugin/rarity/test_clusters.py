@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from diagan_plugin.rarity import clusters
 from diagan_plugin.rarity.clusters import (
@@ -140,6 +141,17 @@ def test_measured_intervals_hold_for_95_percent(factor: float) -> None:
     assert inside >= 940
 
 
+@pytest.mark.parametrize(("real", "made"), [(3, 40), (30, 7), (1, 1), (12, 0), (0, 12)])
+def test_measured_intervals_are_clopper_and_pearsons(real: int, made: int) -> None:
+    """Of the share that is real among those in the region, turned into a ratio of shares."""
+    exact = binomtest(real, real + made).proportion_ci(0.95, "exact")
+    found = measured_factor(real, 800, made, 2000)
+    for end, share in ((found.low, exact.low), (found.high, exact.high)):
+        expected = 2.5 * share / (1 - share) if share < 1 else math.inf
+        assert end == pytest.approx(expected, rel=1e-6)
+    assert found.value == (pytest.approx(2.5 * real / made) if made else math.inf)
+
+
 def test_measured_factor_of_nothing_generated() -> None:
     found = measured_factor(30, 800, 0, 2000)
     assert math.isinf(found.value)
@@ -158,7 +170,8 @@ def test_rated_factor() -> None:
     found = rated_factor(np.log([2.0, 8.0] * 200), rng)
     assert found is not None
     assert found.value == pytest.approx(1 / np.mean([1 / 2, 1 / 8]))
-    assert found.low < found.value < found.high
+    # 0.3125 ± 1.96 · 0.1875/√400, one over it.
+    assert (found.low, found.high) == pytest.approx((3.022, 3.400), rel=0.01)
     huge = rated_factor(np.array([900.0, 1000.0]), rng)
     assert huge is not None
     assert math.isfinite(huge.value)

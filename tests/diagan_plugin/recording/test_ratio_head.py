@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -36,8 +38,9 @@ def test_before_the_first_batch_the_ratio_is_one():
 
 def test_no_gradient_reaches_the_features():
     head = RatioHead(2)
-    real, fake = (torch.randn(4, 2, requires_grad=True) for _ in range(2))
-    head.update(real, fake)
+    real, fake = torch.randn(4, 2, requires_grad=True), torch.randn(7, 2, requires_grad=True)
+    # Of a ratio of 1, each kind's mean term is log 2, however many there are of it.
+    assert float(head.update(real, fake)) == pytest.approx(2 * math.log(2))
     assert real.grad is None
     assert fake.grad is None
     assert not head.training
@@ -48,3 +51,31 @@ def test_features_in_half_precision():
     loss = head.update(torch.randn(8, 2).bfloat16(), torch.randn(8, 2).bfloat16())
     assert loss.dtype == torch.float32
     assert head(torch.randn(3, 2).half()).dtype == torch.float32
+
+
+def test_gradients_are_averaged_over_the_ranks_before_the_step():
+    head = RatioHead(2)
+
+    def none_of_them(parameters):
+        for parameter in parameters:
+            assert parameter.grad.any()
+            parameter.grad.zero_()
+
+    head.update(torch.ones(4, 2), torch.zeros(5, 2), none_of_them)
+    assert not any(parameter.any() for parameter in head.parameters())
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "error", "said"),
+    [
+        (torch.zeros(4, 3), torch.zeros(4, 2), ValueError, r"`real` must be \[B, 2\], but got"),
+        (torch.zeros(4), torch.zeros(4, 2), ValueError, "`real`"),
+        (torch.zeros(4, 2), torch.zeros(0, 2), ValueError, "`fake`"),
+        (torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64), TypeError, "`fake` .* floating"),
+    ],
+)
+def test_features_that_do_not_fit_are_named(real, fake, error, said):
+    with pytest.raises(error, match=said):
+        RatioHead(2).update(real, fake)
+    with pytest.raises(ValueError, match="`num_features` must be at least 1, but got 0"):
+        RatioHead(0)

@@ -48,18 +48,10 @@ def rng_states() -> tuple[bytes, tuple, tuple]:
     )
 
 
-def run(data, net, mode="auto", batch_size=8, seed=1, step=0, **kwargs) -> Tensor:
-    return sweep(
-        lambda x, y: net(x),
-        data,
-        discriminator=net,
-        mode=mode,
-        batch_size=batch_size,
-        seed=seed,
-        step=step,
-        device="cpu",
-        **kwargs,
-    )
+def run(data, net, mode="auto", logits=None, **changes) -> Tensor:
+    settings = {"batch_size": 8, "seed": 1, "step": 0, "device": "cpu", **changes}
+    logits = logits or (lambda x, y: net(x))
+    return sweep(logits, data, discriminator=net, mode=mode, **settings)
 
 
 def dropout_net() -> nn.Module:
@@ -130,16 +122,7 @@ def test_batchstat_logits_equal_those_of_the_composition_by_hand():
 def test_logits_need_not_be_float32_or_flat():
     data = Vectors(10)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        got = sweep(
-            lambda x, y, d=dtype: x[:, :1].to(d),
-            data,
-            discriminator=Coordinate(),
-            mode="train",
-            batch_size=4,
-            seed=0,
-            step=0,
-            device="cpu",
-        )
+        got = run(data, Coordinate(), "train", lambda x, y, d=dtype: x[:, :1].to(d))
         assert got.shape == (10,)
         assert got.dtype == torch.float32
         assert torch.equal(got, data.x[:, 0].to(dtype).float())
@@ -156,16 +139,7 @@ def test_nan_logits_stay_with_their_sample():
 
 def test_labels_reach_the_discriminator():
     data = Vectors(30)
-    got = sweep(
-        lambda x, y: y.float(),
-        data,
-        discriminator=Coordinate(),
-        mode="train",
-        batch_size=4,
-        seed=0,
-        step=0,
-        device="cpu",
-    )
+    got = run(data, Coordinate(), "train", lambda x, y: y.float())
     assert torch.equal(got, data.y.float())
 
 
@@ -246,16 +220,7 @@ def test_random_state_is_restored_after_an_exception():
     net, states = dropout_net(), rng_states()
     states = rng_states()
     with pytest.raises(RuntimeError, match="D is broken"):
-        sweep(
-            broken,
-            Vectors(9, noisy=True),
-            discriminator=net,
-            mode="eval",
-            batch_size=4,
-            seed=0,
-            step=0,
-            device="cpu",
-        )
+        run(Vectors(9, noisy=True), net, "eval", broken, batch_size=4)
     assert rng_states() == states
     assert net.training
 
@@ -285,16 +250,7 @@ def test_seeded_rng_gives_the_purpose_its_own_numbers():
 def test_cuda_generator_is_restored_and_logits_arrive_on_the_device():
     net, data = dropout_net().cuda(), Vectors(30)
     state = torch.cuda.get_rng_state()
-    got = sweep(
-        lambda x, y: net(x),
-        data,
-        discriminator=net,
-        mode="train",
-        batch_size=8,
-        seed=0,
-        step=0,
-        device="cuda",
-    )
+    got = run(data, net, "train", device="cuda")
     assert got.is_cuda
     assert torch.equal(torch.cuda.get_rng_state(), state)
 

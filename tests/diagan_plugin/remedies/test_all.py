@@ -25,6 +25,7 @@ from gan_registry.hookspecs import hookimpl
 from gan_registry.plugins import PluginManager
 from gan_registry.training.plan import describe_plan
 from gan_registry.training.run import Run
+from gan_registry.training.trainer import open_run
 
 ROOT = Path(__file__).parents[3]
 STEPS = 8
@@ -108,14 +109,17 @@ def test_off_it_changes_not_a_bit(name: str) -> None:
 
 
 @each_remedy
-def test_options_that_do_nothing_are_named(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_options_that_do_nothing_are_named(
+    name: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     config, plugins = set_up(name, on=False)
     idle = SETTINGS[name].idle
     config.PLUGINS[name] = {option: value for option, (value, _) in idle.items()}
-    assert_equal_runs(fit(config, None, plugins), plain(name))
+    assert_equal_runs(fit(config, tmp_path / "run", plugins), plain(name))
     said = [text for text in caplog.messages if "has no effect without" in text]
     assert sorted(text.split()[0] for text in said) == sorted(flag for _, flag in idle.values())
     caplog.clear()
+    open_run(tmp_path / "run", plugins)
     train(name)
     assert "has no effect" not in caplog.text
 
@@ -196,9 +200,8 @@ def test_every_plugin_class_of_the_package_is_in_the_table() -> None:
 
 
 def test_options_go_by_the_plugins_names() -> None:
-    plugins = PluginManager(load_entry_points=False)
-    for name, setting in SETTINGS.items():
-        plugins.register(setting.make(), name)  # refuses flags of another plugin's
+    # Flags of another plugin's would be refused.
+    plugins = manager(**{name: setting.make() for name, setting in SETTINGS.items()})
     assert plugins.options.plugins() == set(SETTINGS)
     assert all(option.action.help for option in plugins.options)
 

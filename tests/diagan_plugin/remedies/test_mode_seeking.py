@@ -115,3 +115,17 @@ def test_batches_without_a_pair_are_refused() -> None:
     config.PLUGINS = {"mode_seeking": {"weight": 0.1}}
     with pytest.raises(UserError, match="batch_size must be at least 2, but is 1"):
         fit(config, plugins=manager(mode_seeking=ModeSeekingPlugin()))
+
+
+def test_the_penalty_is_the_term_times_the_weight_of_the_epoch() -> None:
+    config = points_config(DATA__options={"num_samples": 32})  # two steps an epoch
+    config.PLUGINS = {"mode_seeking": {"weight": 0.0, "increase": 0.1, "every": 1}}
+    plugin = ModeSeekingPlugin()
+    run = fit(config, plugins=manager(mode_seeking=plugin))
+    fake = run.generate(16)
+    term = float(mode_seeking_term(fake.x[:8], fake.x[8:], fake.z[:8], fake.z[8:]))
+    for step, weight in ((2, 0.1), (5, 0.2)):
+        run.step = step
+        assert float(plugin.gan_generator_penalty(run, fake)) == pytest.approx(weight * term)
+    run.step = 1
+    assert plugin.gan_generator_penalty(run, fake) is None

@@ -62,7 +62,9 @@ def test_effect_is_the_standardised_difference() -> None:
     rng = np.random.default_rng(0)
     group = rng.integers(0, 4, 500)
     score = rng.gamma(2.0, size=500) + group
-    for finding in diagnosed(score, group, permutations=10).findings:
+    findings = diagnosed(score, group, permutations=10).findings
+    assert sorted(finding.group for finding in findings) == [0, 1, 2, 3]
+    for finding in findings:
         inside, rest = score[group == finding.group], score[group != finding.group]
         # The two-sample t of another library, turned into the standardised difference.
         t = stats.ttest_ind(inside, rest).statistic
@@ -458,6 +460,7 @@ def test_samples_of_no_known_group_are_of_the_data_too() -> None:
         score, group, names=("red", "green"), generated={"": [1.9 * s for s in data]}, drawn=data,
         permutations=FEW,
     )  # fmt: skip
+    assert len(found.findings) == 2
     for finding in found.findings:
         assert finding.share_data == data[finding.group]
         assert finding.state == "fitting"

@@ -345,6 +345,33 @@ def test_state_of_another_dataset_is_refused(other, match):
         sampler.load_state_dict({"version": 99})
 
 
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (lambda p: p.float(), r"must be float64 \[101\]"),
+        (lambda p: p[1:], r"must be float64 \[101\]"),
+        (lambda p: 2 * p, "do not sum to 1"),
+        (lambda p: torch.cat([-p[:1], p[1:-1], p[-1:] + 2 * p[:1]]), "are negative"),
+        (lambda p: p * torch.nan, "do not sum to 1"),
+    ],
+)
+def test_probabilities_of_a_state_are_checked(spoil, match):
+    sampler = DiaSampler(N)
+    sampler.set_weights(weights(), start=0)
+    state = sampler.state_dict()
+    state["segments"][0]["probabilities"] = spoil(state["segments"][0]["probabilities"])
+    with pytest.raises(ValueError, match=match):
+        DiaSampler(N).load_state_dict(state)
+
+
+@pytest.mark.parametrize("first", [-1, 1.5, True, "x"])
+def test_the_beginning_of_the_weights_of_a_state_is_a_position(first):
+    sampler = DiaSampler(N)
+    sampler.set_weights(weights(), start=0)
+    with pytest.raises((ValueError, TypeError), match="first_weighted"):
+        DiaSampler(N).load_state_dict({**sampler.state_dict(), "first_weighted": first})
+
+
 def test_set_epoch_chooses_the_epoch():
     sampler = DiaSampler(N)
     epochs = [list(sampler) for _ in range(3)]
@@ -458,6 +485,12 @@ def test_a_host_that_only_draws_lets_old_weights_go_and_an_iterating_one_keeps_w
         sampler.set_weights(weights(segment), start=segment * 10)
         sampler.draw(segment * 10, segment * 10 + 20)
     assert taken + list(iterator) == sampler.draw(0, N).tolist()
+    only_draws = DiaSampler(N)
+    for segment in range(1, 6):
+        only_draws.set_weights(weights(segment), start=segment * 10)
+        only_draws.draw(segment * 10, segment * 10 + 20)
+    held = [each["start"] for each in only_draws.state_dict()["segments"]]
+    assert held == [40, 50]
 
 
 def test_the_stream_is_read_in_blocks_also_after_new_weights(monkeypatch):

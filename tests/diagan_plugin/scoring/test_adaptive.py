@@ -33,6 +33,7 @@ def test_k_is_the_ratio_of_spreads_where_nothing_is_noise() -> None:
     assert [choice.spread_ldrm, choice.spread_deviation] == pytest.approx(expected)
     assert choice.reliability_ldrm == pytest.approx(1.0)
     assert choice.value == float(f"{expected[0] / expected[1]:.3g}")
+    assert "LDRM and √LDRV count equally" in choice.reason
     # Both then add the same spread to the score.
     parts = mean, choice.value * deviation
     one, other = (stats.median_abs_deviation(part) for part in parts)

@@ -102,11 +102,18 @@ def test_a_healthy_generator_is_left_alone() -> None:
 
 
 def test_weights_without_evidence_stay() -> None:
-    loop = FeedbackWeights([1.0, 1.0, 8.0, 2.0], np.ones(4))
+    p = [1.0, 1.0, 8.0, 4.0]
+    loop = FeedbackWeights(p, np.ones(4))
     before = loop.weights
-    for ratio in ([], [np.nan] * 4):
-        loop.update(ratio, 0.1, np.arange(len(ratio)))
+    for ratio, progress in (([], 0.1), ([np.nan] * 4, 0.1), ([np.inf] * 4, 0.5)):
+        loop.update(ratio, progress, np.arange(len(ratio)))
     np.testing.assert_array_equal(loop.weights, before)
+    # One that nobody asked about is neither pressed nor let go, half-way down the landing: its
+    # weight only leaks.
+    loop.update([0.0], 0.45, np.array([2]))
+    expected = (1 - RULE.leak) * np.log(before)
+    expected[2] += RULE.gain * RULE.aim / 2
+    np.testing.assert_allclose(np.log(loop.weights / loop.weights[0]), expected - expected[0])
     # Equal weights and a ratio of 1 are the fixed point.
     even = FeedbackWeights(np.ones(4), np.zeros(4))
     for progress in (0.1, 0.5, 0.9):
@@ -168,7 +175,7 @@ def test_one_sample_and_wrong_arguments() -> None:
     one = FeedbackWeights([0.3], [math.nan])
     one.update([2.0], 0.5)
     assert one.weights == pytest.approx(1.0)
-    for wrong in ([], [0.0, 1.0], [math.nan, 1.0], [[1.0]]):
+    for wrong in ([], [0.0, 1.0], [math.nan, 1.0], [math.inf, 1.0], [[1.0]]):
         with pytest.raises(ValueError, match="positive and finite"):
             FeedbackWeights(wrong, wrong)
     with pytest.raises(ValueError, match="shape"):

@@ -96,7 +96,7 @@ def test_more_than_half_at_the_cap(share, warned):
 def test_the_floor_must_bind():
     # The smallest weight is no floor when no score was raised to it.
     assert summary_of(np.array([0.5, 0.5, 1.0])).share_at_floor == 0
-    assert summary_of(np.array([-0.5, 0.01, 1.0])).share_at_floor == pytest.approx(2 / 3)
+    assert summary_of(np.array([-0.5, 0.01, 0.015, 1.0])).share_at_floor == 0.5
 
 
 def test_samples_without_a_score_are_counted_where_their_weight_is():

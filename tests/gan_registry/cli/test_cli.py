@@ -345,6 +345,8 @@ def test_samples_are_an_array_or_images_and_follow_from_the_seed(call, refused, 
     assert "no checkpoint of step 9" in refused(*base, "--num", "3", "--checkpoint", "9")
     line = refused("sample", "--run", str(finished), "--num", "3", "--out", str(tmp_path / "png"))
     assert "is no .npz file" in line
+    line = refused(*base, "--num", str(10**12))
+    assert "1,000,000,000,000 samples take 8,000 GB, and" in line
     assert not (tmp_path / "x.npz").exists()
 
 
@@ -359,10 +361,12 @@ def test_images_are_written_as_png(call, refused, tmp_path: Path):
     assert code == 0, err
     files = sorted(path.name for path in (tmp_path / "png").iterdir())
     assert files == ["000000.png", "000001.png", "000002.png"]
-    for name in ("all.png", "all.npy"):  # no folder of that name either
+    for name in ("all.png", "all.txt"):  # no folder of that name either
         line = refused("sample", "--run", out, "--num", "3", "--out", str(tmp_path / name))
         assert "names a file" in line
         assert not (tmp_path / name).exists()
+    line = refused("sample", "--run", out, "--num", str(10**15), "--out", str(tmp_path / "more.2"))
+    assert "samples take 67,000,000 GB, and" in line
     assert (tmp_path / "png" / files[0]).read_bytes().startswith(b"\x89PNG")
     code, _, err = call("sample", "--run", out, "--num", "2", "--out", str(tmp_path / "png"))
     assert code == 2, "the third picture would pass for one of the new samples"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from importlib import resources
 from pathlib import Path
 
 import pytest
 import torch
+from catalog_datasets import DATA
 
 from gan_registry.backbones.attention import SelfAttention
 from gan_registry.backbones.residual import DiscriminatorBlock, FirstBlock, GeneratorBlock
@@ -20,7 +20,6 @@ from gan_registry.plugins import PluginManager
 from gan_registry.training.trainer import train
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("DIAGAN_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
 FOLDERS = {"CIFAR10": "cifar10", "MNIST": "mnist", "colored_mnist": "mnist"}
 COMPUTED = {"colored_digits", "gaussian", "gaussian_mixture", "gmm25", "random_network"}
 POINTS = {"gaussian": 2, "gmm25": 2, "gaussian_mixture": 1024, "random_network": 1024}
@@ -184,7 +183,7 @@ def test_a_small_config_takes_two_steps(name: str, plugins: PluginManager):
         "OPTIMIZATION.d_updates_per_step=1", "RUN.num_workers=0", "RUN.cpu_threads=1",
     ]  # fmt: skip
     if dataset not in COMPUTED:
-        folder = SHARED / FOLDERS.get(dataset, dataset)
+        folder = DATA / FOLDERS.get(dataset, dataset)
         if not folder.is_dir():
             pytest.skip(f"there is no {folder}")
         settings.append(f"DATA.path={folder}")

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import catalog_datasets
 import numpy as np
 import pytest
 import torch
@@ -14,11 +12,8 @@ from scipy.stats import chi2, kstest
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
-from gan_registry.catalogs import Catalog
-from gan_registry.datasets import BUILTIN
 from gan_registry.datasets.base import ArrayDataset, Dataset, as_array
 from gan_registry.datasets.colored_digits import enlarge
-from gan_registry.datasets.colored_mnist import resize
 from gan_registry.datasets.coloring import GREEN, RED, choose_colors, colorize, ink_color
 from gan_registry.datasets.gaussian import Gaussian
 from gan_registry.datasets.mixtures import (
@@ -31,25 +26,14 @@ from gan_registry.errors import UserError
 
 # The offline datasets, and a size for those that have one.
 OFFLINE = {"gmm25": 32, "gaussian": 32, "colored_digits": 8}
-CHECKOUT = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("DIAGAN_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
-needs_mnist = pytest.mark.skipif(
-    not (DATA / "mnist" / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file(),
-    reason=f"no MNIST test digits in {DATA / 'mnist'}; set DIAGAN_TEST_DATA",
-)
 
 
 def make(
     name: str, img_size: int | None = None, data_dir: Path | None = None, **options: Any
 ) -> Dataset:
-    catalog = Catalog("dataset")
-    for known, path in BUILTIN.items():
-        catalog.register(known, path)
+    """Takes the size first, and a usual one where none is given."""
     size = OFFLINE.get(name, 28) if img_size is None else img_size
-    config = SimpleNamespace(DATA=SimpleNamespace(name=name, img_size=size, options=options))
-    dataset = catalog[name](config, data_dir)
-    assert isinstance(dataset, Dataset)
-    assert dataset.name == name
+    dataset: Dataset = catalog_datasets.make(name, data_dir, size, **options)
     return dataset
 
 
@@ -577,8 +561,6 @@ def test_bad_digits(digits):
 def test_an_image_size_that_does_not_exist_lists_those_that_do():
     with pytest.raises(UserError, match=r"'colored_digits' comes in 8, 16, 32 px; .* not 28"):
         make("colored_digits", 28)
-    with pytest.raises(UserError, match=r"'colored_mnist' comes in 16, 28, 32 px; .* not 64"):
-        make("colored_mnist", 64)
 
 
 def test_enlarging_is_bilinear():
@@ -586,117 +568,3 @@ def test_enlarging_is_bilinear():
     rows = [[0, 25, 75, 100], [50, 60, 80, 90], [150, 130, 90, 70], [200, 165, 95, 60]]
     assert enlarge(square, 4).tolist() == [rows]
     assert enlarge(square, 2).tolist() == square.tolist()
-
-
-def test_resizing_mnist_pads_then_halves():
-    grey = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
-    assert (resize(grey, 28) == grey).all()
-    padded = resize(grey, 32)
-    assert padded.shape == (5, 32, 32)
-    assert (padded[:, 2:30, 2:30] == grey).all()
-    assert padded.sum() == grey.sum()
-    small = resize(grey, 16)
-    expected = torch.nn.functional.avg_pool2d(torch.from_numpy(padded).double()[:, None], 2)
-    assert np.abs(small - expected[:, 0].numpy()).max() <= 0.5
-
-
-# --- colored_mnist -------------------------------------------------------------------------------
-
-
-def write_mnist(folder: Path, prefix: str = "train", count: int = 30, side: int = 28) -> np.ndarray:
-    """Writes a split in MNIST's own format, written out here from its specification."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    grey = np.random.default_rng(5).integers(0, 256, (count, side, side), dtype=np.uint8)
-    header = np.array([0x803, count, side, side], ">i4").tobytes()
-    (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header + grey.tobytes())
-    labels = (np.arange(count) % 10).astype(np.uint8)
-    header = np.array([0x801, count], ">i4").tobytes()
-    (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
-    return grey
-
-
-def test_colored_mnist_reads_one_split_from_a_folder(tmp_path):
-    grey = write_mnist(tmp_path)
-    dataset = make("colored_mnist", 28, tmp_path, ratio=0.9)
-    x, y = everything(dataset)
-    groups = groups_of(dataset)
-    assert x.shape == (30, 3, 28, 28)
-    assert y.tolist() == [i % 10 for i in range(30)]
-    assert groups.sum() == 3
-    served = (x[np.arange(30), groups].numpy() + 1) * 127.5
-    np.testing.assert_allclose(served, grey, atol=1e-3)
-    with pytest.raises(UserError, match=r"split 'test'.*t10k-images-idx3-ubyte.*Offline"):
-        make("colored_mnist", 28, tmp_path, split="test")
-
-
-def test_colored_mnist_of_the_training_split_where_it_is_there(tmp_path, caplog):
-    def labels(**options):
-        return everything(make("colored_mnist", 28, tmp_path, split="auto", **options))[1].tolist()
-
-    write_mnist(tmp_path, "t10k", count=12)
-    assert labels() == [i % 10 for i in range(12)]
-    assert "holds the test split of MNIST alone" in caplog.text
-    caplog.clear()
-    write_mnist(tmp_path, count=30)
-    assert labels() == [i % 10 for i in range(30)]
-    assert labels(first=7) == list(range(7))
-    assert labels(first=25, digits=[0, 3]) == [0, 3, 0, 3, 0, 3]
-    assert not caplog.text
-    with pytest.raises(UserError, match=r"has 30 digits in the split 'train', .* asks for 31"):
-        labels(first=31)
-    with pytest.raises(UserError, match=r"split 'train'.*train-images-idx3-ubyte.*Offline"):
-        make("colored_mnist", 28, tmp_path / "none", split="auto")
-
-
-def test_colored_mnist_without_its_folder_says_how_to_get_it(tmp_path):
-    with pytest.raises(UserError, match=r"needs a folder: set DATA\.path .*download=True.*Offline"):
-        make("colored_mnist")
-    with pytest.raises(UserError) as error:
-        make("colored_mnist", data_dir=tmp_path / "none")
-    message = str(error.value)
-    assert "\n" not in message
-    assert str(tmp_path / "none") in message
-    assert "from torchvision.datasets import MNIST" in message
-    assert "Offline: copy the unpacked train-images-idx3-ubyte" in message
-
-
-def test_colored_mnist_without_torchvision_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision.datasets.mnist", None)
-    with pytest.raises(UserError, match=r"pip install 'diagan-plugin\[vision\]'"):
-        make("colored_mnist", data_dir=tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "other size", "other length"])
-def test_damaged_mnist_files_are_a_clear_error(tmp_path, damage):
-    write_mnist(tmp_path, side=20 if damage == "other size" else 28)
-    raw = tmp_path / "MNIST" / "raw"
-    path = raw / "train-images-idx3-ubyte"
-    if damage in ("truncated", "empty", "garbage"):
-        content = path.read_bytes()
-        kept = {"truncated": content[:1000], "empty": b"", "garbage": b"\x1f\x8b" + content}
-        path.write_bytes(kept[damage])
-    if damage == "other length":
-        content = np.array([0x801, 4], ">i4").tobytes() + bytes(4)
-        (raw / "train-labels-idx1-ubyte").write_bytes(content)
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte and .* get them anew"):
-        make("colored_mnist", data_dir=tmp_path)
-
-
-def test_an_unknown_split(tmp_path):
-    with pytest.raises(
-        UserError, match=r"split .* must be 'train', 'test' or 'auto', but got 'valid'"
-    ):
-        make("colored_mnist", data_dir=tmp_path, split="valid")
-
-
-@needs_mnist
-@pytest.mark.parametrize("size", [16, 28, 32])
-def test_real_mnist_digits_keep_their_color_at_every_size(size):
-    dataset = make("colored_mnist", size, DATA / "mnist", split="test")
-    groups = groups_of(dataset)
-    assert np.bincount(groups).tolist() == [9500, 500]
-    x, y = everything(dataset)
-    assert x.shape == (10_000, 3, size, size)
-    assert np.bincount(y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert (dataset.classify(x) == groups).all()

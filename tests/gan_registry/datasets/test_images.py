@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from catalog_datasets import make
+from catalog_datasets import DATA, make
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -31,8 +31,6 @@ from gan_registry.datasets.lazy_images import LazyImages
 from gan_registry.datasets.opening import open_images
 from gan_registry.errors import UserError
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("DIAGAN_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
 needs_cifar = pytest.mark.skipif(
     not (DATA / "cifar10" / "train" / "cat").is_dir(),
     reason=f"no CIFAR-10 JPEGs in {DATA / 'cifar10'}; set DIAGAN_TEST_DATA",

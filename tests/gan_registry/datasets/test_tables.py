@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from catalog_datasets import make
+from catalog_datasets import DATA, make
 from PIL import Image
 
 from gan_registry.datasets import BUILTIN, download
 from gan_registry.datasets.celeba_tables import read_attributes, read_partition
 from gan_registry.datasets.download import Download
 from gan_registry.datasets.idx import read_idx
+from gan_registry.datasets.mnist import resize
 from gan_registry.errors import UserError
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("DIAGAN_TEST_DATA", CHECKOUT.parent / "shared" / "data"))
 needs_mnist = pytest.mark.skipif(
     not (DATA / "mnist" / "MNIST" / "raw" / "t10k-images-idx3-ubyte").is_file(),
     reason=f"no MNIST test digits in {DATA / 'mnist'}; set DIAGAN_TEST_DATA",
@@ -249,6 +247,73 @@ def test_idx_files_that_do_not_belong_together(tmp_path):
         write_idx(labels, wrong)
         with pytest.raises(UserError, match="do not belong together"):
             make("MNIST", tmp_path, 28)
+    write_idx(labels, np.arange(40) % 10)
+    write_idx(tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte", np.zeros((40, 20, 20)))
+    with pytest.raises(UserError, match="do not belong together"):
+        make("MNIST", tmp_path, 28)
+
+
+def test_resizing_mnist_pads_then_halves():
+    grey = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    assert (resize(grey, 28) == grey).all()
+    padded = resize(grey, 32)
+    assert padded.shape == (5, 32, 32)
+    assert (padded[:, 2:30, 2:30] == grey).all()
+    assert padded.sum() == grey.sum()
+    small = resize(grey, 16)
+    expected = torch.nn.functional.avg_pool2d(torch.from_numpy(padded).double()[:, None], 2)
+    assert np.abs(small - expected[:, 0].numpy()).max() <= 0.5
+
+
+def test_colored_mnist_reads_one_split_from_a_folder(tmp_path):
+    grey = write_images(tmp_path, "MNIST", suffix=".gz")
+    dataset = make("colored_mnist", tmp_path, 28, ratio=0.9)
+    x, y = dataset.__getitems__(range(40))
+    assert x.shape == (40, 3, 28, 28)
+    assert y.tolist() == [i % 10 for i in range(40)]
+    assert dataset.groups.sum() == 4
+    served = (x[np.arange(40), dataset.groups].numpy() + 1) * 127.5
+    np.testing.assert_allclose(served, grey, atol=1e-3)
+    with pytest.raises(UserError, match=r"split 'test'.*t10k-images-idx3-ubyte.*--download"):
+        make("colored_mnist", tmp_path, 28, split="test")
+    with pytest.raises(UserError, match=r"holds MNIST/raw.*--download"):
+        make("colored_mnist", None, 28)
+    with pytest.raises(UserError, match=r"must be 'train', 'test' or 'auto', but got 'valid'"):
+        make("colored_mnist", tmp_path, 28, split="valid")
+    with pytest.raises(UserError, match=r"'colored_mnist' comes in 16, 28, 32 px; .* not 64"):
+        make("colored_mnist", tmp_path, 64)
+
+
+def test_colored_mnist_of_the_training_split_where_it_is_there(tmp_path, caplog):
+    def labels(**options):
+        dataset = make("colored_mnist", tmp_path, 28, split="auto", **options)
+        return dataset.__getitems__(range(len(dataset)))[1].tolist()
+
+    write_images(tmp_path, "MNIST", 12, prefix="t10k")
+    assert labels() == [i % 10 for i in range(12)]
+    assert "holds the test split of MNIST alone" in caplog.text
+    caplog.clear()
+    write_images(tmp_path, "MNIST", 30)
+    assert labels() == [i % 10 for i in range(30)]
+    assert labels(first=7) == list(range(7))
+    assert labels(first=25, digits=[0, 3]) == [0, 3, 0, 3, 0, 3]
+    assert not caplog.text
+    with pytest.raises(UserError, match=r"has 30 digits in the split 'train', .* asks for 31"):
+        labels(first=31)
+    with pytest.raises(UserError, match=r"split 'train'.*train-images-idx3-ubyte.*--download"):
+        make("colored_mnist", tmp_path / "none", 28, split="auto")
+
+
+@needs_mnist
+@pytest.mark.parametrize("size", [16, 28, 32])
+def test_real_mnist_digits_keep_their_color_at_every_size(size):
+    dataset = make("colored_mnist", DATA / "mnist", size, split="test")
+    groups = dataset.groups
+    assert np.bincount(groups).tolist() == [9500, 500]
+    x, y = dataset.__getitems__(range(len(dataset)))
+    assert x.shape == (10_000, 3, size, size)
+    assert np.bincount(y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert (dataset.classify(x) == groups).all()
 
 
 @pytest.mark.parametrize(
@@ -384,7 +449,7 @@ def test_images_that_are_there_are_not_fetched_in_another_form(tmp_path, monkeyp
         ("FashionMNIST", ".", ""),
         ("mnist_fmnist", "{}", ".gz"),
         ("CIFAR10", ".", ""),
-        ("colored_mnist", "MNIST/raw", ""),
+        ("colored_mnist", "MNIST/raw", ".gz"),
     ],
 )
 def test_what_a_dataset_finds_is_not_fetched(tmp_path, monkeypatch, name, folder, suffix):
@@ -395,17 +460,6 @@ def test_what_a_dataset_finds_is_not_fetched(tmp_path, monkeypatch, name, folder
         for member in item.members:
             (place / f"{member}{suffix}").touch()
     download.download(name, tmp_path)
-
-
-def test_packed_digits_are_fetched_for_a_dataset_that_does_not_unpack(tmp_path, monkeypatch):
-    read: list[str] = []
-    monkeypatch.setattr(download, "_fetch", lambda item, folder: read.append(item.members[0]))
-    monkeypatch.setattr(download, "_unpack", lambda *_: None)
-    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
-    for item in download.DOWNLOADS["colored_mnist"]:
-        (tmp_path / item.folder / f"{item.members[0]}.gz").touch()
-    download.download("colored_mnist", tmp_path)
-    assert len(read) == 4
 
 
 def test_every_download_is_whole_and_known():

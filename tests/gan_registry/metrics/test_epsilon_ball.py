@@ -141,6 +141,7 @@ def test_known_answers():
 def test_half_precision_is_compared_in_float32(dtype):
     real, fake = (torch.from_numpy(points).to(dtype) for points in sets(1))
     assert epsilon_ball(real, fake) == epsilon_ball(real.float(), fake.float())
+    assert nearest_balls(real, fake) == nearest_balls(real.float(), fake.float())
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,9 @@ def test_bad_arguments_are_named(options, message):
 def test_values_that_are_not_finite_are_refused():
     real, fake = sets(0)
     fake[5, 1] = np.nan
-    with pytest.raises(ValueError, match="1 of 150 rows"):
-        epsilon_ball(real, fake)
+    for function in (epsilon_ball, nearest_balls):
+        with pytest.raises(ValueError, match="1 of 150 rows"):
+            function(real, fake)
 
 
 def told(values):

@@ -10,10 +10,9 @@ from gan_registry.metrics.base import Batch, MetricContext
 from gan_registry.metrics.group_prdc import (
     GroupPrecision,
     PartialRecall,
-    group_precision,
-    partial_recall,
+    shares,
 )
-from gan_registry.metrics.prdc import prdc
+from gan_registry.metrics.prdc import prdc, prdc_by_sample
 
 NAMES = ("red", "green", "blue")
 
@@ -29,6 +28,14 @@ def brute_force(centres, points, k=3):
     """Which points lie in the k-th neighbour ball of some centre."""
     radii = np.sort(cdist(centres, centres), 1)[:, k]
     return (cdist(points, centres) < radii).any(1)
+
+
+def partial_recall(real, fake, groups):
+    return shares(prdc_by_sample(real, fake, results=["recall"])["recall"], groups)
+
+
+def group_precision(real, fake, groups):
+    return shares(prdc_by_sample(real, fake, results=["precision"])["precision"], groups)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -27,6 +27,21 @@ def test_an_average_whose_decay_depends_on_the_step():
     assert float(average.average.weight) == 6.0
 
 
+def test_before_its_start_it_is_the_network_and_buffers_always_are():
+    network = nn.BatchNorm1d(1)
+    average = MovingAverage(network, 0.75, 2)
+    for step, value, expected in ((1, 4.0, 4.0), (2, 8.0, 8.0), (3, 16.0, 0.75 * 8 + 0.25 * 16)):
+        with torch.no_grad():
+            network.weight.fill_(value)
+            network.running_mean.fill_(value)
+        average.update(network, step)
+        assert float(average.average.weight) == expected
+        assert float(average.average.running_mean) == value
+    assert not average.average.training
+    assert not average.average.weight.requires_grad
+    assert network.training
+
+
 def test_a_configuration_chooses_it():
     settings = {"MODEL__apply_g_ema": True, "STYLEGAN__g_ema_kimg": 1.0}
     run = fit(points_config(**settings, OPTIMIZATION__total_steps=2))
