@@ -57,13 +57,15 @@ class LogitView(NetworkView):
 
     The logits are what enters the sigmoid, a module or a call: read back from its output they would
     saturate. Which tensor the sigmoid returned is known exactly, so logits that happen to lie
-    between 0 and 1 are left alone.
+    between 0 and 1 are left alone. Samples get the precision of D's weights: a host makes them, and
+    calls D, in autocast; a diagnosis does not.
     """
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
         """Returns D's output on samples [B, ...], before a sigmoid at its end."""
+        weight = next((p for p in self.network.parameters() if p.is_floating_point()), x)
         with SigmoidCalls() as before:
-            output = super().forward(x, y)
+            output = super().forward(x.to(weight.dtype) if x.is_floating_point() else x, y)
         return before(output)
 
 

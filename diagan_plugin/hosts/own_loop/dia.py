@@ -371,12 +371,27 @@ class Dia:
         report.write(Path(path))
         return Path(path)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns tensors and plain values from which :class:`Dia` continues."""
+    def state_dict(self, position: int | None = None) -> dict[str, Any]:
+        """Returns tensors and plain values from which :class:`Dia` continues.
+
+        Args:
+            position: How many of the sampler's draws were trained on, of all processes together:
+                `dia.sampler.position` before the loader was iterated, plus the samples of the
+                batches since. By default all that were handed out, which with a loader's workers
+                is more, as they read ahead.
+
+        Raises:
+            ValueError: The position was not handed out yet, or no discriminator was shown yet.
+        """
         self._start()
+        if position is not None and as_whole("position", position) > self.sampler.position:
+            raise ValueError(
+                f"Argument `position` must be at most {self.sampler.position}, as no more was "
+                f"handed out, but got {position}."
+            )
         return {
             "step": self.step_count,
-            "sampler": self.sampler.state_dict(),
+            "sampler": self.sampler.state_dict(position),
             "plugin": self._driver().state(),
             "additions": {n: added.state_dict() for n, added in self._run.additions.items()},
             "keys": None if self._keys is None else self._keys.state_dict(),
@@ -385,8 +400,10 @@ class Dia:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`state_dict` returned.
 
+        Show the discriminator before, by :meth:`sweep` or, with `aux`, by :meth:`show`.
+
         Raises:
-            ValueError: It belongs to another dataset.
+            ValueError: It belongs to another dataset, or no discriminator was shown yet.
         """
         self._run.step = int(state["step"])
         self._start()
@@ -408,7 +425,10 @@ class Dia:
         if self._started:
             return
         if self._record == "sweep" and not self._run.is_shown:
-            raise ValueError("Call Dia.sweep(discriminator) before the first Dia.step().")
+            raise ValueError(
+                "Dia knows no discriminator yet: call Dia.sweep(D), or Dia.show(D, its optimiser), "
+                "before Dia.step, Dia.state_dict and Dia.load_state_dict."
+            )
         self._started = True
         self._hooks.models_ready(self._run)
         self._hooks.train_start(self._run)

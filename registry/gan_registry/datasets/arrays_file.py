@@ -91,7 +91,6 @@ def read_arrays(path: Path, layout: Layout = "auto") -> ArrayDataset:
         NAME,
         samples,
         y,
-        num_classes=1 if y is None else int(y.max()) + 1,
         groups=groups,
         group_names=names or tuple(f"group {i}" for i in range(count)),
     )

@@ -167,7 +167,7 @@ class ArrayDataset(Dataset):
         x: Samples [N, ...]: uint8 images, which are served as float32 in [-1, 1], or float32
             points, which are served as they are.
         y: Labels [N]; None stands for zeros.
-        num_classes: Number of labels.
+        num_classes: Number of labels; None: as many as `y` shows.
         groups: Group of each sample [N], or None.
         group_names: Name of each group.
         rows: Where each sample is in its file [N], by which it is named; None: in that order.
@@ -183,7 +183,7 @@ class ArrayDataset(Dataset):
         x: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
         y: npt.ArrayLike | None = None,
         *,
-        num_classes: int = 1,
+        num_classes: int | None = None,
         groups: npt.ArrayLike | None = None,
         group_names: tuple[str, ...] = (),
         rows: Ints | None = None,
@@ -205,7 +205,7 @@ class ArrayDataset(Dataset):
         self.name = name
         self.kind = "image" if is_image else "points"
         self.sample_shape = tuple(x.shape[1:])
-        self.num_classes = num_classes
+        self.num_classes = max(int(labels.max()) + 1, 1) if num_classes is None else num_classes
         self.value_range = (-1.0, 1.0) if is_image else None
         self.group_names = group_names
 

@@ -260,6 +260,13 @@ def test_an_array_dataset_serves_bytes_as_images_and_floats_as_points():
     assert (points.kind, points.value_range) == ("points", None)
 
 
+def test_an_array_dataset_counts_its_classes():
+    x = np.zeros((3, 2), np.float32)
+    assert ArrayDataset("points", x, [0, 3, 1]).num_classes == 4
+    assert ArrayDataset("points", x, [0, 3, 1], num_classes=6).num_classes == 6
+    assert ArrayDataset("points", x).num_classes == 1
+
+
 def test_an_array_dataset_refuses_what_does_not_fit():
     x = np.zeros((3, 2), np.float32)
     with pytest.raises(TypeError, match="`x` must be uint8 or float32, but got float64"):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
+from collections import deque
 
 import numpy as np
 import pytest
@@ -32,11 +34,21 @@ def make(points, **options) -> Dia:
     )  # fmt: skip
 
 
+def read_ahead(loader, batches: int):
+    """Asks for so many batches more than it hands out, as a loader with workers does."""
+    waiting: deque = deque()
+    for batch in loader:
+        waiting.append(batch)
+        if len(waiting) > batches:
+            yield waiting.popleft()
+    yield from waiting
+
+
 class Loop:
     """A loop of one's own: D learns to tell the data from a fixed generator N(0, 1)."""
 
-    def __init__(self, dia: Dia, streams: bool = False) -> None:
-        self.dia, self.streams = dia, streams
+    def __init__(self, dia: Dia, streams: bool = False, ahead: int = 0) -> None:
+        self.dia, self.streams, self.ahead = dia, streams, ahead
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.net = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 1))
@@ -46,9 +58,10 @@ class Loop:
 
     def run(self, stop: int) -> None:
         while self.dia.step_count < stop:
-            for x, label, index in DataLoader(
-                self.dia.dataset, batch_size=BATCH, sampler=self.dia.sampler
-            ):
+            self.position = self.dia.sampler.position
+            loader = DataLoader(self.dia.dataset, batch_size=BATCH, sampler=self.dia.sampler)
+            for x, label, index in read_ahead(loader, self.ahead):
+                self.position += len(index)
                 assert torch.equal(label, index)
                 fake = torch.randn(
                     BATCH, 2, generator=torch.Generator().manual_seed(self.dia.step_count)
@@ -114,6 +127,28 @@ def test_resumes_exactly(points):
     for a, b in zip(second.net.parameters(), whole.net.parameters(), strict=True):
         assert torch.equal(a, b)
     np.testing.assert_array_equal(second.dia.diagnosis().score, whole.dia.diagnosis().score)
+
+
+@pytest.mark.parametrize("stop", [93, 97, 105])  # before the weights, between, well after
+def test_what_a_loader_has_read_ahead_is_drawn_again(points, stop):
+    whole, first, second = (Loop(make(points), ahead=2) for _ in range(3))
+    whole.run(STEPS)
+    first.run(stop)
+    second.net.load_state_dict(first.net.state_dict())
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.dia.sweep(second.net)
+    assert first.position == stop * BATCH < first.dia.sampler.position
+    second.dia.load_state_dict(first.dia.state_dict(first.position))
+    second.run(STEPS)
+    assert second.drawn == whole.drawn[stop:]
+    with pytest.raises(ValueError, match=f"at most {first.dia.sampler.position}"):
+        first.dia.state_dict(first.dia.sampler.position + 1)
+
+
+def test_a_state_is_loaded_once_d_is_known(points):
+    state = {"step": 3}
+    with pytest.raises(ValueError, match=r"Dia\.sweep\(D\).*before.*Dia\.load_state_dict"):
+        make(points).load_state_dict(state)
 
 
 def test_diagnosing_alone_never_weights(points):
@@ -189,3 +224,28 @@ def test_items_of_any_form_carry_their_index():
     for item, expected in ((x, (x, 1)), ((x, 7), (x, 7, 1)), ([x, 7], (x, 7, 1))):
         dia = Dia(Items(item), total_steps=10, batch_size=2, record_every=1)
         assert dia.dataset[1] == expected
+
+
+def test_a_loop_in_autocast_is_followed(points):
+    images = points[:, :, None, None].repeat(1, 1, 4, 4)
+    net = nn.Sequential(nn.Conv2d(2, 8, 4), nn.ReLU(), nn.Conv2d(8, 1, 1), nn.Flatten(0))
+    made = nn.Conv2d(2, 2, 1)
+    dia = Dia(
+        TensorDataset(images), total_steps=20, batch_size=BATCH, aux="uniform", phase1=0.5,
+        record_every=4,
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    loader = iter(DataLoader(dia.dataset, batch_size=10, sampler=dia.sampler))
+    for x, index in itertools.islice(loader, 20):
+        with torch.autocast("cpu", torch.bfloat16):
+            fake = made(torch.randn_like(x))
+            loss = softplus(-net(x)).mean() + softplus(net(fake)).mean()
+        assert fake.dtype == torch.bfloat16
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        dia.update(net, optimizer, index, fake)
+        dia.step()
+    assert dia.phase == 2
+    kept = next(iter(dia.rejection(lambda n: made(torch.randn(n, 2, 4, 4)).bfloat16()).sample(8)))
+    assert kept.x.shape[1:] == (2, 4, 4)
