@@ -52,8 +52,8 @@ def help_sentences(evidence: Evidence, decision: Decision | None) -> list[str]:
     if good:
         # Both ends belong to one run: nothing was measured of what Dia's draws did.
         sentences.append(
-            "Whether that is Dia's doing, or that of so many more steps, a run of the same length "
-            "with --sampler uniform tells."
+            "Whether that is Dia's doing or that of the further steps is told by a run of the same "
+            "length with --sampler uniform."
         )
     return sentences
 

@@ -156,9 +156,9 @@ class LoopRun(LiveRun):
         batches and not read off the sampler's stream.
         """
         own = torch.cat([batch.real.indices for batch in batches])
-        everyone: npt.NDArray[np.int64] = (
-            self.group.gather(to_device(own, self.device)).cpu().numpy()
-        )
+        if self.world_size > 1:  # alone they stay where they are: to fetch them would wait
+            own = to_device(own, self.device)
+        everyone: npt.NDArray[np.int64] = self.group.gather(own).cpu().numpy()
         return everyone
 
     def set_weights(self, weights: npt.NDArray[np.float64]) -> None:

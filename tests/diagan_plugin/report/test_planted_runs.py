@@ -286,7 +286,7 @@ def test_a_group_that_was_mended_is_said_to_be() -> None:
     assert verdict.tone == "ok"
     text = " ".join(verdict.sentences)
     assert "Phase 2 ended better than it began: share of “7” 0." in text
-    assert "with --sampler uniform tells" in text  # not that Dia did it
+    assert "is told by a run of the same length with --sampler uniform" in text
 
 
 def test_shares_at_the_edge_that_only_chance_moved_are_no_outcome_of_phase_2() -> None:
