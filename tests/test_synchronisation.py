@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -251,8 +252,14 @@ def test_a_chain_is_read_at_its_end_alone() -> None:
 
 
 def test_pseudo_augmentation_is_read_while_d_works() -> None:
+    seen: list[tuple[Real, Tensor]] = []
+
     class Host:
         device = torch.device("cpu")
+        hooks = SimpleNamespace(
+            implements=lambda name: False,
+            real_logits=lambda run, real, logits: seen.append((real, logits)),
+        )
 
     updates = Updates(Host())  # type: ignore[arg-type]
     before = torch.arange(12.0).view(6, 2)
@@ -266,9 +273,10 @@ def test_pseudo_augmentation_is_read_while_d_works() -> None:
     with travelling() as reads:
         updates.replaced(before.as_subclass(OnDevice), after.as_subclass(OnDevice))
         assert not reads
-        shown, kept = updates.shown(real, logits)
+        updates.show(real, logits)
         assert reads == [6]
-        whole, _ = updates.shown(real, logits)  # nothing was replaced since
+        updates.show(real, logits)  # nothing was replaced since
+    (shown, kept), (whole, _) = seen
     assert shown.indices.tolist() == [10, 12, 13, 15]
     assert shown.x.as_subclass(Tensor)[:, 0].tolist() == [0.0, 4.0, 6.0, 10.0]
     assert shown.y is not None
