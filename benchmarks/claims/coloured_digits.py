@@ -95,10 +95,8 @@ CLAIM = Claim(
         "the steps (4 seeds) 1 of 4 pairs is won at 97 %, and at 99 % G still makes no green. Nor "
         "is it pressure that is wanting: of two of these runs that were looked at, green had 36 % "
         "of the draws of phase 2 in the one (97 %, seed 2) and 9 % in the other (99 %, seed 0), "
-        "and G made none. "
-        "The median recall is lower than that "
-        "of the published rule, which presses until the end and pays with FID and the frequent "
-        "colour."
+        "and G made none. The median recall is lower than that of the published rule, which "
+        "presses until the end and pays with FID and the frequent colour."
     ),
     columns=GROUPS,
     scales={"small": Scale("colored_digits", {**LEVELS, **LONGER}, OURS, 8, 60)},

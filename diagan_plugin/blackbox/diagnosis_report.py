@@ -57,11 +57,10 @@ def verdict(diagnosis: BlackBoxDiagnosis) -> Verdict:
         f"Its MCCS is {with_interval(worst.mccs, worst.mccs_interval)}, that of the median anchor "
         f"{diagnosis.typical_mccs:.3f}.",
     )
-    if diagnosis.radius <= RESOLUTION and diagnosis.typical_share >= share_of(
-        diagnosis.num_samples
-    ):
+    rule = share_of(diagnosis.num_samples)
+    if diagnosis.radius <= RESOLUTION and diagnosis.typical_share >= rule:
         # What is typical here is to be repeated, and nothing need stand out from that.
-        surely = diagnosis.typical_share >= SURELY * share_of(diagnosis.num_samples)
+        surely = diagnosis.typical_share >= SURELY * rule
         found = "Samples repeat one another"
         if diagnosis.typical_share >= ALIKE:
             found = "Most samples are alike: the generator has collapsed as a whole"

@@ -59,6 +59,14 @@ def atomic_write(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def existing_folder(path: Path) -> Path:
+    """Returns a folder, or the nearest one above a file or a folder that is there already."""
+    folder = path if path.is_dir() else path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def check_writable(*paths: Path | None) -> None:
     """Refuses places where nothing can be written, before long work whose results go there.
 
@@ -71,11 +79,8 @@ def check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is None:
             continue
-        folder = path if path.is_dir() else path.absolute().parent
-        while not folder.exists():
-            folder = folder.parent
         try:
-            with tempfile.TemporaryFile(dir=folder):
+            with tempfile.TemporaryFile(dir=existing_folder(path)):
                 pass
         except OSError as error:
             raise unwritable(path, error) from error

@@ -69,8 +69,8 @@ def steps_of(total_steps: int | None, epochs: int | None, batch_size: int, num_s
         raise ValueError("Dia needs one of the arguments `total_steps` and `epochs`, and not both.")
     given = {"total_steps": total_steps, "epochs": epochs, "batch_size": batch_size}
     for name, value in given.items():
-        if value is not None and as_whole(name, value) < 1:
-            raise ValueError(f"Argument `{name}` must be at least 1, but got {value}.")
+        if value is not None:
+            as_whole(name, value, 1)
     if total_steps is not None:
         return int(total_steps)
     assert epochs is not None

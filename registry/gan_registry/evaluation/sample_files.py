@@ -11,7 +11,7 @@ import numpy as np
 from gan_registry.datasets.base import Dataset
 from gan_registry.errors import UserError
 from gan_registry.evaluation.sources import SampleSource, collect
-from gan_registry.files import atomic_write
+from gan_registry.files import atomic_write, existing_folder
 
 _SMALLEST_PNG = 67  # bytes
 
@@ -59,7 +59,7 @@ def write_samples(source: SampleSource, num: int, out: Path, dataset: Dataset) -
 
 def _check_room(num: int, size: int, out: Path) -> None:
     """Refuses more samples, of so many bytes each at the least, than the disk can take."""
-    folder = next(place for place in (out, *out.absolute().parents) if place.is_dir())
+    folder = existing_folder(out)
     free = shutil.disk_usage(folder).free
     if num * size > free:
         raise UserError(
